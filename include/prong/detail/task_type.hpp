@@ -1,0 +1,22 @@
+#pragma once
+
+#include <prong/detail/wire.hpp>
+
+#include <string>
+
+namespace prong::detail {
+
+/// What a worker must know to run one kind of task: one constant object for each combination of
+/// callable, parameter types and result type. Its address is good in every process of the fork
+/// family, and is what travels to the worker.
+struct TaskType {
+    /// Decodes the callable and its arguments, calls it, encodes the result. Whatever it throws is
+    /// the task's failure.
+    void (*run)(Reader& arguments, Writer& result);
+
+    /// What the task is called in messages, such as `parse(std::string)`; looks at the encoded
+    /// arguments only to find a function pointer's name. Never throws for bad bytes.
+    std::string (*name)(Reader arguments);
+};
+
+} // namespace prong::detail

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+namespace prong::base {
+
+/// A point on the steady clock up to which somebody waits, or never.
+class Deadline {
+public:
+    using Clock = std::chrono::steady_clock;
+
+    static Deadline never() { return Deadline(Clock::time_point::max()); }
+
+    /// From now on; a duration too long for the clock is never, a negative one is now.
+    template <typename Rep, typename Period>
+    static Deadline after(std::chrono::duration<Rep, Period> wait) {
+        const auto now = Clock::now();
+        const std::chrono::duration<double> room = Clock::time_point::max() - now;
+        if (std::chrono::duration<double>(wait) >= room) return never();
+        return Deadline(now + std::chrono::duration_cast<Clock::duration>(wait));
+    }
+
+    template <typename Rep, typename Period>
+    static Deadline after(const std::optional<std::chrono::duration<Rep, Period>>& wait) {
+        return wait ? after(*wait) : never();
+    }
+
+    [[nodiscard]] bool is_never() const { return point_ == Clock::time_point::max(); }
+    [[nodiscard]] bool passed() const { return !is_never() && Clock::now() >= point_; }
+
+    /// What is left, not less than zero and not more than `most`.
+    [[nodiscard]] std::chrono::nanoseconds left(std::chrono::nanoseconds most) const {
+        if (is_never()) return most;
+        const std::chrono::nanoseconds rest = point_ - Clock::now();
+        return std::clamp(rest, std::chrono::nanoseconds::zero(), most);
+    }
+
+private:
+    explicit Deadline(Clock::time_point point) : point_(point) {}
+
+    Clock::time_point point_;
+};
+
+} // namespace prong::base

@@ -1,0 +1,60 @@
+#pragma once
+
+#include "base/deadline.hpp"
+#include "base/fd.hpp"
+
+#include <sys/types.h>
+
+#include <optional>
+
+/// Processes as the kernel sees them: fork, identity, signals to them, their end.
+namespace prong::os {
+
+/// How a process ended: the code that it exited with, or -N for signal N.
+struct ProcessExit {
+    pid_t pid;
+    int exitcode;
+};
+
+/// Forks. The parent's standard streams are flushed before, and all signals are blocked around it;
+/// the child starts with every handler reset (`SIGPIPE` stays ignored if it was) and no signal
+/// blocked. Returns 0 in the child. Throws `std::system_error`.
+pid_t fork_process();
+
+/// Counts the forks between the program's start and this process: a value kept from before tells
+/// that this process is a copy. One load.
+[[nodiscard]] unsigned fork_depth() noexcept;
+
+/// Ends this process without running the parent's exit handlers and destructors: flushes the
+/// standard streams, then `_exit`.
+[[noreturn]] void exit_process(int status) noexcept;
+
+/// Makes `exit()` called anywhere in this process from now on end it as `exit_process` does,
+/// before handlers that were registered by the parent run a second time.
+void leave_quietly_on_exit();
+
+/// Writes out what the standard streams (C and C++) hold, as far as no other thread has them locked.
+void flush_streams() noexcept;
+
+/// A descriptor that becomes readable when the process has ended. Throws `std::system_error`.
+base::UniqueFd open_pidfd(pid_t pid);
+
+/// Waits until `fd` is readable or its other side is gone.
+bool wait_readable(int fd, base::Deadline deadline);
+
+/// Collects a child that has ended or will soon; waits for its end. Empty when somebody else has
+/// collected it (a host that loops on `waitpid(-1)` or ignores SIGCHLD).
+std::optional<ProcessExit> reap(pid_t pid) noexcept;
+
+/// Asks the kernel to send `signal` to this process when the thread that forked it ends. Returns
+/// false if the parent is no longer `parent`.
+bool set_parent_death_signal(int signal, pid_t parent) noexcept;
+
+/// The CPUs that this process may use: affinity and cgroup quota, at least 1.
+unsigned available_cpus();
+
+/// Closes the network sockets that were inherited: a worker must keep neither a listening port
+/// bound nor a peer from seeing the end of its connection. Unnamed local sockets and pipes stay.
+void close_network_sockets() noexcept;
+
+} // namespace prong::os
