@@ -11,6 +11,7 @@ class Deadline {
 public:
     using Clock = std::chrono::steady_clock;
 
+    static Deadline now() { return Deadline(Clock::now()); }
     static Deadline never() { return Deadline(Clock::time_point::max()); }
 
     /// From now on; a duration too long for the clock is never, a negative one is now.

@@ -21,6 +21,9 @@ public:
     [[nodiscard]] int get() const { return fd_; }
     explicit operator bool() const { return fd_ >= 0; }
 
+    /// Gives the descriptor away.
+    [[nodiscard]] int release() { return std::exchange(fd_, -1); }
+
     void reset() {
         if (fd_ >= 0) ::close(std::exchange(fd_, -1));
     }

@@ -19,15 +19,15 @@ timespec to_timespec(std::chrono::nanoseconds duration) {
 
 } // namespace
 
-void futex_wait(const FutexWord& word, std::uint32_t expected,
+void futex_wait(FutexAddress word, std::uint32_t expected,
                 std::chrono::nanoseconds timeout) noexcept {
     const timespec time = to_timespec(timeout);
     const timespec* const limit = timeout.count() < 0 ? nullptr : &time;
-    syscall(SYS_futex, &word, FUTEX_WAIT, expected, limit, nullptr, 0);
+    syscall(SYS_futex, word.get(), FUTEX_WAIT, expected, limit, nullptr, 0);
 }
 
-void futex_wake(const FutexWord& word, int count) noexcept {
-    syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
+void futex_wake(FutexAddress word, int count) noexcept {
+    syscall(SYS_futex, word.get(), FUTEX_WAKE, count, nullptr, nullptr, 0);
 }
 
 void futex_wait_any(std::span<const FutexWaiter> waiters,

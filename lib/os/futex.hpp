@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <span>
@@ -12,12 +13,27 @@ namespace prong::os {
 using FutexWord = std::atomic<std::uint32_t>;
 static_assert(FutexWord::is_always_lock_free && sizeof(FutexWord) == 4);
 
-/// Sleeps while `word` holds `expected`, until a wake, a signal or the timeout; negative: no timeout.
-void futex_wait(const FutexWord& word, std::uint32_t expected,
+/// The address of a word to sleep on: 32 bits, aligned.
+class FutexAddress {
+public:
+    FutexAddress(const FutexWord& word) : address_(&word) {}
+    /// The lower half of a larger word.
+    FutexAddress(const std::atomic<std::uint64_t>& word) : address_(&word) {
+        static_assert(std::endian::native == std::endian::little);
+    }
+    [[nodiscard]] const void* get() const { return address_; }
+
+private:
+    const void* address_;
+};
+
+/// Sleeps while the word holds `expected`, until a wake, a signal or the timeout; negative: no
+/// timeout.
+void futex_wait(FutexAddress word, std::uint32_t expected,
                 std::chrono::nanoseconds timeout) noexcept;
 
-/// Wakes at most `count` of those that sleep on `word`, in any process.
-void futex_wake(const FutexWord& word, int count) noexcept;
+/// Wakes at most `count` of those that sleep on the word, in any process.
+void futex_wake(FutexAddress word, int count) noexcept;
 inline constexpr int everyone = 0x7fffffff;
 
 /// What `futex_wait_any` waits for on one word.

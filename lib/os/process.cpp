@@ -28,9 +28,14 @@ std::atomic<unsigned> depth{0};
 [[maybe_unused]] const int count_forks =
     pthread_atfork(nullptr, nullptr, [] { depth.fetch_add(1, std::memory_order_relaxed); });
 
-/// A thread that is blocked in a read holds its stream's lock for as long as it likes.
-void flush_unless_locked(std::FILE* stream) {
+/// A thread that is blocked in a write holds its stream's lock for as long as it likes; and flushing
+/// the C++ stream above it takes that lock too.
+void flush_unless_locked(std::ostream& above, std::FILE* stream) {
     if (ftrylockfile(stream) != 0) return;
+    try {
+        above.flush();
+    } catch (...) { // the user asked this stream to throw; nobody is there to be told
+    }
     fflush_unlocked(stream);
     funlockfile(stream);
 }
@@ -99,13 +104,8 @@ void leave_quietly_on_exit() {
 }
 
 void flush_streams() noexcept {
-    try {
-        std::cout.flush();
-        std::clog.flush();
-    } catch (...) { // the user asked this stream to throw; nobody is there to be told
-    }
-    flush_unless_locked(stdout);
-    flush_unless_locked(stderr);
+    flush_unless_locked(std::cout, stdout);
+    flush_unless_locked(std::clog, stderr);
 }
 
 base::UniqueFd open_pidfd(pid_t pid) {
@@ -145,12 +145,17 @@ unsigned available_cpus() {
     double cpus = 1;
     if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
         cpus = CPU_COUNT(&allowed);
-    } else if (const long online = sysconf(_SC_NPROCESSORS_ONLN); online > 0) {
-        cpus = static_cast<double>(online); // more CPUs than fit into a cpu_set_t
+    } else {
+        cpus = online_cpus(); // more CPUs than fit into a cpu_set_t
     }
     const double quota = cgroup_cpu_quota();
     if (quota > 0) cpus = std::min(cpus, std::ceil(quota));
     return static_cast<unsigned>(std::max(cpus, 1.0));
+}
+
+unsigned online_cpus() noexcept {
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? static_cast<unsigned>(online) : 1;
 }
 
 void close_network_sockets() noexcept {

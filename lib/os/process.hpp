@@ -53,6 +53,9 @@ bool set_parent_death_signal(int signal, pid_t parent) noexcept;
 /// The CPUs that this process may use: affinity and cgroup quota, at least 1.
 unsigned available_cpus();
 
+/// The CPUs of the machine that are online, at least 1.
+unsigned online_cpus() noexcept;
+
 /// Closes the network sockets that were inherited: a worker must keep neither a listening port
 /// bound nor a peer from seeing the end of its connection. Unnamed local sockets and pipes stay.
 void close_network_sockets() noexcept;

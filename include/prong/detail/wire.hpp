@@ -42,6 +42,9 @@ public:
         if (padding != 0) std::memset(reserve(padding), 0, padding);
     }
 
+    /// Takes back everything after the first `size` bytes.
+    void rewind(std::size_t size) { position_ = begin_ + size; }
+
     [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(position_ - begin_); }
     [[nodiscard]] const std::byte* data() const { return begin_; }
 

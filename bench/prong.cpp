@@ -1,0 +1,41 @@
+#include "competitor.hpp"
+
+#include <prong/prong.hpp>
+
+#include <ranges>
+
+namespace bench {
+namespace {
+
+class Prong final : public Competitor {
+public:
+    explicit Prong(Setup setup) : pool_(setup.workers) {}
+
+    std::int64_t run_all(Task task, int count) override {
+        std::vector<prong::Future<int>> futures;
+        futures.reserve(static_cast<std::size_t>(count));
+        for (int n = 0; n < count; ++n) futures.push_back(pool_.submit(task, n));
+        std::int64_t sum = 0;
+        for (auto& future : futures) sum += future.get();
+        return sum;
+    }
+
+    int call(int n) override { return pool_.submit(increment, n).get(); }
+
+    std::vector<std::int64_t> map_squares(int count) override {
+        return pool_.map(square, std::views::iota(0, count)).get();
+    }
+
+    Bytes echo(const Bytes& bytes) override { return pool_.submit(bench::echo, bytes).get(); }
+
+private:
+    prong::ProcessPoolExecutor pool_;
+};
+
+} // namespace
+
+std::unique_ptr<Competitor> make_prong(Setup setup) {
+    return std::make_unique<Prong>(setup);
+}
+
+} // namespace bench

@@ -1,0 +1,29 @@
+// At the end of the parent a daemon is killed; any other child is waited for.
+
+#include <prong/process.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <iostream>
+#include <string>
+#include <thread>
+
+void work(const std::string& who, double seconds) {
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+    std::cout << who << " has finished\n";
+}
+
+int main(int argc, char** argv) {
+    CLI::App app("A daemon and an ordinary child at the end of their parent");
+    double second = 1;
+    app.add_option("--second", second, "how long a second takes, in seconds (default 1)");
+    CLI11_PARSE(app, argc, argv);
+
+    prong::Process daemon(work, "the daemon", 1'000'000 * second);
+    daemon.set_daemon(true); // before the start
+    daemon.start();
+    prong::Process child(work, "the child", 2 * second);
+    child.start();
+    std::cout << "the parent has nothing more to do\n" << std::flush;
+} // waits for the child and kills the daemon

@@ -1,0 +1,31 @@
+// Starts several processes and then joins them all: the wait is as long as the longest of them
+// takes, not as long as all of them one after the other.
+
+#include <prong/process.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <chrono>
+#include <iostream>
+#include <thread>
+#include <vector>
+
+using Seconds = std::chrono::duration<double>;
+
+int main(int argc, char** argv) {
+    CLI::App app("Start several processes, then join them");
+    double second = 1;
+    app.add_option("--second", second, "how long a second takes, in seconds (default 1)");
+    CLI11_PARSE(app, argc, argv);
+
+    const auto begin = std::chrono::steady_clock::now();
+    std::vector<prong::Process> processes;
+    for (const int seconds : {1, 2, 3}) {
+        processes.emplace_back([=] { std::this_thread::sleep_for(Seconds(seconds * second)); });
+    }
+    for (auto& process : processes) process.start();
+    for (auto& process : processes) process.join();
+    const Seconds taken = std::chrono::steady_clock::now() - begin;
+
+    std::cout << "slept 1 + 2 + 3 = 6 seconds in " << taken / Seconds(second) << " seconds\n";
+}

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <prong/detail/items.hpp>
+
+#include <concepts>
+
+/// \file
+/// How values become bytes. Nothing here needs to be called by a user of prong; a type crosses to
+/// another process if it is `prong::Transferable`:
+///
+/// - arithmetic types, enumerations, and trivially copyable classes without pointers, as they lie
+/// in
+///   memory; a `std::vector`, `std::array`, `std::basic_string` or `std::valarray` of such in one
+///   go;
+/// - the other containers and value types of the standard library, nested at will;
+/// - a plain aggregate, member by member, with no help (members that are C arrays, bit-fields or
+///   base classes only if the whole is trivially copyable);
+/// - a class with `serialize`, `save` and `load`, or `save_minimal` and `load_minimal` for cereal,
+///   as a member or not, versioned or not. It needs a default constructor.
+
+namespace prong {
+
+/// A type whose values can be encoded in one process and decoded in another. Looks inside standard
+/// types and aggregates; what a class's own `serialize` does is seen only when it is compiled.
+template <class T>
+concept Transferable =
+    std::same_as<T, std::remove_cvref_t<T>> && detail::obstacle_to<T>() == detail::Obstacle::none;
+
+namespace detail {
+
+/// Calls `step` and gives the errors of cereal, and those of sizes beyond all reason, as
+/// `CodecError`.
+template <class Step>
+decltype(auto) as_codec_error(Step&& step) {
+    try {
+        return step();
+    } catch (const cereal::Exception& error) {
+        throw CodecError(error.what());
+    }
+}
+
+/// Appends `value`. Throws `CodecError` for a value that has no encoding (nested too deeply, a
+/// valueless variant, an unregistered polymorphic type), what the type's own serialization throws,
+/// and what the writer throws when there is no more room.
+template <class T>
+void encode(Writer& writer, const T& value) {
+    if constexpr (require_transferable<T>()) {
+        if constexpr (encoding_of<T>() == Encoding::bitwise) {
+            encode_bitwise(writer, value);
+        } else if constexpr (encoding_of<T>() == Encoding::contiguous) {
+            encode_contiguous(writer, value);
+        } else {
+            as_codec_error([&] { EncodeArchive{writer}(value); });
+        }
+    }
+}
+
+/// The next value. Throws `CodecError` for bytes that are not an encoded `T`, and what the type's
+/// own serialization throws. Bytes that `T` does not need are left.
+template <class T>
+T decode(Reader& reader) {
+    if constexpr (require_transferable<T>()) {
+        if constexpr (encoding_of<T>() == Encoding::bitwise) {
+            return decode_bitwise<T>(reader);
+        } else {
+            try {
+                return as_codec_error([&] { return DecodeArchive{reader}.template read<T>(); });
+            } catch (const std::bad_alloc&) {
+                throw CodecError("decoding needs more memory than there is");
+            } catch (const std::length_error& error) {
+                throw CodecError(std::string("the encoded bytes announce too large a size: ") +
+                                 error.what());
+            }
+        }
+    }
+}
+
+} // namespace detail
+} // namespace prong

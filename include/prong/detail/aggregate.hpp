@@ -1,0 +1,104 @@
+#pragma once
+
+#include <boost/pfr/core.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+/// \file
+/// What can be learnt about an aggregate class without its help: how many members it has, of what
+/// types, and whether Boost.PFR can take it apart.
+
+namespace prong::detail {
+
+/// More members than this are not looked at; Boost.PFR takes apart no more than about so many.
+inline constexpr std::size_t max_members = 100;
+
+/// Stands for a value of any type in an unevaluated `T{...}`.
+struct AnyMember {
+    template <class Member>
+    operator Member() const&& noexcept;
+};
+
+/// Stands for a value of any proper base class of `T`.
+template <class T>
+struct AnyBase {
+    template <class Base>
+        requires(std::is_base_of_v<Base, T> && !std::same_as<Base, T>)
+    operator Base() const&& noexcept;
+};
+
+template <std::size_t>
+using AnyMemberAt = AnyMember;
+
+/// Can `T` be made from `Count` values of any type, followed by `Rest`?
+template <class T, std::size_t Count, class... Rest>
+inline constexpr bool takes_members = []<std::size_t... Index>(std::index_sequence<Index...>) {
+    return requires { T{AnyMemberAt<Index>{}..., Rest{}...}; };
+}(std::make_index_sequence<Count>{});
+
+/// Has `T` a member after the first `Count` ones, as counted by `T{...}`?
+template <class T, std::size_t Count>
+inline constexpr bool has_member_after =
+    takes_members<T, Count + 1> || []<std::size_t... Index>(std::index_sequence<Index...>) {
+        return requires { T{AnyMemberAt<Index>{}..., {}}; };
+    }(std::make_index_sequence<Count>{});
+
+/// How many values `T{...}` takes. The elements of a C array count one by one, because C++ lets
+/// the inner braces be left out; `has_array_member` tells.
+template <class T, std::size_t Count = 0>
+consteval std::size_t count_members() {
+    if constexpr (Count < max_members && takes_members<T, Count + 1>) {
+        return count_members<T, Count + 1>();
+    } else {
+        return Count;
+    }
+}
+
+template <class T>
+inline constexpr std::size_t member_count = count_members<T>();
+
+/// Is one of the members a C array? There `{}` stands for several values at once, so that fewer
+/// follow it than follow any single value.
+template <class T>
+inline constexpr bool has_array_member = []<std::size_t... Index>(std::index_sequence<Index...>) {
+    constexpr auto is_array = []<std::size_t... Before, std::size_t... After>(
+                                  std::index_sequence<Before...>, std::index_sequence<After...>) {
+        return !requires { T{AnyMemberAt<Before>{}..., {}, AnyMemberAt<After>{}...}; };
+    };
+    return (is_array(std::make_index_sequence<Index>{},
+                     std::make_index_sequence<member_count<T> - Index - 1>{}) ||
+            ...);
+}(std::make_index_sequence<member_count<T>>{});
+
+/// Has the aggregate `T` a base class?
+template <class T>
+inline constexpr bool has_base = requires { T{AnyBase<T>{}}; };
+
+/// Can Boost.PFR take `T` apart? Bit-fields cannot be told from members: they are an error there.
+template <class T>
+concept Reflectable = std::is_class_v<T> && std::is_aggregate_v<T> && !has_base<T> &&
+                      (member_count<T> > 0 || std::is_empty_v<T>)&&member_count<T> < max_members &&
+                      !has_member_after<T, member_count<T>> && !has_array_member<T>;
+
+/// Calls `visit(member)` for each member of `value`, in order.
+// The number of members is handed to PFR rather than asked from it: PFR counts by copying, which
+// is a hard error for aggregates with members that can only be moved.
+template <Reflectable T, class Visit>
+void for_each_member(T& value, Visit&& visit) {
+    [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+        constexpr boost::pfr::detail::size_t_<member_count<T>> count{};
+        auto members = boost::pfr::detail::tie_as_tuple(value, count);
+        (visit(boost::pfr::detail::sequence_tuple::get<Index>(members)), ...);
+    }(std::make_index_sequence<member_count<T>>{});
+}
+
+/// The type of the member at `Index` of the reflectable `T`.
+template <class T, std::size_t Index>
+using MemberType = std::remove_cvref_t<decltype(boost::pfr::detail::sequence_tuple::get<Index>(
+    boost::pfr::detail::tie_as_tuple(std::declval<T&>(),
+                                     boost::pfr::detail::size_t_<member_count<T>>{})))>;
+
+} // namespace prong::detail

@@ -1,0 +1,282 @@
+#pragma once
+
+#include <prong/detail/transferable.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+/// \file
+/// How each kind of value becomes bytes and comes back.
+
+namespace prong::detail {
+
+// ---- bytes as they are --------------------------------------------------------------------------
+
+/// Is `T` made of nothing but `BoolLike`s?
+template <class T>
+consteval bool is_all_bool() {
+    if constexpr (std::is_array_v<T>) {
+        return is_all_bool<std::remove_all_extents_t<T>>();
+    } else if constexpr (StandardType<T> && Bitwise<T> && !is_a<T, std::complex>) {
+        return []<class... E>(Types<E...>) {
+            return sizeof...(E) != 0 && (is_all_bool<E>() && ...);
+        }(typename ElementsOf<T>::type{});
+    } else {
+        return BoolLike<T>;
+    }
+}
+
+/// Copies encoded objects of type `T` to where objects of that type lie or are about to.
+template <class T>
+void copy_bytes(void* target, const std::byte* source, std::size_t size) {
+    if constexpr (is_all_bool<T>()) {
+        // Any other byte than 0 and 1 in a bool would be undefined behaviour later.
+        std::transform(source, source + size, static_cast<std::byte*>(target),
+                       [](std::byte byte) { return byte == std::byte{0} ? byte : std::byte{1}; });
+    } else if (size != 0) {
+        std::memcpy(target, source, size);
+    }
+}
+
+template <Bitwise T>
+void encode_bitwise(Writer& writer, const T& value) {
+    if constexpr (std::is_empty_v<T>) {
+        *writer.reserve(1) = std::byte{0}; // everything takes a byte, so that sizes can be checked
+    } else {
+        std::memcpy(writer.reserve(sizeof(T)), std::addressof(value), sizeof(T));
+    }
+}
+
+/// Overwrites `value` with the next one.
+template <Bitwise T>
+void decode_bitwise_into(Reader& reader, T& value) {
+    const std::byte* const source = reader.view(sizeof(T));
+    // The byte of an empty member ([[no_unique_address]]) may belong to another.
+    if constexpr (!std::is_empty_v<T>) copy_bytes<T>(std::addressof(value), source, sizeof(T));
+}
+
+template <Bitwise T>
+T decode_bitwise(Reader& reader) {
+    std::array<std::byte, sizeof(T)> bytes;
+    copy_bytes<T>(bytes.data(), reader.view(sizeof(T)), sizeof(T));
+    return std::bit_cast<T>(bytes);
+}
+
+// ---- elements in one piece ----------------------------------------------------------------------
+
+/// The alignment that elements of type `T` keep in the encoded bytes.
+template <class T>
+inline constexpr std::size_t element_alignment = std::min(alignof(T), wire_alignment);
+
+/// Appends the number of elements and the elements, making room once.
+template <Bitwise T>
+void encode_elements(Writer& writer, const T* elements, std::size_t count) {
+    const std::uint64_t wire_count = count;
+    const std::size_t start = writer.size() + sizeof wire_count;
+    const std::size_t padding =
+        (element_alignment<T> - start % element_alignment<T>) % element_alignment<T>;
+    std::byte* place = writer.reserve(sizeof wire_count + padding + count * sizeof(T));
+    std::memcpy(place, &wire_count, sizeof wire_count);
+    place += sizeof wire_count;
+    if (padding != 0) std::memset(place, 0, padding);
+    if (count != 0) std::memcpy(place + padding, elements, count * sizeof(T));
+}
+
+/// Elements of type `T` as they lie in the encoded bytes.
+template <Bitwise T>
+struct EncodedElements {
+    const std::byte* bytes;
+    std::size_t count;
+
+    /// Do the bytes lie so that they can be used as objects where they are?
+    [[nodiscard]] bool is_aligned() const {
+        return reinterpret_cast<std::uintptr_t>(bytes) % alignof(T) == 0;
+    }
+    [[nodiscard]] const T* objects() const {
+        return static_cast<const T*>(static_cast<const void*>(bytes));
+    }
+};
+
+/// Passes over what `encode_elements` wrote. Throws `CodecError` if it does not fit the bytes left.
+template <Bitwise T>
+EncodedElements<T> view_elements(Reader& reader) {
+    std::uint64_t count = 0;
+    reader.read(&count, sizeof count);
+    reader.align(element_alignment<T>);
+    if (count > reader.remaining() / sizeof(T))
+        throw CodecError("the encoded bytes announce " + std::to_string(count) + " elements of " +
+                         std::to_string(sizeof(T)) + " bytes, but only " +
+                         std::to_string(reader.remaining()) + " bytes are left");
+    const auto size = static_cast<std::size_t>(count);
+    return {reader.view(size * sizeof(T)), size};
+}
+
+template <Contiguous T>
+void encode_contiguous(Writer& writer, const T& value) {
+    using Element = typename T::value_type;
+    const Element* const elements = value.size() == 0 ? nullptr : &value[0];
+    encode_elements<Element>(writer, elements, value.size());
+}
+
+template <Contiguous T>
+T decode_contiguous(Reader& reader) {
+    using Element = typename T::value_type;
+    const EncodedElements<Element> elements = view_elements<Element>(reader);
+    if constexpr (is_a<T, std::valarray>) {
+        T value(elements.count);
+        if (elements.count != 0)
+            copy_bytes<Element>(&value[0], elements.bytes, elements.count * sizeof(Element));
+        return value;
+    } else {
+        // The usual case: from the bytes to the new elements at once, without first setting them
+        // to zero.
+        if (!is_all_bool<Element>() && elements.is_aligned())
+            return T(elements.objects(), elements.objects() + elements.count);
+        T value;
+        value.reserve(elements.count);
+        Reader one_by_one({elements.bytes, elements.count * sizeof(Element)});
+        for (std::size_t i = 0; i < elements.count; ++i)
+            value.push_back(decode_bitwise<Element>(one_by_one));
+        return value;
+    }
+}
+
+// ---- one value inside an archive ----------------------------------------------------------------
+
+template <class T>
+void EncodeArchive::item(const T& value) {
+    if constexpr (is_a<T, cereal::NameValuePair>) {
+        item(value.value);
+    } else if constexpr (is_a<T, cereal::SizeTag> || is_a<T, cereal::BinaryData>) {
+        CEREAL_SAVE_FUNCTION_NAME(*this, value);
+    } else if constexpr (CerealWrapper<T>) {
+        const NestingGuard guard(depth_);
+        Base::operator()(value);
+    } else if constexpr (std::is_array_v<T> && !Bitwise<T>) {
+        for (const auto& element : value) item(element);
+    } else if constexpr (require_transferable<T, void>()) {
+        if constexpr (encoding_of<T>() == Encoding::bitwise) {
+            encode_bitwise(writer_, value);
+        } else if constexpr (encoding_of<T>() == Encoding::contiguous) {
+            encode_contiguous(writer_, value);
+        } else if constexpr (encoding_of<T>() == Encoding::path) {
+            encode_contiguous(writer_, value.native());
+        } else {
+            const NestingGuard guard(depth_);
+            const std::size_t start = writer_.size();
+            nested_item(value);
+            if (writer_.size() == start) item(std::uint8_t{0}); // as in `encode_bitwise`
+        }
+    }
+}
+
+template <class T>
+void EncodeArchive::nested_item(const T& value) {
+    if constexpr (encoding_of<T>() == Encoding::optional) {
+        item(value.has_value());
+        if (value) item(*value);
+    } else if constexpr (encoding_of<T>() == Encoding::variant) {
+        if (value.valueless_by_exception())
+            throw CodecError("a std::variant that is valueless by exception cannot be encoded");
+        item(static_cast<std::uint32_t>(value.index()));
+        std::visit([&](const auto& alternative) { item(alternative); }, value);
+    } else if constexpr (encoding_of<T>() == Encoding::valarray) {
+        item(cereal::make_size_tag(value.size()));
+        for (const auto& element : value) item(element);
+    } else if constexpr (encoding_of<T>() == Encoding::cereal) {
+        Base::operator()(value);
+    } else {
+        for_each_member(value, [&](const auto& member) { item(member); });
+    }
+}
+
+template <class T>
+void DecodeArchive::item(T& value) {
+    using Value = std::remove_const_t<T>;
+    if constexpr (is_a<Value, cereal::NameValuePair>) {
+        item(value.value);
+    } else if constexpr (is_a<Value, cereal::SizeTag> || is_a<Value, cereal::BinaryData>) {
+        CEREAL_LOAD_FUNCTION_NAME(*this, value);
+    } else if constexpr (CerealWrapper<Value>) {
+        const NestingGuard guard(depth_);
+        if constexpr (is_a<Value, cereal::memory_detail::PtrWrapper>) {
+            using Pointer = std::remove_cvref_t<decltype(value.ptr)>;
+            expected_shared_type_ = &typeid(typename Pointer::element_type);
+        }
+        Base::operator()(value);
+    } else if constexpr (std::is_array_v<T> && !Bitwise<T>) {
+        for (auto& element : value) item(element);
+    } else if constexpr (require_transferable<T, void>()) {
+        if constexpr (encoding_of<T>() == Encoding::bitwise) {
+            decode_bitwise_into(reader_, value);
+        } else if constexpr (encoding_of<T>() == Encoding::cereal ||
+                             encoding_of<T>() == Encoding::members) {
+            const NestingGuard guard(depth_);
+            const std::size_t start = reader_.remaining();
+            nested_item(value);
+            if (reader_.remaining() == start) reader_.view(1);
+        } else {
+            value = read<T>();
+        }
+    }
+}
+
+template <class T>
+void DecodeArchive::nested_item(T& value) {
+    if constexpr (encoding_of<T>() == Encoding::cereal) {
+        Base::operator()(value);
+    } else {
+        for_each_member(value, [&](auto& member) { item(member); });
+    }
+}
+
+template <class T>
+T DecodeArchive::read() {
+    if constexpr (encoding_of<T>() == Encoding::bitwise) {
+        return decode_bitwise<T>(reader_);
+    } else if constexpr (encoding_of<T>() == Encoding::contiguous) {
+        return decode_contiguous<T>(reader_);
+    } else if constexpr (encoding_of<T>() == Encoding::path) {
+        return T(decode_contiguous<typename T::string_type>(reader_));
+    } else if constexpr (encoding_of<T>() == Encoding::optional) {
+        const NestingGuard guard(depth_);
+        if (!read<bool>()) return std::nullopt;
+        return T(std::in_place, read<std::remove_cv_t<typename T::value_type>>());
+    } else if constexpr (encoding_of<T>() == Encoding::variant) {
+        const NestingGuard guard(depth_);
+        return read_variant<T>(read<std::uint32_t>());
+    } else if constexpr (encoding_of<T>() == Encoding::valarray) {
+        const NestingGuard guard(depth_);
+        std::size_t count = 0;
+        (*this)(cereal::make_size_tag(count));
+        T value(count);
+        for (auto& element : value) item(element);
+        return value;
+    } else if constexpr (std::is_default_constructible_v<T>) {
+        T value{};
+        item(value);
+        return value;
+    } else {
+        const std::unique_ptr<T> value(cereal::access::construct<T>());
+        item(*value);
+        return std::move(*value);
+    }
+}
+
+template <class Variant, std::size_t Index>
+Variant DecodeArchive::read_variant(std::size_t index) {
+    if constexpr (Index == std::variant_size_v<Variant>) {
+        throw CodecError("the encoded bytes choose alternative " + std::to_string(index) +
+                         " of a std::variant with " + std::to_string(Index));
+    } else {
+        if (index != Index) return read_variant<Variant, Index + 1>(index);
+        return Variant(std::in_place_index<Index>,
+                       read<std::remove_cv_t<std::variant_alternative_t<Index, Variant>>>());
+    }
+}
+
+} // namespace prong::detail

@@ -1,0 +1,141 @@
+#pragma once
+
+#include <prong/detail/export.hpp>
+#include <prong/detail/task_type.hpp>
+#include <prong/detail/timeout.hpp>
+#include <prong/detail/wire.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace prong::pool {
+class PoolCore;
+}
+
+namespace prong::detail {
+
+using TimePoint = std::chrono::steady_clock::time_point;
+inline constexpr TimePoint never = TimePoint::max();
+
+/// So long from now on, as a point in time.
+inline TimePoint time_after(const Timeout& wait) {
+    const TimePoint now = std::chrono::steady_clock::now();
+    return wait.value() && *wait.value() < never - now ? now + *wait.value() : never;
+}
+
+/// A task that has been submitted: the part of a future that does not depend on the result's type.
+/// It owns the task's record in shared memory; dropped, it leaves the record to the pool.
+///
+/// Thread safety: one thread at a time. Process safety: in a process that was forked since, every
+/// call but destruction throws `std::logic_error`.
+class PRONG_API TaskHandle {
+public:
+    TaskHandle() noexcept = default;
+    TaskHandle(TaskHandle&& other) noexcept { swap(other); }
+    TaskHandle& operator=(TaskHandle&& other) noexcept {
+        TaskHandle(std::move(other)).swap(*this);
+        return *this;
+    }
+    ~TaskHandle() {
+        if (core_ != nullptr) abandon();
+    }
+
+    [[nodiscard]] bool valid() const noexcept { return core_ != nullptr; }
+
+    [[nodiscard]] bool done() const;
+    [[nodiscard]] bool running() const;
+    [[nodiscard]] bool cancelled() const;
+    /// Whether the task ended in an error of any kind; only after its end.
+    [[nodiscard]] bool failed() const;
+
+    /// Whether the task is cancelled now.
+    bool cancel();
+
+    /// Waits for the task's end, at most until `limit`; returns `done()`.
+    bool wait_until(TimePoint limit) const;
+
+    /// After the end: throws `LimitExceeded` if this process has no memory for so large a result.
+    void require_memory() const;
+
+    /// After the end: reads the encoded result where it lies, good until `release`. Throws what
+    /// ended the task if there is no result.
+    [[nodiscard]] Reader result() const;
+    /// After the end: what `result` would throw, or null. A new object each time.
+    [[nodiscard]] std::exception_ptr exception() const;
+
+    /// Gives the record back to the pool; no longer valid then.
+    void release() noexcept;
+
+    /// Waits until at least one of `handles` is done, or `limit` has passed.
+    static void wait_for_any(std::span<const TaskHandle* const> handles, TimePoint limit);
+
+private:
+    friend class pool::PoolCore;
+    friend class Draft;
+
+    void swap(TaskHandle& other) noexcept {
+        std::swap(core_, other.core_);
+        std::swap(type_, other.type_);
+        std::swap(arguments_, other.arguments_);
+        std::swap(index_, other.index_);
+        std::swap(generation_, other.generation_);
+    }
+    void abandon() noexcept;
+    [[nodiscard]] std::string name() const;
+    /// Throws `std::logic_error` if there is no task, or this process is not the pool's.
+    pool::PoolCore& core() const;
+
+    pool::PoolCore* core_ = nullptr;
+    const TaskType* type_ = nullptr;
+    std::uint64_t arguments_ = 0; ///< the payload block of the arguments, or 0
+    std::uint32_t index_ = 0;
+    std::uint32_t generation_ = 0;
+};
+
+/// Keeps the pool's memory for somebody who may submit more, also when the executor is gone (then
+/// `PoolShutdown` is what he gets).
+class PRONG_API PoolReference {
+public:
+    explicit PoolReference(pool::PoolCore& core);
+    PoolReference(PoolReference&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    PoolReference& operator=(PoolReference&&) = delete;
+    ~PoolReference();
+
+    [[nodiscard]] pool::PoolCore& core() const { return *core_; }
+
+private:
+    pool::PoolCore* core_;
+};
+
+/// A task that is being written: takes a record and encodes straight into it. Dropped before
+/// `submit`, it leaves nothing behind.
+///
+/// Thread safety: one thread at a time; any number of drafts at once.
+class PRONG_API Draft final : public Writer {
+public:
+    /// Throws `PoolShutdown`, `BrokenProcessPool`, `LimitExceeded` when all records are in use,
+    /// `std::logic_error` in a process that is not the pool's.
+    explicit Draft(pool::PoolCore& core);
+    ~Draft();
+
+    /// Queues the task; waits while `max_pending` tasks are queued. Throws like the constructor.
+    TaskHandle submit(const TaskType& type) &&;
+
+    /// The same, but declines instead of waiting.
+    std::optional<TaskHandle> try_submit(const TaskType& type) &&;
+
+private:
+    std::optional<TaskHandle> send(const TaskType& type, bool may_wait);
+    void grow(std::size_t more) override;
+
+    pool::PoolCore* core_;
+    std::uint64_t block_ = 0; ///< 0: in the record
+    std::uint32_t index_;
+};
+
+} // namespace prong::detail

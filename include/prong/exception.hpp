@@ -1,0 +1,119 @@
+#pragma once
+
+#include <prong/codec.hpp>
+
+#include <atomic>
+#include <concepts>
+#include <exception>
+#include <string>
+#include <type_traits>
+#include <typeinfo>
+
+/// \file
+/// How exceptions of the user's own come back from a worker as what they are.
+
+namespace prong {
+namespace detail {
+
+/// What there is to know about one type of exception.
+struct ExceptionType {
+    const std::type_info* type;
+    /// Called while the exception is being handled: appends what makes up the exception besides
+    /// `what()`. Returns false if it cannot.
+    bool (*encode)(Writer& writer);
+    /// A new exception object; `has_nested` if it shall have the exception that is being handled
+    /// nested in it.
+    std::exception_ptr (*decode)(Reader& reader, const std::string& what, bool has_nested);
+
+    /// Written once, when the type is added.
+    const ExceptionType* next = nullptr;
+    std::atomic_flag is_added = ATOMIC_FLAG_INIT;
+};
+
+/// Makes the type known, once. Lock-free: a process may be forked at any time.
+PRONG_API void add_exception_type(ExceptionType& type) noexcept;
+
+/// Makes an exception object of a value.
+template <class E>
+std::exception_ptr make_exception(const E& value, bool has_nested) {
+    try {
+        if (has_nested) std::throw_with_nested(value);
+        throw value;
+    } catch (...) {
+        return std::current_exception();
+    }
+}
+
+/// Can an `E` be made from what it says?
+template <class E>
+concept MadeFromText =
+    std::derived_from<E, std::exception> && std::is_constructible_v<E, const std::string&>;
+
+/// An exception is made from `what()` if it can be; what its `serialize` knows then comes on top.
+template <class E>
+struct ExceptionCodec {
+    static bool encode(Writer& writer) {
+        try {
+            throw;
+        } catch (const E& value) {
+            if constexpr (!MadeFromText<E>) {
+                detail::encode(writer, value);
+            } else if constexpr (has_complete_serialization<E>) {
+                as_codec_error([&] { EncodeArchive{writer}(value); });
+            }
+        }
+        return true;
+    }
+
+    static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
+        if constexpr (!MadeFromText<E>) {
+            return make_exception(detail::decode<E>(reader), has_nested);
+        } else {
+            E value(what);
+            if constexpr (has_complete_serialization<E>)
+                as_codec_error([&] { DecodeArchive{reader}(value); });
+            return make_exception(value, has_nested);
+        }
+    }
+};
+
+/// The one entry for `E`, made by `Codec`.
+template <class E, class Codec>
+bool add_exception() noexcept {
+    static constinit ExceptionType type{&typeid(E), &Codec::encode, &Codec::decode};
+    add_exception_type(type);
+    return true;
+}
+
+} // namespace detail
+
+/// From now on an exception whose type is exactly `E` comes back from a worker as an `E`, with what
+/// was nested in it; other types come back as `RemoteError`. The standard library's exceptions and
+/// prong's need no registration.
+///
+/// `E` is copyable, and can be made from a `std::string` that `what()` then returns, or is
+/// `Transferable`. If it has a constructor from a string and a `serialize` function too, the second
+/// is applied to what the first has made.
+///
+/// Must have run in the process that gets the exception as well as in the worker, so before the
+/// pool is made; at best when the program starts:
+///
+///     inline const bool registered = prong::register_exception<ParseError>();
+///
+/// Returns true, always. May be called any number of times, by any thread.
+template <class E>
+bool register_exception() noexcept {
+    static_assert(std::same_as<E, std::remove_cvref_t<E>> && std::is_class_v<E>,
+                  "prong: register_exception takes the type of the exception as it is thrown");
+    static_assert(std::is_copy_constructible_v<E>,
+                  "prong: an exception must be copyable to be thrown in another process");
+    if constexpr (detail::MadeFromText<E>) {
+        return detail::add_exception<E, detail::ExceptionCodec<E>>();
+    } else if constexpr (detail::require_transferable<E>()) {
+        return detail::add_exception<E, detail::ExceptionCodec<E>>();
+    } else {
+        return false;
+    }
+}
+
+} // namespace prong

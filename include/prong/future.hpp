@@ -1,0 +1,278 @@
+#pragma once
+
+#include <prong/codec.hpp>
+#include <prong/detail/task_handle.hpp>
+#include <prong/error.hpp>
+
+#include <cstddef>
+#include <iterator>
+#include <ranges>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace prong {
+
+template <typename R>
+class Future;
+
+namespace detail {
+struct FutureAccess;
+}
+
+/// The result of a task, which may not be there yet.
+///
+/// A future is moved, not copied. Default-constructed, moved from or after `get` it is not
+/// `valid()`, and every other call throws `std::logic_error`. Destroying a future neither waits nor
+/// cancels. It stays good when its executor is gone.
+///
+/// Thread safety: one thread at a time for each future; different futures are independent.
+///
+/// Process safety: when the worker that runs the task dies, the future ends with `WorkerDied`; when
+/// the whole pool is lost, with `BrokenProcessPool`. No wait outlives whoever would have ended it.
+/// In a process that was forked later the future is a dead copy: use throws `std::logic_error`.
+template <typename R>
+class Future {
+public:
+    Future() noexcept = default;
+
+    /// Whether there is a task behind it.
+    [[nodiscard]] bool valid() const noexcept { return task_.valid(); }
+
+    /// Waits for the task's end and moves its result out, or throws what ended it: the task's own
+    /// exception, `WorkerDied`, `CancelledError`, `BrokenProcessPool`. Not `valid()` afterwards,
+    /// unless it threw `LimitExceeded` because this process has no memory for the result now.
+    R get() {
+        task_.wait_until(detail::never);
+        return take();
+    }
+    /// The same under Python's name.
+    R result() { return get(); }
+
+    /// `get`, but throws `TimeoutError` when the result is not there after `wait`; the task goes on
+    /// and the future stays valid.
+    R get_for(detail::Timeout wait) {
+        if (!wait_for(wait)) {
+            throw TimeoutError("the result was not there in time; the task goes on, wait again");
+        }
+        return take();
+    }
+
+    /// Waits for the task's end.
+    void wait() const { task_.wait_until(detail::never); }
+
+    /// Waits at most so long (0: only looks); returns whether the task has ended. Running out of
+    /// time does not cancel anything.
+    bool wait_for(detail::Timeout wait) const {
+        return task_.wait_until(detail::time_after(wait));
+    }
+    template <typename Clock, typename Duration>
+    bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
+        return wait_for(limit - Clock::now());
+    }
+
+    /// Waits for the task's end; the exception that `get` would throw, or null.
+    [[nodiscard]] std::exception_ptr exception() const {
+        wait();
+        return task_.exception();
+    }
+
+    /// Whether the task has ended, in whatever way.
+    [[nodiscard]] bool done() const { return task_.done(); }
+    /// Whether a worker has claimed the task and not ended it yet.
+    [[nodiscard]] bool running() const { return task_.running(); }
+    [[nodiscard]] bool cancelled() const { return task_.cancelled(); }
+
+    /// Cancels the task if no worker has claimed it. True if it is cancelled now: then it has not
+    /// run and never will.
+    bool cancel() { return task_.cancel(); }
+
+private:
+    friend struct detail::FutureAccess;
+
+    explicit Future(detail::TaskHandle task) : task_(std::move(task)) {}
+
+    R take() {
+        task_.require_memory();
+        struct Release { // whatever the result turns out to be, the record goes back
+            detail::TaskHandle& task;
+            ~Release() { task.release(); }
+        } release{task_};
+        detail::Reader reader = task_.result();
+        if constexpr (!std::is_void_v<R>) return detail::decode<R>(reader);
+    }
+
+    detail::TaskHandle task_;
+};
+
+namespace detail {
+
+/// What the rest of prong may do with a future.
+struct FutureAccess {
+    template <typename R>
+    static Future<R> make(TaskHandle task) {
+        return Future<R>(std::move(task));
+    }
+    template <typename R>
+    static TaskHandle& task(Future<R>& future) {
+        return future.task_;
+    }
+    template <typename R>
+    static const TaskHandle& task(const Future<R>& future) {
+        return future.task_;
+    }
+};
+
+template <typename T>
+inline constexpr bool is_future = false;
+template <typename R>
+inline constexpr bool is_future<Future<R>> = true;
+
+} // namespace detail
+
+/// A range whose elements are futures, by reference.
+template <typename Range>
+concept FutureRange =
+    std::ranges::forward_range<Range> &&
+    std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>> &&
+    detail::is_future<std::remove_cvref_t<std::ranges::range_reference_t<Range>>>;
+
+/// When `wait` returns.
+enum class ReturnWhen {
+    first_completed, ///< a task has ended or was cancelled
+    first_exception, ///< a task has ended with an exception, or all have ended
+    all_completed,
+};
+
+/// Positions in the range that was waited for, ascending.
+struct WaitResult {
+    std::vector<std::size_t> done;
+    std::vector<std::size_t> not_done;
+};
+
+/// Waits for futures of one or several pools, without taking their results. Returns what is done
+/// and what is not when the condition holds or the time is over (never: no timeout; 0: only looks);
+/// it does not throw `TimeoutError`. An empty range is done at once. Throws `std::logic_error` for a
+/// future that is not valid.
+template <FutureRange Range>
+WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
+                detail::Timeout timeout = std::nullopt) {
+    const detail::TimePoint limit = detail::time_after(timeout);
+    std::vector<const detail::TaskHandle*> tasks;
+    for (auto& future : futures) tasks.push_back(&detail::FutureAccess::task(future));
+    std::vector<bool> ended(tasks.size());
+    for (;;) {
+        std::vector<const detail::TaskHandle*> pending;
+        bool any_failed = false;
+        for (std::size_t i = 0; i < tasks.size(); ++i) {
+            ended[i] = ended[i] || tasks[i]->done();
+            if (!ended[i]) pending.push_back(tasks[i]);
+            else any_failed = any_failed || (!tasks[i]->cancelled() && tasks[i]->failed());
+        }
+        const bool enough =
+            pending.empty() || (when == ReturnWhen::first_completed && pending.size() < tasks.size()) ||
+            (when == ReturnWhen::first_exception && any_failed);
+        if (enough || std::chrono::steady_clock::now() >= limit) break;
+        if (when == ReturnWhen::all_completed) {
+            pending.front()->wait_until(limit);
+        } else {
+            detail::TaskHandle::wait_for_any(pending, limit);
+        }
+    }
+    WaitResult result;
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+        (ended[i] ? result.done : result.not_done).push_back(i);
+    }
+    return result;
+}
+
+/// The futures of a range, each as it ends: an input range of `Future<T>&`. When the time is over
+/// before all have ended, the next step throws `TimeoutError`. The range must stay in place; taking
+/// results in the loop is what it is for.
+template <typename R>
+class AsCompleted {
+public:
+    explicit AsCompleted(std::vector<Future<R>*> futures, detail::TimePoint limit)
+        : pending_(std::move(futures)), limit_(limit) {}
+
+    class Iterator {
+    public:
+        using iterator_concept = std::input_iterator_tag;
+        using value_type = Future<R>;
+        using difference_type = std::ptrdiff_t;
+
+        Iterator() = default;
+        explicit Iterator(AsCompleted& owner) : owner_(&owner) {}
+
+        Future<R>& operator*() const { return *owner_->ready_[owner_->next_]; }
+        Future<R>* operator->() const { return owner_->ready_[owner_->next_]; }
+        Iterator& operator++() {
+            owner_->advance();
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        friend bool operator==(const Iterator& it, std::default_sentinel_t) {
+            return it.owner_->next_ == it.owner_->ready_.size();
+        }
+
+    private:
+        AsCompleted* owner_ = nullptr;
+    };
+
+    Iterator begin() {
+        if (!started_) collect();
+        started_ = true;
+        return Iterator(*this);
+    }
+    [[nodiscard]] std::default_sentinel_t end() const { return {}; }
+
+private:
+    void advance() {
+        if (++next_ == ready_.size()) collect();
+    }
+
+    /// Fills `ready_` with what has ended, waiting for the first if there is none.
+    void collect() {
+        ready_.clear();
+        next_ = 0;
+        while (!pending_.empty()) {
+            std::erase_if(pending_, [this](Future<R>* future) {
+                const bool ended = future->done();
+                if (ended) ready_.push_back(future);
+                return ended;
+            });
+            if (!ready_.empty()) return;
+            if (std::chrono::steady_clock::now() >= limit_) {
+                throw TimeoutError(std::to_string(pending_.size()) +
+                                   " futures had not ended in time; their tasks go on");
+            }
+            std::vector<const detail::TaskHandle*> tasks;
+            for (Future<R>* const future : pending_) {
+                tasks.push_back(&detail::FutureAccess::task(*future));
+            }
+            detail::TaskHandle::wait_for_any(tasks, limit_);
+        }
+    }
+
+    std::vector<Future<R>*> pending_;
+    std::vector<Future<R>*> ready_;
+    std::size_t next_ = 0;
+    detail::TimePoint limit_;
+    bool started_ = false;
+};
+
+/// See `AsCompleted`. No timeout: waits for all. Throws `std::logic_error` for a future that is not
+/// valid.
+template <FutureRange Range>
+    requires std::is_lvalue_reference_v<Range> || std::ranges::borrowed_range<Range>
+auto as_completed(Range&& futures, detail::Timeout timeout = std::nullopt) {
+    using Element = std::remove_reference_t<std::ranges::range_reference_t<Range>>;
+    static_assert(!std::is_const_v<Element>, "prong: as_completed needs futures that can be taken");
+    const detail::TimePoint limit = detail::time_after(timeout);
+    std::vector<Element*> pointers;
+    for (Element& future : futures) pointers.push_back(&future);
+    return AsCompleted(std::move(pointers), limit);
+}
+
+} // namespace prong

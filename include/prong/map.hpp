@@ -1,0 +1,301 @@
+#pragma once
+
+#include <prong/detail/task.hpp>
+#include <prong/detail/task_handle.hpp>
+#include <prong/error.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <stdexcept>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace prong {
+
+/// How `map` cuts up its work.
+struct MapOptions {
+    /// Elements per task. Default: as many as keep a worker busy for some 300 µs, found out on the
+    /// way, beginning with one. A worker that dies takes the other elements of its task with it: set
+    /// 1 for work that may crash.
+    std::optional<std::size_t> chunksize = std::nullopt;
+
+    /// Counts from the call of `map`; when it is over, the next result that is not there throws
+    /// `TimeoutError`. Default: none.
+    detail::Timeout timeout = std::nullopt;
+
+    /// How many elements may have been read from the input beyond those that were passed on.
+    /// Default: enough to keep all workers busy, at least 256.
+    std::optional<std::size_t> lookahead = std::nullopt;
+
+    /// Results in input order, or (false) chunk by chunk as they come.
+    bool ordered = true;
+};
+
+namespace detail {
+
+/// The exception that is being handled, for an element of a chunk; and back.
+PRONG_API void encode_element_failure(Writer& writer);
+PRONG_API std::exception_ptr decode_element_failure(Reader& reader);
+
+inline constexpr std::uint8_t element_returned = 0;
+inline constexpr std::uint8_t element_thrown = 1;
+
+/// What a worker runs for a chunk: the callable, then arguments until they end. The result: for each
+/// element a byte that tells how it ended and its value or exception; then the nanoseconds it took.
+template <class F, class TheCall>
+struct ChunkFunctions {
+    static void run(Reader& arguments, Writer& result) {
+        const auto start = std::chrono::steady_clock::now();
+        auto callable = CallableCodec<F>::decode(arguments);
+        while (arguments.remaining() != 0) {
+            auto element = TheCall::decode_arguments(arguments);
+            const std::size_t before = result.size();
+            try {
+                encode(result, element_returned);
+                if constexpr (std::is_void_v<typename TheCall::Result>) {
+                    TheCall::invoke(callable, element);
+                } else {
+                    encode(result, TheCall::invoke(callable, element));
+                }
+            } catch (...) {
+                result.rewind(before);
+                encode(result, element_thrown);
+                encode_element_failure(result);
+            }
+        }
+        const std::chrono::nanoseconds elapsed = std::chrono::steady_clock::now() - start;
+        encode(result, static_cast<std::int64_t>(elapsed.count()));
+    }
+
+    static constexpr TaskType type{&run, &TaskFunctions<F, TheCall>::name};
+};
+
+/// The input of a `map`: its callable and ranges, without their types.
+class MapSource {
+public:
+    MapSource() = default;
+    MapSource(const MapSource&) = delete;
+    MapSource& operator=(const MapSource&) = delete;
+    virtual ~MapSource() = default;
+
+    virtual bool at_end() = 0;
+    virtual const TaskType& type() const = 0;
+    virtual void encode_callable(Writer& writer) const = 0;
+    /// Encodes the next element, then goes on to the one after it.
+    virtual void encode_element(Writer& writer) = 0;
+};
+
+template <class F, class... Views>
+class MapSourceOf final : public MapSource {
+public:
+    using Call = TaskCall<F, std::ranges::range_reference_t<Views>...>;
+
+    template <class... Ranges>
+    explicit MapSourceOf(F callable, Ranges&&... ranges)
+        : callable_(std::move(callable)), views_(std::views::all(std::forward<Ranges>(ranges))...),
+          positions_(std::apply([](auto&... view) { return std::tuple(view.begin()...); }, views_)) {}
+
+    bool at_end() override {
+        return [this]<std::size_t... Index>(std::index_sequence<Index...>) {
+            return (... || (std::get<Index>(positions_) ==
+                            std::ranges::end(std::get<Index>(views_))));
+        }(std::index_sequence_for<Views...>{});
+    }
+    const TaskType& type() const override { return ChunkFunctions<F, Call>::type; }
+    void encode_callable(Writer& writer) const override {
+        CallableCodec<F>::encode(writer, callable_);
+    }
+    void encode_element(Writer& writer) override {
+        std::apply(
+            [&writer](auto&... position) {
+                Call::encode_arguments(writer, *position...);
+                (static_cast<void>(++position), ...);
+            },
+            positions_);
+    }
+
+private:
+    F callable_;
+    std::tuple<Views...> views_;
+    std::tuple<std::ranges::iterator_t<Views>...> positions_;
+};
+
+/// The part of a `map` that does not depend on types: which chunks are under way, and how large the
+/// next one shall be.
+class PRONG_API MapRun {
+public:
+    MapRun(pool::PoolCore& core, unsigned workers, const MapOptions& options,
+           std::unique_ptr<MapSource> source);
+    /// Cancels what no worker has claimed.
+    ~MapRun();
+    MapRun(const MapRun&) = delete;
+    MapRun& operator=(const MapRun&) = delete;
+
+    /// Whether all results have been passed on.
+    [[nodiscard]] bool at_end() const { return chunks_.empty() && !input_error_; }
+
+    /// Waits until the current element is there. Throws `TimeoutError`.
+    void wait();
+
+    /// The encoded current element, its kind already read. Waits for it. Throws what the element
+    /// threw, what ended its whole chunk, `TimeoutError`.
+    Reader element();
+
+    /// Says that the current element ends where this reader stands, so that `next` need not look.
+    void set_element_end(const Reader& reader) { element_end_ = reader; }
+    [[nodiscard]] const std::optional<Reader>& element_end() const { return element_end_; }
+
+    /// The rest of the chunk cannot be decoded.
+    void fail_chunk(std::exception_ptr error) { chunk_error_ = std::move(error); }
+
+    /// On to the next element; the current one has been looked at.
+    void next();
+
+private:
+    struct Chunk {
+        TaskHandle task;
+        std::size_t elements;
+    };
+
+    void fill();
+    void submit_chunk();
+    void load();
+    void finish_chunk();
+    void adapt(std::chrono::nanoseconds elapsed, std::size_t elements);
+    [[nodiscard]] std::size_t lookahead() const;
+
+    PoolReference pool_;
+    unsigned workers_;
+    MapOptions options_;
+    TimePoint limit_;
+    std::unique_ptr<MapSource> source_;
+    std::exception_ptr input_error_; ///< comes after all results
+    bool input_ended_ = false;
+    std::size_t chunksize_;
+
+    std::deque<Chunk> chunks_;
+    std::size_t elements_under_way_ = 0;
+
+    // The front chunk, once it is there.
+    bool loaded_ = false;
+    std::exception_ptr chunk_error_;
+    std::size_t elements_left_ = 0;
+    Reader reader_;
+    std::optional<Reader> element_end_;
+};
+
+} // namespace detail
+
+/// The results of `map`: a move-only input range, in input order unless asked otherwise. Reading on
+/// is what submits more. `*it` gives the result by value, or throws what the task threw for this
+/// element; it may be asked again, and `++it` goes on with the next element. An error in reading or
+/// encoding the input is thrown after the results of what came before it. A worker's death fails
+/// the elements that were in the same task (`MapOptions::chunksize`).
+///
+/// For a function that returns nothing, `*it` gives a `std::monostate`. Dropping it cancels what has
+/// not started. After the pool's `shutdown`, results of what had been read from the input can still
+/// be taken; then, if there was more, `PoolShutdown` is thrown.
+///
+/// Thread safety: one thread at a time.
+template <class R>
+class MapResult {
+public:
+    using value_type = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
+
+    explicit MapResult(std::unique_ptr<detail::MapRun> run) : run_(std::move(run)) {}
+
+    class Iterator {
+    public:
+        using iterator_concept = std::input_iterator_tag;
+        using value_type = MapResult::value_type;
+        using difference_type = std::ptrdiff_t;
+
+        explicit Iterator(detail::MapRun& run) : run_(&run) {}
+
+        value_type operator*() const { return read(*run_); }
+        Iterator& operator++() {
+            skip(*run_);
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        friend bool operator==(const Iterator& it, std::default_sentinel_t) {
+            return it.run_->at_end();
+        }
+
+    private:
+        detail::MapRun* run_;
+    };
+
+    Iterator begin() { return Iterator(*run_); }
+    [[nodiscard]] std::default_sentinel_t end() const { return {}; }
+
+    /// All results that are left (nothing for a function that returns nothing), or the first error.
+    auto get() {
+        if constexpr (std::is_void_v<R>) {
+            for (Iterator it = begin(); it != end(); ++it) static_cast<void>(*it);
+        } else {
+            std::vector<R> results;
+            for (Iterator it = begin(); it != end(); ++it) results.push_back(*it);
+            return results;
+        }
+    }
+
+private:
+    static value_type read(detail::MapRun& run) {
+        detail::Reader reader = run.element();
+        if constexpr (std::is_void_v<R>) {
+            run.set_element_end(reader);
+            return {};
+        } else {
+            try {
+                value_type value = detail::decode<R>(reader);
+                run.set_element_end(reader);
+                return value;
+            } catch (const CodecError&) { // nobody knows where the next one begins
+                run.fail_chunk(std::current_exception());
+                throw;
+            }
+        }
+    }
+
+    static void skip(detail::MapRun& run) {
+        run.wait();
+        if (!run.element_end()) {
+            try {
+                static_cast<void>(read(run));
+            } catch (...) { // was to be had by *it
+            }
+        }
+        run.next();
+    }
+
+    std::unique_ptr<detail::MapRun> run_;
+};
+
+namespace detail {
+
+template <class F, class... Ranges>
+auto make_map_result(pool::PoolCore& core, unsigned workers, const MapOptions& options, F callable,
+                     Ranges&&... ranges) {
+    using Source = MapSourceOf<F, std::views::all_t<Ranges>...>;
+    using R = task_result_t<F, std::ranges::range_reference_t<std::views::all_t<Ranges>>...>;
+    if constexpr (require_task<F, std::ranges::range_reference_t<std::views::all_t<Ranges>>...>()) {
+        auto source = std::make_unique<Source>(std::move(callable), std::forward<Ranges>(ranges)...);
+        return MapResult<R>(
+            std::make_unique<MapRun>(core, workers, options, std::move(source)));
+    }
+}
+
+} // namespace detail
+} // namespace prong

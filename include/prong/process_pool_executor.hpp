@@ -1,0 +1,134 @@
+#pragma once
+
+#include <prong/detail/export.hpp>
+#include <prong/detail/task.hpp>
+#include <prong/detail/task_handle.hpp>
+#include <prong/error.hpp>
+#include <prong/future.hpp>
+#include <prong/map.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace prong {
+
+/// How a pool is made. All fields have sensible defaults; name the ones that differ:
+/// `PoolOptions{.max_workers = 4, .initializer = load_tables}`.
+struct PoolOptions {
+    /// Worker processes, 1 to 1024. Default: as many as CPUs that this process may use.
+    std::optional<int> max_workers = std::nullopt;
+
+    /// Runs in each worker before its first task, also in one that replaces a dead one. It is
+    /// copied by the fork, so it may hold anything. If it throws or dies three times in a row with
+    /// no worker starting in between, the pool is broken.
+    std::function<void()> initializer = nullptr;
+
+    /// Tasks that wait for a worker; beyond it `submit` waits and `try_submit` declines.
+    /// Default and most: about 16 million, less under a small `RLIMIT_AS`.
+    std::optional<std::size_t> max_pending = std::nullopt;
+
+    /// The largest argument list or result, in bytes, rounded up to a power of two. Address space
+    /// for some tens of times as much is reserved, memory is used only as tasks need it.
+    /// Default: the machine's memory, less under `RLIMIT_AS`.
+    std::optional<std::size_t> max_payload_bytes = std::nullopt;
+};
+
+/// A pool of worker processes that run functions and hand their results back through futures.
+///
+/// The workers are forked when the pool is made (by a supervisor process, never by a thread of this
+/// one): they see the program's memory as it was then, copy-on-write, and what they change stays
+/// with them. They inherit open files and pipes, not network sockets. Each worker runs one task at
+/// a time.
+///
+/// If other threads exist when the pool is made, fork's usual caution holds: a lock that one of
+/// them holds at that instant stays locked in the workers. Make pools before threads where you can.
+///
+/// Thread safety: any number of threads may use one executor at once; its destruction is the last use.
+///
+/// Process safety: a task that crashes fails with `WorkerDied`, its worker is replaced, and nothing
+/// else is affected. When this process ends, however it ends, all workers end with it. In a process
+/// forked from this one (and so inside the pool's own workers) the executor is a dead copy: its
+/// destructor does nothing, everything else throws `std::logic_error`.
+class PRONG_API ProcessPoolExecutor {
+public:
+    /// One worker for each CPU that this process may use.
+    ProcessPoolExecutor() : ProcessPoolExecutor(PoolOptions{}) {}
+
+    /// `max_workers` workers; less than 1 throws `std::invalid_argument`.
+    explicit ProcessPoolExecutor(int max_workers)
+        : ProcessPoolExecutor(PoolOptions{.max_workers = max_workers}) {}
+
+    /// Returns without waiting for the workers. Throws `std::invalid_argument` for options out of
+    /// range, `std::system_error` when memory, descriptors or processes are not to be had.
+    explicit ProcessPoolExecutor(PoolOptions options);
+
+    /// `shutdown(true)`; while an exception unwinds, what is pending is cancelled first. Never
+    /// throws.
+    ~ProcessPoolExecutor();
+
+    ProcessPoolExecutor(const ProcessPoolExecutor&) = delete;
+    ProcessPoolExecutor& operator=(const ProcessPoolExecutor&) = delete;
+
+    /// Queues `f(args...)` for a worker and returns at once. The arguments are encoded here: what
+    /// goes wrong in that throws here, and they may be destroyed or changed right afterwards.
+    /// Waits only while `max_pending` tasks are queued.
+    ///
+    /// Throws `PoolShutdown` after `shutdown`, `BrokenProcessPool`, `LimitExceeded` when the
+    /// arguments do not fit into shared memory, `std::logic_error` in a process that is not the
+    /// pool's (inside its own workers, say).
+    template <typename F, typename... Args>
+    Future<detail::task_result_t<F, Args...>> submit(F&& f, Args&&... args) {
+        detail::Draft draft(*core_);
+        detail::encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
+        return detail::FutureAccess::make<detail::task_result_t<F, Args...>>(
+            std::move(draft).submit(detail::task_type<F, Args...>()));
+    }
+
+    /// `submit`, but declines (empty) instead of waiting when `max_pending` tasks are queued.
+    template <typename F, typename... Args>
+    std::optional<Future<detail::task_result_t<F, Args...>>> try_submit(F&& f, Args&&... args) {
+        detail::Draft draft(*core_);
+        detail::encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
+        auto task = std::move(draft).try_submit(detail::task_type<F, Args...>());
+        if (!task) return std::nullopt;
+        return detail::FutureAccess::make<detail::task_result_t<F, Args...>>(std::move(*task));
+    }
+
+    /// Calls `f` in the workers for each element of a range (or of several in step, up to the end of
+    /// the shortest), and gives the results in order; see `MapResult` and `MapOptions`. Starts at
+    /// once and reads ahead only so far, so endless ranges work. An lvalue range must outlive the
+    /// result, an rvalue is taken along.
+    template <typename F, std::ranges::input_range... Ranges>
+        requires(sizeof...(Ranges) > 0)
+    auto map(F f, Ranges&&... ranges) {
+        return map(MapOptions{}, std::move(f), std::forward<Ranges>(ranges)...);
+    }
+    template <typename F, std::ranges::input_range... Ranges>
+        requires(sizeof...(Ranges) > 0)
+    auto map(const MapOptions& options, F f, Ranges&&... ranges) {
+        return detail::make_map_result(*core_, max_workers(), options, std::move(f),
+                                       std::forward<Ranges>(ranges)...);
+    }
+
+    /// Accepts no more tasks. What is queued still runs, unless `cancel_futures` cancels it first;
+    /// what is running is always finished. With `wait`, returns when all is done and the workers are
+    /// gone. May be called again, also to wait after all.
+    void shutdown(bool wait = true, bool cancel_futures = false);
+
+    /// Ends the pool now: queued tasks are cancelled, workers get SIGTERM (SIGKILL), and the tasks
+    /// that they were running fail with `WorkerDied`. Does not wait.
+    void terminate_workers();
+    void kill_workers();
+
+    [[nodiscard]] unsigned max_workers() const noexcept;
+
+private:
+    pool::PoolCore* core_;
+    int exceptions_at_start_;
+};
+
+} // namespace prong

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <prong/detail/export.hpp>
+#include <prong/detail/timeout.hpp>
+
+#include <cstddef>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace prong {
+
+class Connection;
+class Process;
+
+/// Something to wait for: a message on a connection, the end of a process, or a descriptor of the
+/// user's own that becomes readable. Made from those without being asked.
+class PRONG_API Waitable {
+public:
+    /// Throws `std::logic_error` if the connection is closed or only sends.
+    Waitable(const Connection& connection);
+    /// Throws `std::logic_error` if the process has not been started, or is not this one's child.
+    Waitable(const Process& process);
+    /// Throws `std::invalid_argument` if it is negative.
+    Waitable(int fd);
+
+    [[nodiscard]] int fd() const noexcept { return fd_; }
+
+private:
+    int fd_;
+};
+
+/// Waits until one of them is ready: has something to receive (or its other end is gone), has
+/// ended, is readable. Returns the positions of all that are, ascending; empty only if the time ran
+/// out or the list is empty and has a timeout. Default: waits as long as it takes; zero: only
+/// looks. Signals do not end it. Throws `std::system_error` for a descriptor that is not open.
+///
+/// Thread safety: any thread; those waited for must stay open meanwhile.
+PRONG_API std::vector<std::size_t> wait(std::span<const Waitable> those,
+                                        detail::Timeout timeout = std::nullopt);
+
+/// `prong::wait({process, connection}, 2s)`
+PRONG_API std::vector<std::size_t> wait(std::initializer_list<Waitable> those,
+                                        detail::Timeout timeout = std::nullopt);
+
+} // namespace prong

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <type_traits>
+#include <utility>
+
+namespace prong {
+
+namespace detail {
+
+/// A callable whose bytes are sent as they are.
+template <class F>
+struct WithCaptures {
+    F callable;
+};
+
+} // namespace detail
+
+/// Marks a lambda with captures as fit to be sent to another process, where it runs on a copy of
+/// its bytes: `pool.submit(prong::with_captures([n](int x) { return n * x; }), 3)`.
+///
+/// The captures must be trivially copyable, and must not be pointers or references (`[&]`,
+/// `[this]`): those would refer to the worker's old copy of the memory, or to nothing. The compiler
+/// cannot check that, hence the mark. Pass anything else as an argument.
+template <class F>
+[[nodiscard]] auto with_captures(F&& callable) {
+    using Callable = std::decay_t<F>;
+    static_assert(std::is_trivially_copyable_v<Callable>,
+                  "prong: with_captures takes a lambda whose captures are all trivially copyable: "
+                  "pass the others, such as a std::string, as arguments");
+    return detail::WithCaptures<Callable>{std::forward<F>(callable)};
+}
+
+} // namespace prong

@@ -1,0 +1,42 @@
+#include <prong/wait.hpp>
+
+#include "os/socket.hpp"
+
+#include <prong/pipe.hpp>
+#include <prong/process.hpp>
+
+#include <stdexcept>
+
+namespace prong {
+namespace {
+
+int receiving_fd(const Connection& connection) {
+    const int fd = connection.fileno();
+    if (!connection.readable()) {
+        throw std::logic_error("prong::wait: a connection that only sends never has a message");
+    }
+    return fd;
+}
+
+} // namespace
+
+Waitable::Waitable(const Connection& connection) : fd_(receiving_fd(connection)) {}
+
+Waitable::Waitable(const Process& process) : fd_(process.sentinel()) {}
+
+Waitable::Waitable(int fd) : fd_(fd) {
+    if (fd < 0) throw std::invalid_argument("prong::wait: a negative descriptor");
+}
+
+std::vector<std::size_t> wait(std::span<const Waitable> those, detail::Timeout timeout) {
+    std::vector<int> fds;
+    fds.reserve(those.size());
+    for (const Waitable& each : those) fds.push_back(each.fd());
+    return os::wait_readable(fds, base::Deadline::after(timeout.value()));
+}
+
+std::vector<std::size_t> wait(std::initializer_list<Waitable> those, detail::Timeout timeout) {
+    return wait(std::span(those.begin(), those.size()), timeout);
+}
+
+} // namespace prong

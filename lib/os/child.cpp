@@ -1,0 +1,129 @@
+#include "os/child.hpp"
+
+#include "base/errno.hpp"
+#include "os/process.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <utility>
+
+namespace prong::os {
+namespace {
+
+// What the parent writes to the gate behind which a new child waits.
+constexpr std::uint64_t go = 1;
+constexpr std::uint64_t give_up = 2;
+
+void open_gate(const base::UniqueFd& gate, std::uint64_t word) {
+    base::retry_interrupted([&] { return write(gate.get(), &word, sizeof(word)); });
+}
+
+/// In the child: returns when the parent has said to go on.
+void wait_at_gate(const base::UniqueFd& gate, const base::UniqueFd& parent) {
+    pollfd entries[] = {{.fd = gate.get(), .events = POLLIN, .revents = 0},
+                        {.fd = parent.get(), .events = POLLIN, .revents = 0}};
+    base::retry_interrupted([&] { return poll(entries, 2, -1); });
+    std::uint64_t word = give_up;
+    if (entries[0].revents != 0) {
+        base::retry_interrupted([&] { return read(gate.get(), &word, sizeof(word)); });
+    }
+    if (word != go) _exit(1);
+}
+
+/// The kernel's answer about a pidfd, in its first version; our headers are older than it.
+struct PidfdInfo {
+    std::uint64_t mask;
+    std::uint64_t cgroup;
+    std::uint32_t ids[11];
+    std::int32_t exit_status; ///< as `waitpid` would have given it
+};
+static_assert(sizeof(PidfdInfo) == 64);
+
+constexpr std::uint64_t pidfd_info_exit = 1U << 3;
+
+/// The exit status of a process that somebody else has collected, or is about to.
+std::optional<int> remembered_status(int pidfd) {
+    PidfdInfo info{};
+    for (bool waited = false;; waited = true) {
+        info.mask = pidfd_info_exit;
+        const int result = ioctl(pidfd, _IOWR(0xFF, 11, PidfdInfo), &info);
+        if (result == 0 && (info.mask & pidfd_info_exit) != 0) return info.exit_status;
+        if (waited || (result != 0 && errno != ESRCH)) return std::nullopt;
+        // Seen at its end, but not collected yet: POLLHUP comes with that. No event is asked for.
+        pollfd entry{.fd = pidfd, .events = 0, .revents = 0};
+        base::retry_interrupted([&] { return poll(&entry, 1, 100); });
+    }
+}
+
+int code_of_status(int status) {
+    return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+std::atomic<pid_t> watched_parent{0};
+static_assert(std::atomic<pid_t>::is_always_lock_free);
+
+/// The kernel tells of the end of the parent's *thread*; when others are left, one of them is our
+/// parent by now and the kernel will tell of its end, too.
+void on_end_of_parent_thread(int) {
+    const int error = errno;
+    if (getppid() != watched_parent.load(std::memory_order_relaxed)) kill(getpid(), SIGKILL);
+    errno = error;
+}
+
+} // namespace
+
+Fork fork_with_pidfd() {
+    const base::UniqueFd gate(eventfd(0, EFD_CLOEXEC));
+    if (!gate) base::throw_errno("eventfd");
+    base::UniqueFd parent = open_pidfd(getpid()); // before the fork it cannot be a stranger's
+    const pid_t pid = fork_process();
+    if (pid == 0) {
+        wait_at_gate(gate, parent);
+        return {.pid = 0, .pidfd = std::move(parent)};
+    }
+    try {
+        base::UniqueFd child = open_pidfd(pid);
+        open_gate(gate, go);
+        return {.pid = pid, .pidfd = std::move(child)};
+    } catch (...) {
+        open_gate(gate, give_up);
+        reap(pid);
+        throw;
+    }
+}
+
+std::optional<int> reap(const base::UniqueFd& pidfd) noexcept {
+    siginfo_t info{};
+    const auto id = static_cast<id_t>(pidfd.get());
+    if (base::retry_interrupted([&] { return waitid(P_PIDFD, id, &info, WEXITED); }) == 0) {
+        return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+    }
+    const auto status = remembered_status(pidfd.get());
+    return status ? std::optional(code_of_status(*status)) : std::nullopt;
+}
+
+void send_signal(const base::UniqueFd& pidfd, int signal) {
+    if (syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) == 0) return;
+    if (errno != ESRCH) base::throw_errno("pidfd_send_signal");
+}
+
+void die_with_parent(pid_t parent) {
+    watched_parent.store(parent, std::memory_order_relaxed);
+    // A signal that others hardly use; not the last one, which valgrind takes for itself.
+    const int signal = SIGRTMAX - 1;
+    struct sigaction action {};
+    action.sa_handler = on_end_of_parent_thread;
+    action.sa_flags = SA_RESTART;
+    if (sigaction(signal, &action, nullptr) != 0) base::throw_errno("sigaction");
+    if (!set_parent_death_signal(signal, parent)) kill(getpid(), SIGKILL);
+}
+
+} // namespace prong::os

@@ -1,0 +1,97 @@
+#include "os/socket.hpp"
+
+#include "base/errno.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+namespace prong::os {
+namespace {
+
+/// The longest piece for one call: a signal is answered within it, and no kernel limit is met.
+constexpr std::size_t piece_bytes = 16U << 20;
+
+/// The descriptor is the user's, too: he may have made it non-blocking.
+void wait_if_nonblocking(int fd, short events, const char* call) {
+    if (errno == EINTR) return;
+    if (errno != EAGAIN) base::throw_errno(call);
+    pollfd entry{.fd = fd, .events = events, .revents = 0};
+    poll(&entry, 1, -1);
+}
+
+} // namespace
+
+std::pair<base::UniqueFd, base::UniqueFd> socket_pair() {
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+        base::throw_errno("socketpair");
+    }
+    return {base::UniqueFd(fds[0]), base::UniqueFd(fds[1])};
+}
+
+void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte> body) {
+    while (!head.empty() || !body.empty()) {
+        // sendmsg only reads from there
+        const auto piece = [](std::span<const std::byte> bytes) {
+            return iovec{.iov_base = const_cast<std::byte*>(bytes.data()),
+                         .iov_len = std::min(bytes.size(), piece_bytes)};
+        };
+        iovec pieces[] = {piece(head), piece(body)};
+        msghdr message{};
+        message.msg_iov = pieces;
+        message.msg_iovlen = 2;
+        const ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+        if (sent < 0) {
+            // Closed with bytes unread, the other side resets us once, and only then breaks the
+            // pipe.
+            if (errno == ECONNRESET) base::throw_errno("sendmsg", EPIPE);
+            wait_if_nonblocking(fd, POLLOUT, "sendmsg");
+            continue;
+        }
+        const auto from_head = std::min(static_cast<std::size_t>(sent), head.size());
+        head = head.subspan(from_head);
+        body = body.subspan(static_cast<std::size_t>(sent) - from_head);
+    }
+}
+
+std::size_t receive_all(int fd, std::span<std::byte> buffer) {
+    std::size_t total = 0;
+    while (total < buffer.size()) {
+        const auto wanted = std::min(buffer.size() - total, piece_bytes);
+        const ssize_t received = recv(fd, buffer.data() + total, wanted, 0);
+        if (received == 0 || (received < 0 && errno == ECONNRESET)) break;
+        if (received < 0) {
+            wait_if_nonblocking(fd, POLLIN, "recv");
+            continue;
+        }
+        total += static_cast<std::size_t>(received);
+    }
+    return total;
+}
+
+std::vector<std::size_t> wait_readable(std::span<const int> fds, base::Deadline deadline) {
+    using namespace std::chrono;
+    std::vector<pollfd> entries;
+    entries.reserve(fds.size());
+    for (const int fd : fds) entries.push_back({.fd = fd, .events = POLLIN, .revents = 0});
+    std::vector<std::size_t> ready;
+    for (;;) {
+        const auto slice = ceil<milliseconds>(deadline.left(hours(1)));
+        const int count = poll(entries.data(), entries.size(), static_cast<int>(slice.count()));
+        if (count < 0 && errno != EINTR) base::throw_errno("poll");
+        if (count > 0) break;
+        if (deadline.passed()) return ready;
+    }
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+        if ((entries[i].revents & POLLNVAL) != 0) base::throw_errno("poll", EBADF);
+        if (entries[i].revents != 0) ready.push_back(i);
+    }
+    return ready;
+}
+
+} // namespace prong::os

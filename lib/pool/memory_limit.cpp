@@ -1,0 +1,61 @@
+#include "pool/memory_limit.hpp"
+
+#include <prong/error.hpp>
+
+#include <array>
+#include <cstdio>
+#include <string>
+
+namespace prong::pool {
+namespace {
+
+/// From here on a look at the machine's memory costs little beside the copying.
+constexpr std::uint64_t large_bytes = 64 << 20;
+
+/// Kept free for everything else on the machine.
+constexpr std::uint64_t reserve_bytes = 64 << 20;
+
+std::string size_text(std::uint64_t bytes) {
+    const char* const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    auto size = static_cast<double>(bytes);
+    std::size_t unit = 0;
+    for (; size >= 1024 && unit < 4; ++unit) size /= 1024;
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
+    return text.data();
+}
+
+} // namespace
+
+void require_memory(std::uint64_t bytes, const char* what) {
+    if (bytes < large_bytes) return;
+    const std::uint64_t available = shm::available_memory();
+    if (bytes + reserve_bytes <= available) return;
+    throw LimitExceeded(LimitKind::shared_memory,
+                        std::string(what) + " takes " + size_text(bytes) + ", but only " +
+                            size_text(available) +
+                            " of memory are available (machine or memory cgroup); free some, or "
+                            "work in smaller pieces");
+}
+
+void require_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {
+    if (bytes > state.payload.largest()) {
+        throw LimitExceeded(LimitKind::shared_memory,
+                            std::string(what) + " takes " + size_text(bytes) +
+                                ", but the pool's limit for one is " +
+                                size_text(state.payload.largest()) +
+                                "; raise PoolOptions::max_payload_bytes (or RLIMIT_AS)");
+    }
+    require_memory(bytes, what);
+}
+
+void throw_no_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {
+    throw LimitExceeded(LimitKind::shared_memory,
+                        std::string(what) + " takes " + size_text(bytes) +
+                            ", but all shared memory for this size (" +
+                            size_text(state.payload.largest()) +
+                            ") is in use; take results of earlier tasks, or raise "
+                            "PoolOptions::max_payload_bytes (or RLIMIT_AS)");
+}
+
+} // namespace prong::pool

@@ -1,0 +1,127 @@
+#pragma once
+
+#include "base/fd.hpp"
+#include "pool/record_store.hpp"
+#include "pool/shared_state.hpp"
+
+#include <prong/detail/task_handle.hpp>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace prong::pool {
+
+/// The parent's side of a pool: what executor, drafts and futures stand on. It lives until the
+/// executor and the last future are gone.
+///
+/// Thread safety: any thread. There is none of its own: what has to be noticed (the supervisor's
+/// death, tasks that nobody fetches) is noticed by whoever submits or waits.
+class PoolCore {
+public:
+    struct Setup {
+        unsigned workers;
+        std::uint64_t max_pending;
+        SharedState::Sizes sizes;
+        std::function<void()> initializer;
+    };
+    /// Makes the shared memory and forks the supervisor. Throws `std::system_error`.
+    static PoolCore* start(Setup setup);
+    /// The same without any process: a test runs `run_tasks` in threads.
+    static PoolCore* start_without_processes(Setup setup);
+
+    /// The executor's end: `shutdown(true)` has been called. Deletes the core unless futures are left.
+    void leave() noexcept;
+
+    /// Keeps the core alive until `let_go`.
+    void hold() noexcept { records_.hold(); }
+    void let_go() noexcept;
+
+    void shutdown(bool wait, bool cancel_queued);
+    void end_workers(Orders orders);
+
+    [[nodiscard]] unsigned workers() const { return state_.workers(); }
+    [[nodiscard]] SharedState& state() { return state_; }
+
+    /// Whether this process is not the one that made the pool.
+    [[nodiscard]] bool is_copy() const noexcept;
+    /// Throws `std::logic_error` if it is not.
+    void require_own_process() const;
+
+    // For drafts.
+
+    std::uint32_t acquire_record();
+    /// Queues a written task; empty if it would have to wait and `may_wait` is false.
+    std::optional<detail::TaskHandle> submit(std::uint32_t index, const detail::TaskType& type,
+                                             std::uint64_t arguments, std::uint64_t length,
+                                             bool may_wait);
+    void release(const Holding& holding) noexcept;
+
+    // For task handles.
+
+    void abandon(const Holding& holding) noexcept;
+    [[nodiscard]] ring::Status status(std::uint32_t index) const noexcept;
+    ring::Status watch(std::uint32_t index, std::uint8_t flag) const noexcept {
+        return state_.ring.watch(index, flag);
+    }
+    bool cancel(std::uint32_t index, std::uint32_t generation) noexcept;
+    bool wait(std::uint32_t index, std::uint32_t generation, detail::TimePoint limit);
+    /// Waits until `done()`, which is asked again when a watched task of one of the pools has ended.
+    template <typename Predicate>
+    static void wait_for_completion(std::span<PoolCore* const> pools, detail::TimePoint limit,
+                                    Predicate done);
+    /// Whether nobody is left to run anything. Looks for the supervisor's death now and then.
+    bool has_ended();
+    /// Ends a task that nobody is left to end; returns its status then.
+    ring::Status settle(std::uint32_t index, std::uint32_t generation) noexcept;
+    /// Wakes sleeping workers if there is work: one may have been stopped after it was chosen.
+    void nudge() noexcept;
+    [[nodiscard]] std::string broken_cause();
+
+private:
+    explicit PoolCore(Setup setup);
+    ~PoolCore() = default;
+
+    void fork_supervisor();
+    [[noreturn]] void become_supervisor(int parent_pidfd);
+    void give_orders(Orders orders) noexcept;
+    bool wait_for_room(bool may_wait);
+    void require_usable();
+    void reap_supervisor();
+    /// Sleeps until the completion words of the pools have changed from what was seen.
+    static void sleep_until_completion(std::span<PoolCore* const> pools,
+                                       std::span<const std::uint32_t> seen,
+                                       detail::TimePoint limit);
+
+    SharedState state_;
+    RecordStore records_;
+    std::function<void()> initializer_;
+    std::uint64_t max_pending_;
+    unsigned fork_depth_;
+
+    std::atomic<bool> ended_ = false; ///< the supervisor is gone
+    std::atomic<std::int64_t> next_look_ns_ = 0;
+    std::mutex supervisor_mutex_; ///< guards the next ones
+    base::UniqueFd supervisor_pidfd_;
+    bool shut_down_ = false;
+};
+
+template <typename Predicate>
+void PoolCore::wait_for_completion(std::span<PoolCore* const> pools, detail::TimePoint limit,
+                                   Predicate done) {
+    std::vector<std::uint32_t> seen(pools.size());
+    do {
+        for (std::size_t i = 0; i < pools.size(); ++i) {
+            seen[i] = pools[i]->state_.control().completions.load();
+        }
+        if (done()) return;
+        sleep_until_completion(pools, seen, limit);
+    } while (limit == detail::never || std::chrono::steady_clock::now() < limit);
+}
+
+} // namespace prong::pool

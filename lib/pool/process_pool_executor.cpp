@@ -1,0 +1,76 @@
+#include <prong/process_pool_executor.hpp>
+
+#include "os/process.hpp"
+#include "pool/pool_core.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace prong {
+namespace {
+
+unsigned checked_workers(const PoolOptions& options) {
+    const int most = sync::WorkerSet::capacity;
+    const int workers = options.max_workers.value_or(
+        std::min(static_cast<int>(os::available_cpus()), most));
+    if (workers < 1 || workers > most) {
+        throw std::invalid_argument("max_workers is " + std::to_string(workers) +
+                                    "; a pool has 1 to " + std::to_string(most) + " workers");
+    }
+    return static_cast<unsigned>(workers);
+}
+
+std::size_t checked(const std::optional<std::size_t>& option, const char* name,
+                    std::size_t otherwise) {
+    if (!option) return otherwise;
+    if (*option == 0) throw std::invalid_argument(std::string(name) + " must be at least 1");
+    return *option;
+}
+
+} // namespace
+
+ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
+    : core_(nullptr), exceptions_at_start_(std::uncaught_exceptions()) {
+    const unsigned workers = checked_workers(options);
+    const std::size_t max_pending = checked(options.max_pending, "max_pending",
+                                            std::numeric_limits<std::size_t>::max());
+    const std::size_t payload = checked(options.max_payload_bytes, "max_payload_bytes", 0);
+    core_ = pool::PoolCore::start({.workers = workers,
+                                   .max_pending = max_pending,
+                                   .sizes = pool::SharedState::choose_sizes(workers, payload),
+                                   .initializer = std::move(options.initializer)});
+}
+
+ProcessPoolExecutor::~ProcessPoolExecutor() {
+    if (core_->is_copy()) return;
+    const bool unwinding = std::uncaught_exceptions() > exceptions_at_start_;
+    try {
+        core_->shutdown(true, unwinding);
+    } catch (...) { // the wait failed: the workers end with this process at the latest
+    }
+    core_->leave();
+}
+
+void ProcessPoolExecutor::shutdown(bool wait, bool cancel_futures) {
+    core_->require_own_process();
+    core_->shutdown(wait, cancel_futures);
+}
+
+void ProcessPoolExecutor::terminate_workers() {
+    core_->require_own_process();
+    core_->end_workers(pool::Orders::terminate);
+}
+
+void ProcessPoolExecutor::kill_workers() {
+    core_->require_own_process();
+    core_->end_workers(pool::Orders::kill);
+}
+
+unsigned ProcessPoolExecutor::max_workers() const noexcept {
+    return core_->workers();
+}
+
+} // namespace prong

@@ -1,0 +1,116 @@
+#include "pool/record_store.hpp"
+
+#include <algorithm>
+
+namespace prong::pool {
+namespace {
+
+/// So many records stay touched for the next tasks when the pool is idle (8 MiB).
+constexpr std::uint32_t warm_records = 1 << 16;
+
+/// Each new task looks at so many abandoned ones, so that they are cleared faster than they come.
+constexpr std::size_t abandoned_per_acquire = 2;
+
+} // namespace
+
+std::optional<std::uint32_t> RecordStore::acquire() {
+    const std::lock_guard lock(mutex_);
+    if (!abandoned_.empty()) release_abandoned(abandoned_per_acquire);
+    if (free_.empty() && touched_ == state_.ring.record_count()) {
+        release_abandoned(abandoned_.size());
+        if (free_.empty()) return std::nullopt;
+    }
+    std::uint32_t index = touched_;
+    if (free_.empty()) {
+        // Room for all to come back, so that giving back cannot fail.
+        if (free_.capacity() <= touched_) free_.reserve(std::max<std::size_t>(2 * touched_, 1024));
+        ++touched_;
+    } else {
+        index = free_.back();
+        free_.pop_back();
+    }
+    ++in_use_;
+    ++users_;
+    return index;
+}
+
+bool RecordStore::release(const Holding& holding) noexcept {
+    free_payload(holding);
+    const std::lock_guard lock(mutex_);
+    give_back(holding.index);
+    return one_user_less();
+}
+
+bool RecordStore::abandon(const Holding& holding) noexcept {
+    const std::lock_guard lock(mutex_);
+    try {
+        abandoned_.push_back(holding);
+    } catch (const std::bad_alloc&) { // then the record stays in use until the pool is gone
+    }
+    return one_user_less();
+}
+
+bool RecordStore::close() noexcept {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    return users_ == 0;
+}
+
+void RecordStore::hold() noexcept {
+    const std::lock_guard lock(mutex_);
+    ++users_;
+}
+
+bool RecordStore::let_go() noexcept {
+    const std::lock_guard lock(mutex_);
+    return one_user_less();
+}
+
+bool RecordStore::one_user_less() noexcept {
+    --users_;
+    return closed_ && users_ == 0;
+}
+
+void RecordStore::free_payload(const Holding& holding) const noexcept {
+    ring::Record& record = state_.ring.record(holding.index);
+    if (holding.arguments != 0) state_.payload.free(holding.arguments, record.arguments_length);
+    const auto status = ring::Status::unpack(record.status.load(std::memory_order_acquire));
+    const bool has_result = status.generation == holding.generation &&
+                            (status.state == ring::TaskState::returned ||
+                             status.state == ring::TaskState::thrown);
+    const std::uint64_t result = record.result_offset;
+    if (has_result && result >= sizeof(ring::Record)) {
+        state_.payload.free(result, record.result_length);
+    }
+}
+
+void RecordStore::give_back(std::uint32_t index) noexcept {
+    free_.push_back(index); // within what was reserved
+    if (--in_use_ != 0 || touched_ <= warm_records) return;
+    // All are free: forget those beyond the warm ones and give their pages back.
+    const auto begin = reinterpret_cast<std::byte*>(&state_.ring.record(warm_records));
+    const auto end = reinterpret_cast<std::byte*>(&state_.ring.record(touched_ - 1) + 1);
+    const std::byte* const base = state_.region.base();
+    state_.region.discard(static_cast<std::uint64_t>(begin - base),
+                          static_cast<std::uint64_t>(end - base));
+    state_.payload.trim();
+    touched_ = 0;
+    std::vector<std::uint32_t>().swap(free_);
+}
+
+void RecordStore::release_abandoned(std::size_t most) noexcept {
+    for (std::size_t i = 0; i < most && !abandoned_.empty(); ++i) {
+        const Holding holding = abandoned_.front();
+        abandoned_.pop_front();
+        const auto status = ring::Status::unpack(
+            state_.ring.record(holding.index).status.load(std::memory_order_acquire));
+        if (is_final(status.state) || status.generation != holding.generation) {
+            free_payload(holding);
+            give_back(holding.index);
+        } else {
+            abandoned_.push_back(holding); // the deque has just had room for it
+        }
+    }
+}
+
+} // namespace prong::pool

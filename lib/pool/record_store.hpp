@@ -1,0 +1,66 @@
+#pragma once
+
+#include "pool/shared_state.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace prong::pool {
+
+/// What a future or draft holds of the pool's memory.
+struct Holding {
+    std::uint32_t index;       ///< of the record
+    std::uint32_t generation;  ///< of the task in it
+    std::uint64_t arguments;   ///< the payload block of the arguments, or 0
+};
+
+/// Which records are in use: the parent's own knowledge, in private memory, which no worker can
+/// spoil. Records are used again last in, first out, so that their cache lines are warm; when none
+/// is in use any more, what a flood of tasks has touched goes back to the system.
+///
+/// Thread safety: any thread.
+class RecordStore {
+public:
+    explicit RecordStore(const SharedState& state) : state_(state) {}
+
+    /// A record to write a task into; none when all are in use.
+    std::optional<std::uint32_t> acquire();
+
+    /// Counts one more user, who needs no record.
+    void hold() noexcept;
+
+    // The next four return true to the one caller after whom nobody uses the store any more.
+
+    /// Takes back a record whose task has ended or was never queued, with its payload.
+    [[nodiscard]] bool release(const Holding& holding) noexcept;
+
+    /// Takes charge of a record whose task may still be queued or running, and which nobody will
+    /// ask for: it is released some time after the task's end.
+    [[nodiscard]] bool abandon(const Holding& holding) noexcept;
+
+    /// Ends a `hold`.
+    [[nodiscard]] bool let_go() noexcept;
+
+    /// Nothing will be acquired from now on.
+    [[nodiscard]] bool close() noexcept;
+
+private:
+    void free_payload(const Holding& holding) const noexcept;
+    void give_back(std::uint32_t index) noexcept;
+    void release_abandoned(std::size_t most) noexcept;
+    [[nodiscard]] bool one_user_less() noexcept;
+
+    const SharedState& state_;
+    mutable std::mutex mutex_;
+    std::vector<std::uint32_t> free_;
+    std::deque<Holding> abandoned_;
+    std::uint32_t touched_ = 0; ///< records from here on were never used
+    std::size_t in_use_ = 0;    ///< abandoned ones included
+    std::size_t users_ = 0;     ///< futures, drafts and others that hold the store
+    bool closed_ = false;
+};
+
+} // namespace prong::pool

@@ -1,0 +1,59 @@
+#include "pool/result_writer.hpp"
+
+#include "pool/memory_limit.hpp"
+
+#include <algorithm>
+
+namespace prong::pool {
+namespace {
+
+std::size_t align_up(std::size_t size) {
+    return (size + detail::wire_alignment - 1) / detail::wire_alignment * detail::wire_alignment;
+}
+
+/// Where the record's bytes are free while the arguments stay as they are.
+std::size_t free_bytes_begin(const ring::Record& record) {
+    const bool inline_arguments = record.arguments_offset < sizeof(ring::Record);
+    const std::size_t used = inline_arguments ? record.arguments_length : 0;
+    return std::min(align_up(used), sizeof(record.bytes));
+}
+
+} // namespace
+
+ResultWriter::ResultWriter(const SharedState& state, unsigned worker, ring::Record& record)
+    : state_(state), note_(state.slot(worker).note), record_(record), owner_(worker),
+      inline_begin_(free_bytes_begin(record)) {
+    set_window(record_.bytes + inline_begin_, 0, sizeof(record_.bytes) - inline_begin_);
+}
+
+void ResultWriter::start_over() {
+    if (block_ != 0) {
+        state_.payload.free(block_, size());
+        note_.block.store(0, std::memory_order_release);
+        block_ = 0;
+    }
+    set_window(record_.bytes + inline_begin_, 0, sizeof(record_.bytes) - inline_begin_);
+}
+
+void ResultWriter::store() const {
+    record_.result_offset = block_ != 0 ? block_ : ring::Record::bytes_offset + inline_begin_;
+    record_.result_length = size();
+}
+
+void ResultWriter::grow(std::size_t more) {
+    const std::size_t used = size();
+    // Exact for one large piece, doubling for many small ones.
+    const std::size_t wanted = std::max(used + more, 2 * used);
+    require_shared_memory(state_, wanted, "the task's result");
+    note_.outgrown_block.store(block_, std::memory_order_release);
+    const auto block = state_.payload.allocate(wanted, owner_, note_.block);
+    if (!block) throw_no_shared_memory(state_, wanted, "the task's result");
+    std::byte* const place = state_.payload.at(block->offset);
+    std::copy_n(data(), used, place);
+    if (block_ != 0) state_.payload.free(block_, used);
+    note_.outgrown_block.store(0, std::memory_order_release);
+    block_ = block->offset;
+    set_window(place, used, block->capacity);
+}
+
+} // namespace prong::pool

@@ -1,0 +1,139 @@
+#include "pool/shared_state.hpp"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <span>
+#include <system_error>
+
+namespace prong::pool {
+namespace {
+
+constexpr std::uint64_t page_bytes = 4096;
+constexpr std::uint64_t most_ring_entries = 1 << 24;
+constexpr std::uint64_t most_records = 1 << 26;
+constexpr std::uint64_t least_ring_entries = 1 << 10;
+constexpr std::uint64_t least_payload_span = 1 << 16;
+
+std::uint64_t address_space_left() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return std::numeric_limits<std::uint64_t>::max();
+    }
+    std::uint64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    return limit.rlim_cur - std::min<std::uint64_t>(limit.rlim_cur, pages * page_bytes);
+}
+
+std::uint64_t physical_memory() {
+    return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * page_bytes;
+}
+
+} // namespace
+
+void SharedText::set(std::string_view text) noexcept {
+    const std::size_t length = std::min(text.size(), text_.size());
+    std::memcpy(text_.data(), text.data(), length);
+    length_.store(static_cast<std::uint32_t>(length), std::memory_order_release);
+}
+
+std::string SharedText::get() const {
+    const std::size_t length = length_.load(std::memory_order_acquire);
+    return {text_.data(), std::min(length, text_.size())};
+}
+
+struct SharedState::Layout {
+    explicit Layout(const Sizes& sizes)
+        : slots(add<Control>(1)), berths(add<WorkerSlot>(sizes.workers)),
+          entries(add<sync::Berth>(sizes.workers)),
+          records(add<std::atomic<std::uint64_t>>(sizes.ring_entries)),
+          payload{.begin = add<ring::Record>(sizes.records), .span_bytes = sizes.payload_span} {}
+
+    // The parts follow each other; each begins where the one before it was added.
+    std::uint64_t end = 0;
+    std::uint64_t slots;
+    std::uint64_t berths;
+    std::uint64_t entries;
+    std::uint64_t records;
+    shm::Payload::Geometry payload;
+
+private:
+    template <typename T>
+    std::uint64_t add(std::uint64_t count) {
+        end = (end + count * sizeof(T) + page_bytes - 1) / page_bytes * page_bytes;
+        return end;
+    }
+};
+
+SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t wanted_bytes) {
+    const std::uint64_t room = address_space_left();
+    const bool limited = room != std::numeric_limits<std::uint64_t>::max();
+    Sizes sizes{.workers = workers,
+                .ring_entries = most_ring_entries,
+                .records = most_records,
+                .payload_span = std::bit_ceil(wanted_bytes != 0 ? wanted_bytes : physical_memory())};
+    sizes.payload_span = std::max(sizes.payload_span, least_payload_span);
+    if (limited) {
+        // Leave the larger part to the program. Ring and records are touched as they fill.
+        const std::uint64_t share = room / 4;
+        sizes.ring_entries =
+            std::clamp(std::bit_floor(share / 64 + 1), least_ring_entries, most_ring_entries);
+        sizes.records = std::clamp(share / 4 / sizeof(ring::Record), 2 * least_ring_entries,
+                                   most_records);
+        while (sizes.payload_span > least_payload_span && Layout(sizes).payload.end() > share) {
+            sizes.payload_span /= 2;
+        }
+    }
+    return sizes;
+}
+
+SharedState SharedState::create(Sizes sizes) {
+    for (;;) {
+        try {
+            return {Layout(sizes), sizes};
+        } catch (const std::system_error&) {
+            if (sizes.payload_span <= least_payload_span) throw;
+            sizes.payload_span /= 2;
+            sizes.records = std::max(sizes.records / 2, 2 * least_ring_entries);
+            sizes.ring_entries = std::max(sizes.ring_entries / 2, least_ring_entries);
+        }
+    }
+}
+
+SharedState::SharedState(const Layout& layout, const Sizes& sizes)
+    : region(layout.payload.end()),
+      ring(reinterpret_cast<Control*>(region.base())->cursor,
+           {reinterpret_cast<std::atomic<std::uint64_t>*>(region.base() + layout.entries),
+            sizes.ring_entries},
+           {reinterpret_cast<ring::Record*>(region.base() + layout.records), sizes.records}),
+      payload(region, layout.payload),
+      parking(reinterpret_cast<Control*>(region.base())->parking,
+              {reinterpret_cast<sync::Berth*>(region.base() + layout.berths), sizes.workers}),
+      control_(reinterpret_cast<Control*>(region.base())),
+      slots_(reinterpret_cast<WorkerSlot*>(region.base() + layout.slots), sizes.workers),
+      workers_(sizes.workers), entries_offset_(layout.entries) {}
+
+void SharedState::announce(const ring::Record& record, std::uint8_t flags) const noexcept {
+    if ((flags & ring::Status::watched) != 0) os::futex_wake(record.status, os::everyone);
+    if ((flags & ring::Status::watched_with_others) != 0) {
+        // Sequentially consistent with who is about to sleep: either this sees them counted, or
+        // they see the change.
+        control_->completions.fetch_add(1);
+        if (control_->waiting_for_completions.load() != 0) {
+            os::futex_wake(control_->completions, os::everyone);
+        }
+    }
+}
+
+void SharedState::retire_entries() noexcept {
+    ring.retire([this](std::uint64_t first, std::uint64_t last) {
+        region.discard(entries_offset_ + first * sizeof(std::uint64_t),
+                       entries_offset_ + last * sizeof(std::uint64_t));
+    });
+}
+
+} // namespace prong::pool

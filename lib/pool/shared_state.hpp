@@ -1,0 +1,110 @@
+#pragma once
+
+#include "os/futex.hpp"
+#include "ring/ring.hpp"
+#include "shm/payload.hpp"
+#include "shm/region.hpp"
+#include "sync/parking_lot.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace prong::pool {
+
+/// What the parent wants of the workers. Only ever grows.
+enum class Orders : std::uint32_t {
+    run,       ///< take tasks as they come
+    drain,     ///< finish what is queued, then leave
+    terminate, ///< leave now: SIGTERM
+    kill,      ///< leave now: SIGKILL
+};
+
+/// A text that crosses processes: a fixed place, cut when it is too long.
+class SharedText {
+public:
+    void set(std::string_view text) noexcept;
+    /// Safe whatever another process has written over it.
+    [[nodiscard]] std::string get() const;
+    void clear() noexcept { length_.store(0, std::memory_order_release); }
+
+private:
+    std::atomic<std::uint32_t> length_;
+    std::array<char, 508> text_;
+};
+
+/// The pool's words in shared memory that belong to no record.
+struct Control {
+    /// Written by the parent.
+    alignas(128) std::atomic<Orders> orders;
+    /// Set by the supervisor, after `cause`, when it gives the pool up.
+    std::atomic<bool> broken;
+    SharedText cause;
+    /// How many times a worker has become ready. Tells a passing failure from one that repeats.
+    std::atomic<std::uint32_t> starts;
+    /// Changes when a task has ended that somebody waits for together with others.
+    alignas(64) os::FutexWord completions;
+    /// How many threads of the parent sleep on it. Written by the parent only.
+    std::atomic<std::uint32_t> waiting_for_completions;
+    ring::Cursor cursor;
+    sync::ParkingSigns parking;
+};
+
+/// A worker's place in shared memory.
+struct WorkerSlot {
+    ring::Note note;
+    /// Set by the worker when its initializer has returned.
+    std::atomic<bool> ready;
+    /// Why its initializer failed.
+    SharedText failure;
+};
+
+/// Everything that parent, supervisor and workers share. Made by the parent before it forks; the
+/// others inherit the mapping and this object, which holds where the parts lie.
+///
+/// Layout: control, worker slots, berths, ring entries, records, payload.
+class SharedState {
+public:
+    struct Sizes {
+        unsigned workers;
+        std::uint64_t ring_entries; ///< a power of two
+        std::uint64_t records;
+        std::uint64_t payload_span; ///< a power of two, the largest argument list or result
+    };
+
+    /// The largest sizes that the machine's memory and RLIMIT_AS allow; `wanted_bytes` of payload
+    /// in one piece, or 0 for what is usual.
+    static Sizes choose_sizes(unsigned workers, std::uint64_t wanted_bytes);
+
+    /// Halves the sizes until the address space has room for them. Throws `std::system_error`.
+    static SharedState create(Sizes sizes);
+
+    [[nodiscard]] Control& control() const { return *control_; }
+    [[nodiscard]] WorkerSlot& slot(unsigned worker) const { return slots_[worker]; }
+    [[nodiscard]] unsigned workers() const { return workers_; }
+
+    /// A task has ended: wakes those who wait for it, as the flags of its status say.
+    void announce(const ring::Record& record, std::uint8_t flags) const noexcept;
+
+    /// Gives pages of the ring that nobody will read again back to the system.
+    void retire_entries() noexcept;
+
+    shm::Region region;
+    ring::Ring ring;
+    shm::Payload payload;
+    sync::ParkingLot parking;
+
+private:
+    struct Layout;
+    SharedState(const Layout& layout, const Sizes& sizes);
+
+    Control* control_;
+    std::span<WorkerSlot> slots_;
+    unsigned workers_;
+    std::uint64_t entries_offset_;
+};
+
+} // namespace prong::pool

@@ -1,0 +1,206 @@
+#include <prong/detail/task_handle.hpp>
+
+#include "codec/exception.hpp"
+#include "pool/memory_limit.hpp"
+#include "pool/pool_core.hpp"
+#include "sync/spinner.hpp"
+
+#include <prong/error.hpp>
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace prong::detail {
+namespace {
+
+using ring::Record;
+using ring::TaskState;
+
+/// The bytes that a record says it has, or nothing if that cannot be: a worker may have written
+/// anything there.
+std::optional<std::span<const std::byte>> checked_bytes(const pool::SharedState& state,
+                                                        const Record& record, std::uint64_t offset,
+                                                        std::uint64_t length) {
+    if (offset < sizeof(Record)) {
+        if (offset < Record::bytes_offset || length > sizeof(Record) - offset) return std::nullopt;
+        return std::span(reinterpret_cast<const std::byte*>(&record) + offset, length);
+    }
+    if (!state.payload.contains(offset, length)) return std::nullopt;
+    return std::span<const std::byte>(state.payload.at(offset), length);
+}
+
+} // namespace
+
+pool::PoolCore& TaskHandle::core() const {
+    if (core_ == nullptr) {
+        throw std::logic_error("this future has no task: it was default-constructed, moved from, "
+                               "or its result has been taken");
+    }
+    core_->require_own_process();
+    return *core_;
+}
+
+void TaskHandle::release() noexcept {
+    if (core_->is_copy()) return;
+    std::exchange(core_, nullptr)
+        ->release({.index = index_, .generation = generation_, .arguments = arguments_});
+}
+
+void TaskHandle::abandon() noexcept {
+    if (core_->is_copy()) return;
+    core_->abandon({.index = index_, .generation = generation_, .arguments = arguments_});
+}
+
+bool TaskHandle::done() const {
+    pool::PoolCore& pool = core();
+    if (is_final(pool.status(index_).state)) return true;
+    if (!pool.has_ended()) return false;
+    return is_final(pool.settle(index_, generation_).state);
+}
+
+bool TaskHandle::running() const {
+    return core().status(index_).state == TaskState::running && !done();
+}
+
+bool TaskHandle::cancelled() const {
+    return core().status(index_).state == TaskState::cancelled;
+}
+
+bool TaskHandle::failed() const {
+    return core().status(index_).state != TaskState::returned;
+}
+
+bool TaskHandle::cancel() {
+    return core().cancel(index_, generation_);
+}
+
+bool TaskHandle::wait_until(TimePoint limit) const {
+    return core().wait(index_, generation_, limit);
+}
+
+void TaskHandle::require_memory() const {
+    pool::PoolCore& pool = core();
+    if (pool.status(index_).state != TaskState::returned) return;
+    pool::require_memory(pool.state().ring.record(index_).result_length, "this task's result");
+}
+
+Reader TaskHandle::result() const {
+    if (const std::exception_ptr error = exception()) std::rethrow_exception(error);
+    const pool::SharedState& state = core().state();
+    const Record& record = state.ring.record(index_);
+    const auto bytes = checked_bytes(state, record, record.result_offset, record.result_length);
+    if (!bytes) {
+        throw CodecError("the result of " + name() + " is said to lie outside of the pool's "
+                         "memory: the worker that ran it has written where it should not");
+    }
+    return Reader(*bytes);
+}
+
+std::exception_ptr TaskHandle::exception() const {
+    pool::PoolCore& pool = core();
+    const Record& record = pool.state().ring.record(index_);
+    switch (pool.status(index_).state) {
+    case TaskState::returned: return nullptr;
+    case TaskState::thrown: {
+        const auto bytes = checked_bytes(pool.state(), record, record.result_offset,
+                                         record.result_length);
+        if (!bytes || bytes->empty()) {
+            return std::make_exception_ptr(
+                LimitExceeded(LimitKind::shared_memory,
+                              name() + " threw an exception for which there was no shared memory"));
+        }
+        Reader reader(*bytes);
+        return codec::decode_exception(reader);
+    }
+    case TaskState::died:
+        return std::make_exception_ptr(WorkerDied(static_cast<int>(record.result_offset),
+                                                  static_cast<int>(record.result_length), name()));
+    case TaskState::cancelled:
+        return std::make_exception_ptr(
+            CancelledError(name() + " was cancelled before a worker had claimed it"));
+    default: return std::make_exception_ptr(BrokenProcessPool(pool.broken_cause()));
+    }
+}
+
+std::string TaskHandle::name() const {
+    const pool::SharedState& state = core_->state();
+    const Record& record = state.ring.record(index_);
+    const std::uint64_t offset = arguments_ != 0 ? arguments_ : Record::bytes_offset;
+    const auto bytes = checked_bytes(state, record, offset, record.arguments_length);
+    return type_->name(bytes ? Reader(*bytes) : Reader()) + " [task " +
+           std::to_string(generation_) + "]";
+}
+
+void TaskHandle::wait_for_any(std::span<const TaskHandle* const> handles, TimePoint limit) {
+    std::vector<pool::PoolCore*> pools;
+    for (const TaskHandle* const handle : handles) pools.push_back(&handle->core());
+    std::ranges::sort(pools);
+    const auto repeated = std::ranges::unique(pools);
+    pools.erase(repeated.begin(), repeated.end());
+    pool::PoolCore::wait_for_completion(pools, limit, [handles] {
+        return std::ranges::any_of(handles, [](const TaskHandle* handle) {
+            const ring::Status status =
+                handle->core_->watch(handle->index_, ring::Status::watched_with_others);
+            return is_final(status.state) || handle->done();
+        });
+    });
+}
+
+PoolReference::PoolReference(pool::PoolCore& core) : core_(&core) {
+    core.require_own_process();
+    core.hold();
+}
+
+PoolReference::~PoolReference() {
+    if (core_ != nullptr && !core_->is_copy()) core_->let_go();
+}
+
+// Draft
+
+Draft::Draft(pool::PoolCore& core) : core_(&core), index_(core.acquire_record()) {
+    Record& record = core.state().ring.record(index_);
+    set_window(record.bytes, 0, sizeof(record.bytes));
+}
+
+Draft::~Draft() {
+    if (core_ == nullptr) return;
+    core_->release({.index = index_, .generation = 0, .arguments = block_});
+}
+
+TaskHandle Draft::submit(const TaskType& type) && {
+    auto handle = send(type, true);
+    return std::move(*handle);
+}
+
+std::optional<TaskHandle> Draft::try_submit(const TaskType& type) && {
+    return send(type, false);
+}
+
+std::optional<TaskHandle> Draft::send(const TaskType& type, bool may_wait) {
+    const std::uint64_t offset = block_ != 0 ? block_ : Record::bytes_offset;
+    auto handle = core_->submit(index_, type, offset, size(), may_wait);
+    if (handle) {
+        handle->arguments_ = block_;
+        core_ = nullptr;
+    }
+    return handle;
+}
+
+void Draft::grow(std::size_t more) {
+    const pool::SharedState& state = core_->state();
+    const std::size_t used = size();
+    const std::size_t wanted = std::max(used + more, 2 * used);
+    pool::require_shared_memory(state, wanted, "the task's argument list");
+    std::atomic<std::uint64_t> note; // nobody needs to know: if the parent dies, all is gone
+    const auto block = state.payload.allocate(wanted, shm::parent_owner, note);
+    if (!block) pool::throw_no_shared_memory(state, wanted, "the task's argument list");
+    std::byte* const place = state.payload.at(block->offset);
+    std::copy_n(data(), used, place);
+    if (block_ != 0) state.payload.free(block_, used);
+    block_ = block->offset;
+    set_window(place, used, block->capacity);
+}
+
+} // namespace prong::detail

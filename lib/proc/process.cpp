@@ -1,0 +1,171 @@
+#include <prong/process.hpp>
+
+#include "os/process.hpp"
+#include "proc/process_state.hpp"
+
+#include <csignal>
+#include <stdexcept>
+#include <utility>
+
+namespace prong {
+
+Process::Process() : state_(proc::create()) {}
+
+Process::Process(Process&& other) noexcept = default;
+
+Process& Process::operator=(Process&& other) noexcept {
+    if (this == &other) return *this;
+    end();
+    state_ = std::move(other.state_);
+    target_ = std::move(other.target_);
+    return *this;
+}
+
+Process::~Process() {
+    end();
+}
+
+void Process::end() noexcept {
+    if (!state_ || !proc::is_running_child(*state_)) return;
+    try {
+        if (daemon()) kill();
+        join();
+    } catch (...) { // nobody to tell
+    }
+}
+
+detail::ProcessState& Process::state() const {
+    if (!state_) throw std::logic_error("prong::Process: used after it was moved from");
+    return *state_;
+}
+
+void Process::run() {
+    if (target_) target_->call();
+}
+
+void Process::start() {
+    state();
+    proc::start(state_, [this] {
+        if (target_) target_->enter_child();
+        run();
+    });
+    target_.reset();
+}
+
+void Process::join() {
+    proc::wait_for_end(state(), base::Deadline::never());
+}
+
+bool Process::join_for(detail::Timeout timeout) {
+    return proc::wait_for_end(state(), base::Deadline::after(timeout.value()));
+}
+
+void Process::terminate() {
+    proc::send_signal(state(), SIGTERM);
+}
+
+void Process::kill() {
+    proc::send_signal(state(), SIGKILL);
+}
+
+void Process::interrupt() {
+    proc::send_signal(state(), SIGINT);
+}
+
+bool Process::is_alive() const {
+    return proc::is_alive(state());
+}
+
+int Process::pid() const {
+    return proc::pid(state());
+}
+
+std::string Process::name() const {
+    return proc::name(state());
+}
+
+void Process::set_name(std::string name) {
+    proc::set_name(state(), std::move(name));
+}
+
+bool Process::daemon() const {
+    return proc::daemon(state());
+}
+
+void Process::set_daemon(bool daemon) {
+    proc::set_daemon(state(), daemon);
+}
+
+std::optional<int> Process::exitcode() const {
+    return proc::exitcode(state());
+}
+
+int Process::sentinel() const {
+    return proc::sentinel(state());
+}
+
+void Process::close() {
+    proc::close(state());
+}
+
+int ProcessInfo::pid() const {
+    return proc::pid(*state_);
+}
+
+std::string ProcessInfo::name() const {
+    return proc::name(*state_);
+}
+
+bool ProcessInfo::daemon() const {
+    return proc::daemon(*state_);
+}
+
+bool ProcessInfo::is_alive() const {
+    return proc::is_alive(*state_);
+}
+
+void ProcessInfo::join() const {
+    proc::wait_for_end(*state_, base::Deadline::never());
+}
+
+bool ProcessInfo::join_for(detail::Timeout timeout) const {
+    return proc::wait_for_end(*state_, base::Deadline::after(timeout.value()));
+}
+
+void ProcessInfo::terminate() const {
+    proc::send_signal(*state_, SIGTERM);
+}
+
+void ProcessInfo::kill() const {
+    proc::send_signal(*state_, SIGKILL);
+}
+
+void ProcessInfo::interrupt() const {
+    proc::send_signal(*state_, SIGINT);
+}
+
+std::optional<int> ProcessInfo::exitcode() const {
+    return proc::exitcode(*state_);
+}
+
+ProcessInfo current_process() {
+    return ProcessInfo(proc::current());
+}
+
+std::optional<ProcessInfo> parent_process() {
+    auto parent = proc::parent();
+    if (!parent) return std::nullopt;
+    return ProcessInfo(std::move(parent));
+}
+
+std::vector<ProcessInfo> active_children() {
+    std::vector<ProcessInfo> children;
+    for (auto& child : proc::active_children()) children.push_back(ProcessInfo(std::move(child)));
+    return children;
+}
+
+unsigned cpu_count() noexcept {
+    return os::online_cpus();
+}
+
+} // namespace prong

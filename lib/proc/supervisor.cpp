@@ -1,0 +1,215 @@
+#include "proc/supervisor.hpp"
+
+#include "base/errno.hpp"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <stdio_ext.h>
+#include <system_error>
+#include <vector>
+
+namespace prong::proc {
+namespace {
+
+using Milliseconds = std::chrono::milliseconds;
+
+/// A fork that fails for want of processes or memory is tried again after a while, which doubles.
+constexpr Milliseconds first_fork_delay{10};
+constexpr Milliseconds longest_fork_delay{1000};
+constexpr unsigned fork_attempts = 6; ///< with no worker alive, before the pool is given up
+
+sigset_t signals_of_interest() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGUSR1);
+    return set;
+}
+
+class Supervisor {
+public:
+    Supervisor(Crew& crew, unsigned workers, int parent_pidfd)
+        : crew_(crew), pids_(workers), parent_pidfd_(parent_pidfd) {
+        // From now on only the parent's end, the crew's wish and SIGKILL end this process.
+        sigset_t all;
+        sigfillset(&all);
+        sigprocmask(SIG_SETMASK, &all, nullptr);
+        const sigset_t interesting = signals_of_interest();
+        signals_ = base::UniqueFd(signalfd(-1, &interesting, SFD_CLOEXEC | SFD_NONBLOCK));
+        if (!signals_) base::throw_errno("signalfd");
+    }
+
+    int run() {
+        for (;;) {
+            follow_wish();
+            if (!is_ending()) fill_up();
+            if (is_ending() && alive() == 0) return broken_ ? 1 : 0;
+            wait_for_events();
+            collect();
+        }
+    }
+
+private:
+    [[nodiscard]] unsigned alive() const {
+        return static_cast<unsigned>(
+            std::ranges::count_if(pids_, [](pid_t pid) { return pid != 0; }));
+    }
+
+    /// Whether nobody is to be replaced any more.
+    [[nodiscard]] bool is_ending() const {
+        return wish_ >= Crew::Wish::terminate || (wish_ == Crew::Wish::drain && !crew_.has_work());
+    }
+
+    void follow_wish() {
+        const Crew::Wish wish = broken_ || parent_gone_ ? Crew::Wish::kill : crew_.wish();
+        if (wish <= wish_) return;
+        wish_ = wish;
+        if (wish_ == Crew::Wish::terminate) signal_all(SIGTERM);
+        if (wish_ == Crew::Wish::kill) signal_all(SIGKILL);
+        signal_all(SIGCONT); // nobody should wait for ever for one that is stopped
+    }
+
+    void signal_all(int signal) {
+        for (const pid_t pid : pids_) {
+            if (pid != 0) kill(pid, signal); // not reaped yet, so it is still ours
+        }
+    }
+
+    void fill_up() {
+        for (unsigned worker = 0; worker < pids_.size(); ++worker) {
+            if (pids_[worker] != 0) continue;
+            if (std::chrono::steady_clock::now() < next_fork_) return;
+            if (!start(worker)) return;
+            if (wish_ != crew_.wish()) return; // a pool that is ended at once need not be complete
+        }
+    }
+
+    bool start(unsigned worker) {
+        crew_.starting(worker);
+        try {
+            const pid_t pid = os::fork_process();
+            if (pid == 0) become_worker(worker);
+            pids_[worker] = pid;
+            setpgid(pid, pid); // also done by the worker: whoever comes first
+            fork_failures_ = 0;
+            return true;
+        } catch (const std::system_error& error) {
+            ++fork_failures_;
+            next_fork_ = std::chrono::steady_clock::now() + fork_delay();
+            if (alive() == 0 && fork_failures_ >= fork_attempts) {
+                give_up("no worker can be forked (" + std::string(error.what()) +
+                        "); allow more processes or memory");
+            }
+            return false;
+        }
+    }
+
+    [[nodiscard]] Milliseconds fork_delay() const {
+        const unsigned doublings = std::min(fork_failures_ - 1, 10U);
+        return std::min(first_fork_delay * (1 << doublings), longest_fork_delay);
+    }
+
+    [[noreturn]] void become_worker(unsigned worker) {
+        const pid_t supervisor = getppid();
+        setpgid(0, 0);
+        if (!os::set_parent_death_signal(SIGKILL, supervisor)) _exit(1);
+        prctl(PR_SET_NAME, "prong-worker");
+        signals_.reset();
+        close(parent_pidfd_);
+        os::exit_process(crew_.work(worker));
+    }
+
+    void wait_for_events() {
+        std::array<pollfd, 2> events{{{.fd = signals_.get(), .events = POLLIN, .revents = 0},
+                                      {.fd = parent_pidfd_, .events = POLLIN, .revents = 0}}};
+        poll(events.data(), parent_gone_ ? 1 : 2,
+             is_ending() || fork_failures_ == 0 ? -1 : static_cast<int>(fork_delay().count()));
+        if (events[1].revents != 0) parent_gone_ = true;
+        std::array<signalfd_siginfo, 16> drained{};
+        while (read(signals_.get(), drained.data(), sizeof(drained)) > 0) {
+        }
+    }
+
+    void collect() {
+        for (;;) {
+            siginfo_t info{};
+            // Not reaped yet: while it is a zombie nobody else gets its number or its group's.
+            const int result = base::retry_interrupted([&] {
+                return waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT);
+            });
+            if (result != 0 || info.si_pid == 0) return;
+            const int options = info.si_code == CLD_STOPPED || info.si_code == CLD_TRAPPED
+                                    ? WSTOPPED
+                                : info.si_code == CLD_CONTINUED ? WCONTINUED
+                                                                : WEXITED;
+            const auto found = std::ranges::find(pids_, info.si_pid);
+            const bool ours = found != pids_.end(); // else a process that a task left behind
+            if (ours && options == WEXITED) kill(-info.si_pid, SIGKILL); // and what it started
+            waitid(P_PID, static_cast<id_t>(info.si_pid), &info, options | WNOHANG);
+            if (ours) handle(static_cast<unsigned>(found - pids_.begin()), info, options);
+        }
+    }
+
+    void handle(unsigned worker, const siginfo_t& info, int options) {
+        if (options == WSTOPPED) {
+            if (wish_ >= Crew::Wish::drain) kill(info.si_pid, SIGCONT);
+            return crew_.stopped(worker);
+        }
+        if (options == WCONTINUED) return crew_.continued(worker);
+        pids_[worker] = 0;
+        const int exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+        const bool had_started = crew_.ended(worker, {.pid = info.si_pid, .exitcode = exitcode});
+        if (!had_started && wish_ <= Crew::Wish::drain) count_failed_start(worker, exitcode);
+    }
+
+    void count_failed_start(unsigned worker, int exitcode) {
+        const unsigned starts = crew_.starts();
+        failed_starts_ = starts == starts_seen_ ? failed_starts_ + 1 : 1;
+        starts_seen_ = starts;
+        if (failed_starts_ < start_attempts || broken_) return;
+        std::string cause = crew_.failure(worker);
+        if (cause.empty()) {
+            cause = exitcode < 0 ? "it was killed by signal " + std::to_string(-exitcode)
+                                 : "it exited with code " + std::to_string(exitcode);
+        }
+        give_up("workers cannot start (" + std::to_string(start_attempts) +
+                " tries in a row): the initializer failed: " + cause);
+    }
+
+    void give_up(const std::string& cause) {
+        broken_ = true;
+        crew_.broke(cause);
+        follow_wish();
+    }
+
+    Crew& crew_;
+    std::vector<pid_t> pids_; ///< by worker; 0: none
+    int parent_pidfd_;
+    base::UniqueFd signals_;
+    Crew::Wish wish_ = Crew::Wish::keep;
+    bool broken_ = false;
+    bool parent_gone_ = false;
+    unsigned failed_starts_ = 0; ///< in a row
+    unsigned starts_seen_ = 0;
+    unsigned fork_failures_ = 0; ///< in a row
+    std::chrono::steady_clock::time_point next_fork_{};
+};
+
+} // namespace
+
+int supervise(Crew& crew, unsigned workers, int parent_pidfd) {
+    __fpurge(stdout); // what could not be flushed before the fork is the parent's to write
+    setpgid(0, 0);    // Ctrl-C in the terminal is for the parent
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    prctl(PR_SET_NAME, "prong-supervise");
+    return Supervisor(crew, workers, parent_pidfd).run();
+}
+
+} // namespace prong::proc

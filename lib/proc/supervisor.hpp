@@ -1,0 +1,57 @@
+#pragma once
+
+#include "os/process.hpp"
+
+#include <chrono>
+#include <string>
+
+namespace prong::proc {
+
+/// What a supervisor asks and tells those whose processes it keeps: the pool, over shared memory.
+/// All of it is called in the supervisor, but for `work`.
+class Crew {
+public:
+    /// What is wanted of the workers; later ones win over earlier ones.
+    enum class Wish : unsigned char {
+        keep,      ///< replace workers that end
+        drain,     ///< replace workers that die while there is work
+        terminate, ///< end them by SIGTERM
+        kill,      ///< end them by SIGKILL
+    };
+
+    virtual Wish wish() = 0;
+    /// Whether anything is left to be claimed; asked when draining.
+    virtual bool has_work() = 0;
+
+    /// In a new worker process: starts up, works, returns the exit status.
+    virtual int work(unsigned worker) = 0;
+
+    /// A new worker is about to be forked.
+    virtual void starting(unsigned worker) = 0;
+    /// The worker has ended and is reaped: tidy up after it. Returns whether it had started up.
+    virtual bool ended(unsigned worker, os::ProcessExit exit) = 0;
+    /// How many workers have ever started up, and why the last one that did not failed.
+    virtual unsigned starts() = 0;
+    virtual std::string failure(unsigned worker) = 0;
+
+    /// The worker was stopped (SIGSTOP), or goes on.
+    virtual void stopped(unsigned worker) = 0;
+    virtual void continued(unsigned worker) = 0;
+
+    /// No more workers can be kept; those that are left are being killed.
+    virtual void broke(const std::string& cause) = 0;
+
+protected:
+    ~Crew() = default;
+};
+
+/// A worker that cannot start is tried so often in a row before the pool is given up.
+inline constexpr unsigned start_attempts = 3;
+
+/// Forks `workers` workers and keeps their number, until the crew's wish is fulfilled or the parent
+/// is gone; then none of them is left, nor what they started in their process groups. The caller is
+/// a process of its own with one thread, forked for this. `parent_pidfd` becomes readable when the
+/// parent ends. SIGUSR1 tells that the wish has changed. Returns the exit status.
+int supervise(Crew& crew, unsigned workers, int parent_pidfd);
+
+} // namespace prong::proc

@@ -1,0 +1,182 @@
+#pragma once
+
+#include "os/futex.hpp"
+#include "ring/record.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+
+namespace prong::ring {
+
+/// What a worker is about to do, in shared memory, so that the supervisor finds it after the
+/// worker's death without a search. Written by the worker before it acts, read by the supervisor
+/// when the worker has been reaped.
+struct alignas(64) Note {
+    /// The record that the worker tries to claim or has claimed: index + 1.
+    std::atomic<std::uint64_t> record;
+    /// The payload block that it tries to take or holds for this task's result: an offset. While
+    /// a result moves to a larger block, also the one that it comes from.
+    std::atomic<std::uint64_t> block;
+    std::atomic<std::uint64_t> outgrown_block;
+};
+
+/// The words that all processes share beside entries and records.
+struct Cursor {
+    /// A hint: no position before it is waiting for a worker. Anyone may help it forward.
+    alignas(128) std::atomic<std::uint64_t> head;
+    /// One past the last position there will ever be, once the queue is closed; until then zero.
+    alignas(128) std::atomic<std::uint64_t> final_tail;
+    /// Changes when the head has moved while somebody waits for room.
+    os::FutexWord room;
+    std::atomic<std::uint32_t> waiting_for_room;
+};
+
+/// A place in the queue, which also numbers the tasks.
+using Position = std::uint64_t;
+
+/// The low half of a position tells the tasks of one record apart.
+[[nodiscard]] constexpr std::uint32_t generation_of(Position position) {
+    return static_cast<std::uint32_t>(position);
+}
+
+/// A task that a worker has claimed.
+struct Claim {
+    Record* record;
+    std::uint32_t index;
+    Status status;
+};
+
+/// The queue of tasks: a ring of record indices, from the parent's threads to the workers.
+///
+/// A claim is one compare-and-swap of the record's status from queued to running with the owner's
+/// name, so there is no instant at which a task is neither queued nor owned. The ring only says
+/// where to look: entries and head are hints whose loss or repetition harms nothing. README.md
+/// has the protocol and its proof.
+///
+/// Thread safety: `reserve` and `publish` by any thread of the parent, `claim` by any worker.
+/// Process safety: a worker may die at any instruction; `repair` tidies up after it.
+class Ring {
+public:
+    /// `entries` (a power of two of them), `records` and `cursor` lie in shared memory.
+    Ring(Cursor& cursor, std::span<std::atomic<std::uint64_t>> entries, std::span<Record> records)
+        : cursor_(&cursor), entries_(entries), records_(records) {}
+
+    /// Where the first task goes; tests start just below a wrap of the counters.
+    void start_at(Position position) noexcept;
+
+    // The parent's side.
+
+    enum class Refusal : std::uint8_t { none, full, closed };
+
+    /// Takes the next position unless `limit` tasks are queued already or the queue is closed.
+    Refusal reserve(std::uint64_t limit, Position& position) noexcept;
+
+    /// Makes the record `queued` at a position that was reserved.
+    void publish(Position position, std::uint32_t index) noexcept;
+
+    /// No position is given out from now on; returns one past the last.
+    Position close() noexcept;
+
+    /// Queued to cancelled. Returns the status after it, whoever changed it.
+    [[nodiscard]] Status cancel(std::uint32_t index, std::uint32_t generation) const noexcept;
+
+    /// Says in the flags that somebody is going to sleep until the task's end. Returns the status
+    /// after it; final: no need to sleep.
+    [[nodiscard]] Status watch(std::uint32_t index, std::uint8_t flag) const noexcept;
+
+    /// Queued or running to lost, when nobody is left to end it. Returns the status after it.
+    [[nodiscard]] Status give_up(std::uint32_t index, std::uint32_t generation) const noexcept;
+
+    /// Cancels everything that is queued, and calls `wake(record, flags)` for each.
+    template <typename Wake>
+    void cancel_all(Wake wake);
+
+    /// One past the last position so far.
+    [[nodiscard]] Position tail() const noexcept;
+
+    // The worker's side.
+
+    /// Claims the oldest task that is queued.
+    std::optional<Claim> claim(std::uint16_t owner, Note& note) noexcept;
+
+    /// Running to `state`; false if somebody else has ended the task before. `flags` receives who
+    /// waits for it.
+    static bool finish(const Claim& claim, TaskState state, std::uint8_t& flags) noexcept;
+
+    /// Whether a task is waiting for a worker.
+    [[nodiscard]] bool has_work() const noexcept;
+
+    /// Whether the queue is closed and everything in it has been claimed.
+    [[nodiscard]] bool drained() const noexcept;
+
+    // The supervisor's side.
+
+    /// Ends the task that a dead worker was running, if it was, with its pid and exit code.
+    /// Returns the record, or null.
+    Record* repair(std::uint16_t dead_owner, const Note& note, int pid, int exitcode,
+                   std::uint8_t& flags) noexcept;
+
+    [[nodiscard]] Record& record(std::uint32_t index) const { return records_[index]; }
+    [[nodiscard]] std::size_t record_count() const { return records_.size(); }
+    [[nodiscard]] Cursor& cursor() const { return *cursor_; }
+
+    /// Calls `discard(first, last)` for entries (counted from the ring's start) that all workers
+    /// have gone past, a quarter of a large ring or less at a time: the parent gives their pages
+    /// back. They are used again only after that.
+    template <typename Discard>
+    void retire(Discard discard);
+
+private:
+    [[nodiscard]] std::atomic<std::uint64_t>& entry(Position position) const {
+        return entries_[position & (entries_.size() - 1)];
+    }
+    [[nodiscard]] std::uint64_t entry_value(Position position, std::uint32_t index) const;
+    [[nodiscard]] bool is_published(Position position, std::uint64_t value) const;
+    [[nodiscard]] Position trusted_head() const noexcept;
+    void advance(Position from) noexcept;
+
+    /// How many entries are retired together.
+    [[nodiscard]] std::uint64_t retired_step() const {
+        return std::min<std::uint64_t>(entries_.size() / 4, 1 << 16);
+    }
+
+    static constexpr Position closed_bit = Position{1} << 63;
+
+    Cursor* cursor_;
+    std::span<std::atomic<std::uint64_t>> entries_;
+    std::span<Record> records_;
+    // The parent's own, which no worker can spoil.
+    alignas(64) std::atomic<Position> tail_{0};
+    std::atomic<Position> retired_{0};
+    std::atomic_flag retiring_;
+};
+
+template <typename Wake>
+void Ring::cancel_all(Wake wake) {
+    const Position end = tail();
+    for (Position position = trusted_head(); position != end; ++position) {
+        const std::uint64_t value = entry(position).load(std::memory_order_acquire);
+        const auto index = static_cast<std::uint32_t>(value);
+        if (!is_published(position, value) || index >= records_.size()) continue;
+        const Status after = cancel(index, generation_of(position));
+        if (after.state == TaskState::cancelled && after.generation == generation_of(position)) {
+            wake(records_[index], after.flags);
+        }
+    }
+}
+
+template <typename Discard>
+void Ring::retire(Discard discard) {
+    if (retiring_.test_and_set(std::memory_order_acquire)) return;
+    const std::uint64_t step = retired_step();
+    Position begin = retired_.load(std::memory_order_relaxed);
+    for (; trusted_head() >= begin + step; begin += step) {
+        const std::uint64_t first = begin & (entries_.size() - 1);
+        discard(first, first + step);
+        retired_.store(begin + step, std::memory_order_release); // pairs with reserve
+    }
+    retiring_.clear(std::memory_order_release);
+}
+
+} // namespace prong::ring

@@ -1,0 +1,104 @@
+#include "shm/region.hpp"
+
+#include "base/errno.hpp"
+#include "base/fd.hpp"
+
+#include <boost/interprocess/mapped_region.hpp>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <string>
+
+namespace prong::shm {
+namespace {
+
+namespace bip = boost::interprocess;
+
+/// Shows a descriptor to Boost.Interprocess as something that can be mapped.
+class Memfd {
+public:
+    explicit Memfd(std::size_t size) : fd_(memfd_create("prong", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
+        if (!fd_) base::throw_errno("memfd_create");
+        if (ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) base::throw_errno("ftruncate");
+        if (fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+            base::throw_errno("fcntl(F_ADD_SEALS)");
+        }
+    }
+
+    [[nodiscard]] bip::mapping_handle_t get_mapping_handle() const {
+        return {.handle = fd_.get(), .is_xsi = false};
+    }
+
+private:
+    base::UniqueFd fd_;
+};
+
+std::unique_ptr<bip::mapped_region> map(std::size_t size) {
+    try {
+        const Memfd memory(size);
+        return std::make_unique<bip::mapped_region>(memory, bip::read_write, 0, size, nullptr,
+                                                    MAP_SHARED | MAP_NORESERVE);
+    } catch (const bip::interprocess_exception& error) {
+        base::throw_errno("mmap", error.get_native_error());
+    }
+}
+
+std::uint64_t read_number(const char* path) {
+    std::uint64_t value = 0;
+    std::ifstream file(path);
+    return file >> value ? value : std::numeric_limits<std::uint64_t>::max();
+}
+
+std::uint64_t machine_memory() {
+    std::ifstream file("/proc/meminfo");
+    std::string name;
+    std::uint64_t kibibytes = 0;
+    std::string unit;
+    while (file >> name >> kibibytes && std::getline(file, unit)) {
+        if (name == "MemAvailable:") return kibibytes * 1024;
+    }
+    return std::numeric_limits<std::uint64_t>::max();
+}
+
+/// What is left below a cgroup's limit, as far as the container shows its own at the usual place.
+std::uint64_t cgroup_memory(const char* limit_path, const char* usage_path) {
+    const std::uint64_t limit = read_number(limit_path);
+    const std::uint64_t usage = read_number(usage_path);
+    if (limit == std::numeric_limits<std::uint64_t>::max()) return limit;
+    return usage < limit ? limit - usage : 0;
+}
+
+} // namespace
+
+Region::Region(std::size_t size)
+    : mapping_(map(size)), base_(static_cast<std::byte*>(mapping_->get_address())), size_(size) {
+    madvise(base_, size_, MADV_DONTDUMP); // a core file should not hold the whole reservation
+}
+
+Region::Region(Region&&) noexcept = default;
+Region::~Region() = default;
+
+void Region::discard(std::uint64_t begin, std::uint64_t end) const noexcept {
+    const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    begin = (begin + page - 1) / page * page;
+    end = end / page * page;
+    if (begin < end) madvise(base_ + begin, end - begin, MADV_REMOVE);
+}
+
+void Region::keep_from_children() const noexcept {
+    madvise(base_, size_, MADV_DONTFORK);
+}
+
+std::uint64_t available_memory() {
+    return std::min({machine_memory(),
+                     cgroup_memory("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+                     cgroup_memory("/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                                   "/sys/fs/cgroup/memory/memory.usage_in_bytes")});
+}
+
+} // namespace prong::shm

@@ -1,0 +1,102 @@
+#pragma once
+
+#include "os/futex.hpp"
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <span>
+
+namespace prong::sync {
+
+/// One bit for each of up to 1024 workers. Bits and not a count, because what a dead worker had
+/// set must be taken back exactly.
+class WorkerSet {
+public:
+    static constexpr unsigned capacity = 1024;
+
+    void insert(unsigned worker) noexcept { word(worker).fetch_or(bit(worker)); }
+    /// Whether it was a member.
+    bool erase(unsigned worker) noexcept {
+        return (word(worker).fetch_and(~bit(worker)) & bit(worker)) != 0;
+    }
+    [[nodiscard]] bool contains(unsigned worker) const noexcept {
+        return (words_[worker / 64].load() & bit(worker)) != 0;
+    }
+    [[nodiscard]] unsigned count(unsigned workers) const noexcept;
+    [[nodiscard]] bool empty(unsigned workers) const noexcept;
+    /// Takes out the member with the lowest number; -1 if there is none.
+    int take_any(unsigned workers) noexcept;
+
+private:
+    static std::uint64_t bit(unsigned worker) { return std::uint64_t{1} << (worker % 64); }
+    std::atomic<std::uint64_t>& word(unsigned worker) { return words_[worker / 64]; }
+
+    std::array<std::atomic<std::uint64_t>, capacity / 64> words_;
+};
+
+/// The words of a parking lot in shared memory.
+struct ParkingSigns {
+    /// Awake and looking for work, or woken and on the way.
+    alignas(128) WorkerSet searching;
+    /// Asleep, or about to be.
+    alignas(128) WorkerSet parked;
+};
+struct alignas(64) Berth {
+    os::FutexWord woken; ///< set by who wakes this worker, cleared by the worker
+};
+
+/// Where workers sleep until there is work. One worker at most is woken at a time: while one is
+/// searching nobody wakes another, and a worker that finds work and leaves more behind wakes the
+/// next (as in Go's scheduler). No lock and no count: a worker may be killed at any instruction,
+/// and `forget` takes back what it had set. It may also be stopped after having been chosen, which
+/// is why `forget` and the parent's bounded waits wake the others.
+///
+/// Thread safety: any thread of any process; `park` and `set_searching` only by the worker itself.
+class ParkingLot {
+public:
+    ParkingLot(ParkingSigns& signs, std::span<Berth> berths)
+        : signs_(&signs), berths_(berths), workers_(static_cast<unsigned>(berths.size())) {}
+
+    /// After work was put where workers look: wakes a worker unless one is searching already.
+    void work_arrived() noexcept;
+
+    /// Wakes all: for the end of the pool, and when a wake may have gone to somebody who is gone.
+    void wake_all() noexcept;
+
+    void set_searching(unsigned worker) noexcept { signs_->searching.insert(worker); }
+    void stop_searching(unsigned worker) noexcept { signs_->searching.erase(worker); }
+
+    [[nodiscard]] unsigned searching() const noexcept { return signs_->searching.count(workers_); }
+
+    /// Sleeps until woken, unless `work_visible()` after the worker has said that it is about to.
+    /// The worker is searching before and after.
+    template <typename Predicate>
+    void park(unsigned worker, Predicate work_visible) noexcept;
+
+    /// Takes back what a worker had set that is dead or stopped, and lets the others look.
+    void forget(unsigned worker) noexcept;
+
+    /// Makes a worker look that may have slept through a wake (it was stopped).
+    void wake(unsigned worker) noexcept;
+
+private:
+    void sleep(unsigned worker) noexcept;
+
+    ParkingSigns* signs_;
+    std::span<Berth> berths_;
+    unsigned workers_;
+};
+
+template <typename Predicate>
+void ParkingLot::park(unsigned worker, Predicate work_visible) noexcept {
+    signs_->parked.insert(worker);
+    signs_->searching.erase(worker);
+    // Sequentially consistent with work_arrived: either this sees the work, or that sees the bit.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (!work_visible() || !signs_->parked.erase(worker)) sleep(worker);
+    signs_->searching.insert(worker);
+}
+
+} // namespace prong::sync

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+namespace prong::test {
+
+/// The seed for everything random in this run, printed so that PRONG_SEED can repeat it.
+std::uint64_t test_seed();
+
+/// True under `test/run --full`, when a test may take minutes.
+bool full_run();
+
+/// A fresh directory, removed with what is in it.
+class TempDir {
+public:
+    TempDir();
+    TempDir(const TempDir&) = delete;
+    TempDir& operator=(const TempDir&) = delete;
+    ~TempDir();
+
+    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+private:
+    std::filesystem::path path_;
+};
+
+} // namespace prong::test

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+namespace prong::test {
+
+/// A line of the system's process table, as /proc/PID/stat tells it.
+struct ProcessInfo {
+    pid_t pid;
+    pid_t parent;
+    pid_t group;
+    pid_t session;
+    char state; ///< 'Z' is a zombie, 'T' stopped, 'S' asleep, 'R' running
+    std::string name;
+};
+
+/// Every process that this one can see.
+std::vector<ProcessInfo> list_processes();
+
+/// The children of `pid`, zombies too.
+std::vector<ProcessInfo> children_of(pid_t pid);
+
+/// The children of `pid`, their children and so on, parents before children, zombies too.
+std::vector<ProcessInfo> descendants_of(pid_t pid);
+
+/// The processes of a session, its leader and zombies too.
+std::vector<ProcessInfo> processes_in_session(pid_t session);
+
+/// False once `pid` has ended, even if nobody has reaped it.
+bool is_running(pid_t pid);
+
+} // namespace prong::test
