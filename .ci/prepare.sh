@@ -13,9 +13,11 @@ build_needs=(
     'ninja-build|command ninja'
     'pkgconf|command pkg-config'
     'libboost1.81-dev libboost-dev|header boost/pfr.hpp' # PFR came with 1.75; Debian 12 also has 1.74
+    'libboost-stacktrace1.81-dev libboost-stacktrace-dev|library boost_stacktrace_backtrace'
     'libcereal-dev|header cereal/cereal.hpp'
 )
-test_needs=('catch2|header catch2/catch.hpp catch2/catch_all.hpp')
+example_needs=('libcli11-dev|header CLI/CLI.hpp')
+test_needs=("${example_needs[@]}" 'catch2|header catch2/catch.hpp catch2/catch_all.hpp')
 bench_needs=(
     'libcli11-dev|header CLI/CLI.hpp'
     'libtbb-dev|header oneapi/tbb.h'
@@ -26,6 +28,7 @@ ci_needs=(
     'clang-format-16|command clang-format-16'
     'clang-tidy-16|command clang-tidy-16'
     'libclang-rt-16-dev|package libclang-rt-16-dev'
+    'shellcheck|command shellcheck'
 )
 
 say() { printf '%s\n' "$*" >&2; }
@@ -44,6 +47,10 @@ is_there() {
         package)
             [[ $(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null) == installed ]] &&
                 return 0
+            ;;
+        library)
+            compgen -G "/usr/lib*/*/lib$name.*" >/dev/null && return 0
+            compgen -G "/usr/local/lib*/lib$name.*" >/dev/null && return 0
             ;;
         header)
             for folder in /usr/include /usr/local/include; do

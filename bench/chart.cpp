@@ -106,12 +106,10 @@ private:
         const double step = plot_width / static_cast<double>(points_.size());
         double x = left + step * 0.15;
         for (const Point& point : points_) {
-            char value[32];
-            std::snprintf(value, sizeof(value), "%.3g", point.value);
             out_ << "<rect x='" << x << "' y='" << y(point.value) << "' width='" << step * 0.7
                  << "' height='" << top + plot_height - y(point.value) << "' fill='"
                  << color(point.competitor) << "'/>\n";
-            text(out_, x + step * 0.35, y(point.value) - 4, "middle", value);
+            text(out_, x + step * 0.35, y(point.value) - 4, "middle", short_number(point.value));
             x += step;
         }
     }

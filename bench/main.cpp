@@ -1,13 +1,16 @@
 // Runs every workload on every competitor, in turn so that the machine's moods hit all alike, and
 // prints tables, the marks, a CSV file and a chart. README.md says how to read them.
 
+#include "isolated.hpp"
 #include "results.hpp"
 
 #include <CLI/CLI.hpp>
 
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <sstream>
 
 namespace {
 
@@ -29,7 +32,7 @@ struct Entry {
 
 Entry in_process(std::string name, MakeCompetitor make) {
     return {std::move(name), [make](const Workload& workload, int workers, double seconds) {
-                return measure(make, workload, workers, seconds);
+                return isolated_figures([&] { return measure(make, workload, workers, seconds); });
             }};
 }
 
@@ -50,7 +53,10 @@ std::vector<Entry> entries(const Options& options) {
                            }});
         }
     }
-    all.push_back({limits, measure_limits});
+    all.push_back({limits, [](const Workload& workload, int workers, double seconds) {
+                       return isolated_figures(
+                           [&] { return measure_limits(workload, workers, seconds); });
+                   }});
     return all;
 }
 
@@ -82,8 +88,23 @@ void run(const Options& options, const std::vector<Entry>& all, Results& results
         }
     }
     if (wanted(options, "idle")) {
-        results.add({ours, "idle_cpu_share", 2}, idle_cpu_share(make_prong, options.quick ? 1 : 5));
+        const double seconds_idle = options.quick ? 1 : 5;
+        const auto figures = isolated_figures([&]() -> Figures {
+            return {{"idle_cpu_share", idle_cpu_share(make_prong, seconds_idle)}};
+        });
+        results.add({ours, "idle_cpu_share", 2}, figures.at("idle_cpu_share"));
     }
+}
+
+/// Empty on a machine that does nothing else.
+std::string warn_of_load() {
+    double load = 0;
+    if (getloadavg(&load, 1) != 1 || load < 0.25 * available_cpus()) return "";
+    std::ostringstream note;
+    note << "The load was " << load << " at the start: other programs were running, and figures "
+         << "that need a free core mislead.\n";
+    std::cerr << note.str();
+    return note.str();
 }
 
 template <typename Write>
@@ -117,9 +138,10 @@ int main(int argc, char** argv) {
         const std::vector<Entry> all = entries(options);
         std::vector<std::string> names;
         for (const Entry& entry : all) names.push_back(entry.name);
+        const std::string busy_note = warn_of_load();
         Results results;
         run(options, all, results);
-        std::cout << available_cpus() << " CPUs; medians of the repetitions\n";
+        std::cout << available_cpus() << " CPUs; medians of the repetitions\n" << busy_note;
         print_tables(std::cout, results, names, options.workers);
         print_marks(std::cout, results);
         write_file(options.csv, [&](std::ostream& out) { write_csv(out, results); });

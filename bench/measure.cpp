@@ -5,11 +5,8 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <stdexcept>
 #include <thread>
 
@@ -47,6 +44,7 @@ Figures round_trips(Competitor& pool, double seconds, bool idle) {
 }
 
 Figures utilisation(Competitor& pool, double seconds, int workers) {
+    seconds = std::max(seconds, 0.2); // or the last task of all would weigh too much
     const int cpus = std::min(workers, available_cpus());
     const int count = static_cast<int>(1000 * seconds * cpus);
     require(pool.run_all(burn_millisecond, 10) == expected_sum(10), "1 ms tasks");
@@ -79,11 +77,6 @@ Figures creation(MakeCompetitor make, int workers, double seconds) {
         require(pool->call(1) == 2, "the task after creation");
     });
     return {{"creation_ms", quantile(times, 0.5) * 1e3}};
-}
-
-/// Debian's own, not whatever comes first in a developer's PATH.
-const char* python() {
-    return access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : "python3";
 }
 
 /// Nanoseconds on a CPU since the start, of this process's children and theirs.
@@ -136,18 +129,6 @@ Figures measure(MakeCompetitor make, const Workload& workload, int workers, doub
     if (id == "cpu") return utilisation(*pool, seconds, workers);
     if (id == "map") return mapping(*pool, seconds);
     throw std::logic_error("no such workload: " + id);
-}
-
-Figures measure_python(const std::string& script, const std::string& pool, const Workload& workload,
-                       int workers, double seconds) {
-    return isolated([&]() -> Figures {
-        dup2(isolated_output(), STDOUT_FILENO);
-        const std::string count = std::to_string(workers);
-        const std::string time = std::to_string(seconds);
-        execlp(python(), python(), script.c_str(), pool.c_str(), workload.id.c_str(), count.c_str(),
-               time.c_str(), nullptr);
-        throw std::runtime_error("cannot start python3");
-    });
 }
 
 double idle_cpu_share(MakeCompetitor make, double seconds) {

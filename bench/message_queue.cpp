@@ -5,11 +5,13 @@
 
 #include <boost/interprocess/ipc/message_queue.hpp>
 
+#include <sys/prctl.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <stdexcept>
 
@@ -159,6 +161,7 @@ private:
     }
 
     [[noreturn]] void serve() {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;) {
             std::size_t size = 0;
             unsigned priority = 0;

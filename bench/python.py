@@ -91,6 +91,7 @@ def round_trips(pool, seconds, idle):
 
 
 def utilisation(pool, seconds, workers):
+    seconds = max(seconds, 0.2)
     cpus = min(workers, len(os.sched_getaffinity(0)))
     count = int(1000 * seconds * cpus)
     yield "cpu_share", count / 1000 / (run_all(pool, burn_millisecond, count) * cpus)

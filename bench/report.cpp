@@ -7,20 +7,6 @@
 namespace bench {
 namespace {
 
-/// Three digits, and a k or M where that is shorter.
-std::string short_number(double value) {
-    std::string unit;
-    if (value >= 1e6)
-        unit = " M";
-    else if (value >= 1e4)
-        unit = " k";
-    if (unit == " M") value /= 1e6;
-    if (unit == " k") value /= 1e3;
-    char text[32];
-    std::snprintf(text, sizeof(text), value >= 100 ? "%.0f" : value >= 10 ? "%.1f" : "%.2f", value);
-    return text + unit;
-}
-
 void print_cell(std::ostream& out, const std::string& text, std::size_t width) {
     out << std::string(width - std::min(width, text.size()), ' ') << text;
 }
@@ -101,6 +87,24 @@ std::optional<double> ratio(std::optional<double> above, std::optional<double> b
 }
 
 } // namespace
+
+std::string short_number(double value) {
+    std::string unit;
+    if (value >= 1e6)
+        unit = " M";
+    else if (value >= 1e4)
+        unit = " k";
+    if (unit == " M") value /= 1e6;
+    if (unit == " k") value /= 1e3;
+    char text[32];
+    std::snprintf(text, sizeof(text),
+                  value >= 100   ? "%.0f"
+                  : value >= 10  ? "%.1f"
+                  : value >= 0.1 ? "%.2f"
+                                 : "%.2g",
+                  value);
+    return text + unit;
+}
 
 void print_tables(std::ostream& out, const Results& results,
                   const std::vector<std::string>& competitors, const std::vector<int>& sizes) {

@@ -41,6 +41,9 @@ private:
 inline const std::string ours = "prong";
 inline const std::string limits = "(hardware)";
 
+/// Three digits, with k or M where that is shorter.
+std::string short_number(double value);
+
 void print_tables(std::ostream& out, const Results& results,
                   const std::vector<std::string>& competitors, const std::vector<int>& sizes);
 

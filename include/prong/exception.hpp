@@ -37,7 +37,7 @@ PRONG_API void add_exception_type(ExceptionType& type) noexcept;
 template <class E>
 std::exception_ptr make_exception(const E& value, bool has_nested) {
     try {
-        if (has_nested) std::throw_with_nested(value);
+        if (has_nested) std::throw_with_nested(E(value)); // not const
         throw value;
     } catch (...) {
         return std::current_exception();

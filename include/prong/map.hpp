@@ -4,6 +4,8 @@
 #include <prong/detail/task_handle.hpp>
 #include <prong/error.hpp>
 
+#include <cxxabi.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -68,6 +70,8 @@ struct ChunkFunctions {
                 } else {
                     encode(result, TheCall::invoke(callable, element));
                 }
+            } catch (abi::__forced_unwind&) { // pthread_exit: no element's failure
+                throw;
             } catch (...) {
                 result.rewind(before);
                 encode(result, element_thrown);

@@ -102,8 +102,8 @@ private:
     friend PRONG_API std::pair<Connection, Connection> Pipe(bool duplex);
 
     // What a Process does with those among its arguments, in the child.
-    friend PRONG_API void keep_end(Connection& connection) noexcept;
-    friend PRONG_API void drop_other_end(Connection& connection) noexcept;
+    friend PRONG_API void prong_keep_end(Connection& connection) noexcept;
+    friend PRONG_API void prong_drop_other_end(Connection& connection) noexcept;
 
     Connection(std::shared_ptr<detail::PipeEnds> ends, std::size_t side, bool receives, bool sends);
 

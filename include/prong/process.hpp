@@ -36,11 +36,11 @@ public:
 // An argument that has something to do in the child, a `Connection`, has functions of these names.
 template <typename T>
 void keep_in_child(T& part) {
-    if constexpr (requires { keep_end(part); }) keep_end(part);
+    if constexpr (requires { prong_keep_end(part); }) prong_keep_end(part);
 }
 template <typename T>
 void drop_in_child(T& part) {
-    if constexpr (requires { drop_other_end(part); }) drop_other_end(part);
+    if constexpr (requires { prong_drop_other_end(part); }) prong_drop_other_end(part);
 }
 
 template <typename Callable, typename... Args>
@@ -116,7 +116,8 @@ public:
     /// Ends what it held as the destructor does, then takes over.
     Process& operator=(Process&& other) noexcept;
 
-    /// Waits for a process that still runs; a daemon is killed first. Never throws.
+    /// Waits for a process that still runs; a daemon is killed first. Never throws. A child that in
+    /// its turn waits for the end of this process's side of a pipe must see that closed before.
     virtual ~Process();
 
     /// What the child does; calls the function that the constructor was given. Called directly, it

@@ -8,6 +8,7 @@
 #include <cxxabi.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 // What is written for each exception, from the outermost to what is nested innermost:
@@ -43,7 +44,11 @@ public:
     /// The name inside the wrapper, or nothing if there is no wrapper.
     [[nodiscard]] std::string unwrap(const std::string& name) const {
         if (before_.empty() || !name.starts_with(before_) || !name.ends_with(behind_)) return {};
-        return name.substr(before_.size(), name.size() - before_.size() - behind_.size());
+        std::string inside =
+            name.substr(before_.size(), name.size() - before_.size() - behind_.size());
+        constexpr std::string_view qualifier = " const"; // of an exception that was thrown as const
+        if (inside.ends_with(qualifier)) inside.resize(inside.size() - qualifier.size());
+        return inside;
     }
 
 private:
@@ -54,7 +59,7 @@ private:
 
 const NestedWrapper nested_wrapper;
 
-/// The text of the exception that is being handled. Throws what its `what()` throws.
+/// The text of the exception that is being handled.
 std::string text_of_current_exception() {
     try {
         throw;
@@ -123,8 +128,7 @@ Description describe_current_exception() {
         }
     }
 
-    const std::string no_text = trouble_in([&] { description.what = text_of_current_exception(); });
-    if (!no_text.empty()) description.note("its what() threw: " + no_text);
+    description.what = text_of_current_exception();
     if (known == nullptr) return description;
 
     BufferWriter payload;

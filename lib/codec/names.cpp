@@ -30,8 +30,8 @@ void remove_argument(std::string& text, std::string_view start) {
 
 /// Takes out what the programmer left to the defaults.
 std::string tidy(std::string name) {
-    for (const std::string_view internal : {"std::__cxx11::", "std::__1::"})
-        replace_all(name, internal, "std::");
+    for (const std::string_view internal : {"::__cxx11::", "::__1::"})
+        replace_all(name, internal, "::");
     replace_all(name, "[abi:cxx11]", "");
     replace_all(name, ", 18446744073709551615ul", ""); // std::dynamic_extent
     for (const std::string_view argument :

@@ -32,8 +32,9 @@ struct PipeEnds {
 
 namespace {
 
-/// Taken at once for a message, and the least by which it grows.
+/// Memory taken at once for a message; after that, so many times what has arrived.
 constexpr std::uint64_t step_bytes = 1U << 20;
+constexpr std::uint64_t growth = 8;
 
 } // namespace
 
@@ -75,11 +76,11 @@ int Connection::fileno() const {
     return fd;
 }
 
-void keep_end(Connection& connection) noexcept {
+void prong_keep_end(Connection& connection) noexcept {
     if (connection.ends_) connection.ends_->kept_at[connection.side_] = os::fork_depth();
 }
 
-void drop_other_end(Connection& connection) noexcept {
+void prong_drop_other_end(Connection& connection) noexcept {
     if (!connection.ends_) return;
     const std::size_t other = 1 - connection.side_;
     if (connection.ends_->kept_at[other] != os::fork_depth()) connection.ends_->close(other);
@@ -111,8 +112,11 @@ std::vector<std::byte> Connection::recv_bytes() {
     std::vector<std::byte> message;
     while (unread_bytes_ != 0) {
         const std::size_t done = message.size();
-        const auto step = std::min(unread_bytes_, std::max<std::uint64_t>(step_bytes, done));
-        message.resize(done + step);
+        const auto step = std::min(unread_bytes_, step_bytes);
+        if (message.capacity() - done < step) {
+            message.reserve(std::min(size, std::max(step_bytes, growth * done)));
+        }
+        message.resize(done + step); // touched while it is about to be filled
         receive(std::span(message).subspan(done), size);
     }
     return message;

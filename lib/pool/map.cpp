@@ -99,6 +99,7 @@ void MapRun::submit_chunk() {
 void MapRun::load() {
     if (!options_.ordered && !chunks_.front().task.done()) {
         std::vector<const TaskHandle*> tasks;
+        tasks.reserve(chunks_.size());
         for (const Chunk& chunk : chunks_) tasks.push_back(&chunk.task);
         TaskHandle::wait_for_any(tasks, limit_);
         const auto ready = std::ranges::find_if(chunks_, [](Chunk& c) { return c.task.done(); });
@@ -161,9 +162,8 @@ void MapRun::finish_chunk() {
 
 void MapRun::adapt(std::chrono::nanoseconds elapsed, std::size_t elements) {
     if (options_.chunksize) return;
-    const auto each = std::max<std::int64_t>(elapsed.count(), 1) / static_cast<double>(elements);
-    const auto wanted = static_cast<std::size_t>(
-        static_cast<double>(target_time.count()) / std::max(each, 0.001));
+    const auto took = static_cast<std::size_t>(std::max<std::int64_t>(elapsed.count(), 1));
+    const std::size_t wanted = static_cast<std::size_t>(target_time.count()) * elements / took;
     const std::size_t most = std::min(growth_limit * chunksize_, largest_chunk);
     chunksize_ = std::clamp<std::size_t>(wanted, 1, most);
     if (options_.lookahead) { // leave something for every worker

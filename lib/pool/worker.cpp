@@ -7,6 +7,7 @@
 
 #include <prong/detail/task_type.hpp>
 
+#include <cxxabi.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -34,6 +35,8 @@ ring::TaskState execute(const SharedState& state, unsigned worker, ring::Record&
         const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
         detail::Reader arguments = arguments_of(state, record);
         type->run(arguments, writer);
+    } catch (abi::__forced_unwind&) { // pthread_exit in the task: the end of this process
+        throw;
     } catch (...) {
         end = ring::TaskState::thrown;
         writer.start_over();

@@ -48,7 +48,7 @@ namespace prong::detail {
 
 /// How deep values may be nested, counted in calls of `item`. Bytes from a process gone mad could
 /// else exhaust the stack with a long enough list of `std::unique_ptr`.
-inline constexpr std::size_t max_nesting = 2000;
+inline constexpr std::size_t max_nesting = 1000;
 
 /// Counts one level of nesting for as long as it lives. Throws `CodecError` when it is too much.
 class NestingGuard {

@@ -187,6 +187,16 @@ void EncodeArchive::nested_item(const T& value) {
     } else if constexpr (encoding_of<T>() == Encoding::valarray) {
         item(cereal::make_size_tag(value.size()));
         for (const auto& element : value) item(element);
+    } else if constexpr (encoding_of<T>() == Encoding::associative) {
+        item(cereal::make_size_tag(value.size()));
+        for (const auto& element : value) {
+            if constexpr (requires { typename T::mapped_type; }) {
+                item(element.first);
+                item(element.second);
+            } else {
+                item(element);
+            }
+        }
     } else if constexpr (encoding_of<T>() == Encoding::cereal) {
         Base::operator()(value);
     } else {
@@ -255,6 +265,21 @@ T DecodeArchive::read() {
         (*this)(cereal::make_size_tag(count));
         T value(count);
         for (auto& element : value) item(element);
+        return value;
+    } else if constexpr (encoding_of<T>() == Encoding::associative) {
+        const NestingGuard guard(depth_);
+        std::size_t count = 0;
+        (*this)(cereal::make_size_tag(count));
+        T value;
+        for (; count != 0; --count) {
+            // At the end, which is right for ordered containers, and keeps the order of equal keys.
+            if constexpr (requires { typename T::mapped_type; }) {
+                auto key = read<typename T::key_type>();
+                value.emplace_hint(value.end(), std::move(key), read<typename T::mapped_type>());
+            } else {
+                value.emplace_hint(value.end(), read<typename T::key_type>());
+            }
+        }
         return value;
     } else if constexpr (std::is_default_constructible_v<T>) {
         T value{};

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <prong/detail/transferable.hpp>
+#include <prong/detail/encoding.hpp>
 #include <prong/with_captures.hpp>
 
 #include <type_traits>

@@ -72,7 +72,7 @@ struct CallableCodec<WithCaptures<F>> {
         reader.read(bytes.data(), sizeof(F));
         return std::bit_cast<F>(bytes);
     }
-    static consteval bool require() { return true; }
+    static consteval bool require() { return std::is_trivially_copyable_v<F>; }
 };
 
 /// The callable as it is in the worker.

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "measure.hpp"
+
+#include <functional>
+
+namespace bench {
+
+/// Runs `body` in a forked process, so that the memory, the threads and the mishaps of one
+/// measurement do not weigh on the next: a fork costs in proportion to the memory in use. `body`
+/// writes "metric,value" lines into the descriptor that it is given. Throws if it fails or does not
+/// end within two minutes.
+Figures isolated(const std::function<void(int output)>& body);
+
+/// The same for a body that returns its figures.
+Figures isolated_figures(const std::function<Figures()>& body);
+
+} // namespace bench

@@ -1,0 +1,31 @@
+// CPython's two pools, in an interpreter of their own: python.py.
+
+#include "isolated.hpp"
+
+#include <unistd.h>
+
+#include <stdexcept>
+
+namespace bench {
+namespace {
+
+/// The distribution's own rather than whatever comes first in a developer's PATH.
+const char* interpreter() {
+    return access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : "python3";
+}
+
+} // namespace
+
+Figures measure_python(const std::string& script, const std::string& pool, const Workload& workload,
+                       int workers, double seconds) {
+    const std::string size = std::to_string(workers);
+    const std::string time = std::to_string(seconds);
+    return isolated([&](int output) {
+        dup2(output, STDOUT_FILENO);
+        execlp(interpreter(), "python3", script.c_str(), pool.c_str(), workload.id.c_str(),
+               size.c_str(), time.c_str(), nullptr);
+        throw std::runtime_error("cannot start python3");
+    });
+}
+
+} // namespace bench

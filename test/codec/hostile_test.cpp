@@ -1,0 +1,183 @@
+#include <prong/codec.hpp>
+
+#include "codec/samples.hpp"
+#include "support/catch.hpp"
+#include "support/environment.hpp"
+
+#include <random>
+
+// A worker that has gone mad may write anything. Whatever the bytes are, decoding them gives a
+// value or an exception. That nothing else happens shows under the sanitizers.
+
+using namespace prong;
+using namespace prong::test;
+using prong::detail::BufferWriter;
+using prong::detail::Reader;
+
+namespace {
+
+/// Decodes a `T` and looks at all of it. Returns true if there was one.
+template <class T>
+bool decode_and_use(std::span<const std::byte> bytes) {
+    Reader reader(bytes);
+    try {
+        const T value = detail::decode<T>(reader);
+        BufferWriter again;
+        detail::encode(again, value);
+        return true;
+    } catch (const CodecError&) {
+        return false;
+    }
+}
+
+/// Memory of exactly this size, so that the sanitizer sees a read beyond it.
+std::vector<std::byte> exact_copy(std::span<const std::byte> bytes) {
+    return {bytes.begin(), bytes.end()};
+}
+
+const auto cut_everywhere = [](const auto& value) {
+    using T = std::decay_t<decltype(value)>;
+    INFO(typeid(T).name());
+    BufferWriter writer;
+    detail::encode(writer, value);
+    for (std::size_t size = 0; size < writer.size(); ++size) {
+        const auto bytes = exact_copy(writer.bytes().first(size));
+        if (decode_and_use<T>(bytes)) FAIL_CHECK("decoded from " << size << " bytes");
+    }
+};
+
+/// Puts nonsense, above all what looks like a size, into random places.
+void mutate(std::vector<std::byte>& bytes, std::mt19937_64& random) {
+    const auto below = [&](std::size_t limit) {
+        return static_cast<std::size_t>(random()) % limit;
+    };
+    for (std::size_t count = 1 + below(4); count != 0; --count) {
+        const std::size_t at = below(bytes.size());
+        switch (below(4)) {
+        case 0:
+            bytes[at] = static_cast<std::byte>(random());
+            break;
+        case 1:
+            bytes[at] ^= static_cast<std::byte>(1U << below(8));
+            break;
+        case 2:
+            bytes[at] = std::byte{0xff};
+            break;
+        default:
+            for (std::size_t i = at; i < std::min(at + 8, bytes.size()); ++i)
+                bytes[i] = below(2) == 0 ? std::byte{0} : static_cast<std::byte>(random());
+        }
+    }
+    if (below(8) == 0) bytes.resize(below(bytes.size() + 1));
+}
+
+const auto mutate_often = [](const auto& value) {
+    using T = std::decay_t<decltype(value)>;
+    INFO(typeid(T).name());
+    BufferWriter writer;
+    detail::encode(writer, value);
+    std::mt19937_64 random(test_seed());
+    const int rounds = full_run() ? 20'000 : 500;
+    for (int i = 0; i < rounds; ++i) {
+        auto bytes = exact_copy(writer.bytes());
+        mutate(bytes, random);
+        bytes.shrink_to_fit();
+        decode_and_use<T>(bytes);
+    }
+};
+
+/// Every kind of value that a sample of comparable values leaves out.
+template <class Visit>
+void for_each_pointer_sample(Visit visit) {
+    visit(std::make_unique<int>(1));
+    visit(std::make_unique<Constructed>(1));
+    const auto shared = std::make_shared<std::string>("text");
+    visit(std::vector{shared, shared});
+    visit(std::pair(shared, std::make_shared<std::vector<int>>(3)));
+    visit(std::unique_ptr<Shape>(std::make_unique<Square>(3.0)));
+    visit(std::vector<std::shared_ptr<Shape>>(2, std::make_shared<Square>(2.0)));
+    visit(std::valarray<std::string>{"a", "b"});
+}
+
+struct Link {
+    std::unique_ptr<Link> next;
+};
+
+} // namespace
+
+TEST_CASE("bytes that end early are an error at every length", "[codec]") {
+    for_each_scalar_sample(cut_everywhere);
+    for_each_container_sample(cut_everywhere);
+    for_each_class_sample(cut_everywhere);
+    for_each_pointer_sample(cut_everywhere);
+}
+
+TEST_CASE("changed bytes give a value or an error", "[codec]") {
+    for_each_scalar_sample(mutate_often);
+    for_each_container_sample(mutate_often);
+    for_each_class_sample(mutate_often);
+    for_each_pointer_sample(mutate_often);
+}
+
+TEST_CASE("a size beyond the bytes is refused before memory is asked for", "[codec]") {
+    BufferWriter writer;
+    detail::encode(writer, std::uint64_t{1} << 60);
+    CHECK(!decode_and_use<std::string>(writer.bytes()));
+    CHECK(!decode_and_use<std::vector<double>>(writer.bytes()));
+    CHECK(!decode_and_use<std::vector<std::string>>(writer.bytes()));
+    CHECK(!decode_and_use<std::list<int>>(writer.bytes()));
+    CHECK(!decode_and_use<std::unordered_map<int, int>>(writer.bytes()));
+    CHECK(!decode_and_use<SavedAndLoaded>(writer.bytes()));
+}
+
+TEST_CASE("a bool is true or false, whatever the byte", "[codec]") {
+    const std::vector<std::byte> bytes(16, std::byte{0x42});
+    Reader reader(bytes);
+    CHECK(static_cast<int>(detail::decode<bool>(reader)) == 1);
+    CHECK(detail::decode<Answer>(reader) == Answer::yes);
+    CHECK(detail::decode<std::array<bool, 2>>(reader) == std::array{true, true});
+    CHECK(detail::decode<std::optional<bool>>(reader) == std::optional(true));
+}
+
+TEST_CASE("an alternative that a variant does not have is refused", "[codec]") {
+    BufferWriter writer;
+    detail::encode(writer, std::uint32_t{2});
+    detail::encode(writer, 1);
+    CHECK(!decode_and_use<std::variant<int, char>>(writer.bytes()));
+}
+
+TEST_CASE("a shared object does not change its type", "[codec]") {
+    BufferWriter writer; // a pointer to a new string, then one to the same object as a vector
+    detail::encode(writer, cereal::detail::msb_32bit | 1U);
+    detail::encode(writer, std::string("text"));
+    detail::encode(writer, std::uint32_t{1});
+    using Both = std::pair<std::shared_ptr<std::string>, std::shared_ptr<std::vector<double>>>;
+    CHECK(!decode_and_use<Both>(writer.bytes()));
+    CHECK(decode_and_use<std::pair<Both::first_type, Both::first_type>>(writer.bytes()));
+}
+
+TEST_CASE("nesting that would exhaust the stack is refused on both sides", "[codec]") {
+    const std::vector<std::byte> bytes(1'000'000, std::byte{1}); // a link, and a link, and a link
+    CHECK(!decode_and_use<Link>(bytes));
+
+    Link first;
+    Link* last = &first;
+    for (int i = 0; i < 5'000; ++i) {
+        last->next = std::make_unique<Link>();
+        last = last->next.get();
+    }
+    BufferWriter writer;
+    CHECK_THROWS_AS(detail::encode(writer, first), CodecError);
+}
+
+TEST_CASE("a list of some hundred links is not too deep", "[codec]") {
+    Link first;
+    Link* last = &first;
+    for (int i = 0; i < 300; ++i) {
+        last->next = std::make_unique<Link>();
+        last = last->next.get();
+    }
+    BufferWriter writer;
+    detail::encode(writer, first);
+    CHECK(decode_and_use<Link>(writer.bytes()));
+}

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Checks that what cannot cross to another process is refused by the compiler, in good words:
+#   refused.sh <compiler> [flag]...
+# Each refused/*.cpp must fail to compile, and its first line says what the compiler must then say:
+#   // expect: <phrase>
+# Prints what did not go so. Exit code 0 if all did.
+set -uo pipefail
+
+folder=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)/refused
+
+# check FILE COMPILER [FLAG]...: prints nothing if the compiler refuses the file as expected.
+check() {
+    local file=$1 phrase output
+    shift
+    phrase=$(sed -n '1s|^// expect: ||p' "$file")
+    if output=$("$@" -std=c++20 -fsyntax-only -I"$(dirname -- "$file")" "$file" 2>&1); then
+        echo "${file##*/}: compiles, but should be refused"
+    elif [[ -z $phrase || $output != *"$phrase"* ]]; then
+        echo "${file##*/}: is not refused with the words \"$phrase\", but with:"
+        grep -E 'error' <<<"$output" | head -n 5
+    fi
+}
+export -f check
+
+# One file is fine, so that a compiler that refuses everything is found out.
+if ! "$@" -std=c++20 -fsyntax-only -I"$folder" "$folder/accepted.cc"; then
+    echo "accepted.cc: is refused, but should compile"
+    exit 1
+fi
+
+failures=$(printf '%s\0' "$folder"/*.cpp |
+    xargs -0 -P "$(nproc)" -I '{}' bash -c 'check "$@"' bash '{}' "$@")
+[[ -z $failures ]] && exit 0
+echo "$failures"
+exit 1

@@ -1,0 +1,145 @@
+#pragma once
+
+#include <prong/future.hpp>
+#include <prong/process_pool_executor.hpp>
+#include <prong/with_captures.hpp>
+
+#include "os/futex.hpp"
+#include "support/eventually.hpp"
+#include "support/processes.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <new>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+namespace prong::test {
+
+/// An object in memory that this process shares with all that are forked after it was made: tasks
+/// of later pools see it at the same address.
+template <typename T>
+class Shared {
+public:
+    template <typename... Args>
+    explicit Shared(Args&&... args) {
+        void* const memory =
+            mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) throw std::bad_alloc();
+        object_ = new (memory) T(std::forward<Args>(args)...);
+    }
+    Shared(const Shared&) = delete;
+    Shared& operator=(const Shared&) = delete;
+    ~Shared() { munmap(object_, sizeof(T)); }
+
+    T* get() const { return object_; }
+    T& operator*() const { return *object_; }
+    T* operator->() const { return object_; }
+
+private:
+    T* object_;
+};
+
+using Counter = std::atomic<int>;
+
+/// Tasks stand before it until the test opens it.
+class Gate {
+public:
+    /// A gate that nobody opens throws after a minute, so that a failing test ends.
+    void pass() {
+        arrivals_.fetch_add(1);
+        const auto limit = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+        while (open_.load() == 0) {
+            os::futex_wait(open_, 0, std::chrono::seconds(1));
+            if (std::chrono::steady_clock::now() > limit) throw std::logic_error("gate not opened");
+        }
+    }
+    void open() {
+        open_.store(1);
+        os::futex_wake(open_, os::everyone);
+    }
+    void close() { open_.store(0); }
+
+    /// How many have come to it, whether or not they have passed.
+    [[nodiscard]] int arrivals() const { return arrivals_.load(); }
+    [[nodiscard]] bool await_arrivals(int count) const {
+        return eventually([&] { return arrivals() >= count; });
+    }
+
+private:
+    os::FutexWord open_{0};
+    Counter arrivals_{0};
+};
+
+/// A task that stands before the gate, then gives its worker's pid.
+inline auto pass(const Shared<Gate>& gate) {
+    return with_captures([place = gate.get()] {
+        place->pass();
+        return static_cast<int>(getpid());
+    });
+}
+
+/// Makes all workers stand before the gate, and waits until they do.
+inline std::vector<Future<int>> occupy(ProcessPoolExecutor& pool, const Shared<Gate>& gate) {
+    const int before = gate->arrivals();
+    const int workers = static_cast<int>(pool.max_workers());
+    std::vector<Future<int>> futures;
+    for (int i = 0; i < workers; ++i) futures.push_back(pool.submit(pass(gate)));
+    if (!gate->await_arrivals(before + workers)) throw std::runtime_error("workers do not come");
+    return futures;
+}
+
+/// Adds one, and says how often that had been done before.
+inline auto count_up(const Shared<Counter>& counter) {
+    return with_captures([place = counter.get()] { return place->fetch_add(1); });
+}
+
+inline int square(int n) {
+    return n * n;
+}
+
+inline int pid_of_worker() {
+    return getpid();
+}
+
+/// The only supervisor among this process's children, 0 if there is none yet or several.
+inline pid_t supervisor_of(pid_t parent) {
+    auto children = children_of(parent);
+    std::erase_if(children, [](const ProcessInfo& child) { return child.state == 'Z'; });
+    return children.size() == 1 ? children.front().pid : 0;
+}
+
+/// The workers that live now.
+inline std::vector<pid_t> workers_of(pid_t supervisor) {
+    std::vector<pid_t> workers;
+    for (const ProcessInfo& child : children_of(supervisor)) {
+        if (child.state != 'Z') workers.push_back(child.pid);
+    }
+    return workers;
+}
+
+template <typename Futures>
+auto results_of(Futures& futures) {
+    std::vector<decltype(futures.front().get())> results;
+    for (auto& future : futures) results.push_back(future.get());
+    return results;
+}
+
+/// The error that a future ends with; throws if it is none or another.
+template <typename E, typename R>
+E error_of(Future<R>& future) {
+    try {
+        static_cast<void>(future.get());
+    } catch (const E& error) {
+        return error;
+    }
+    throw std::logic_error("the future ended without an error");
+}
+
+} // namespace prong::test
