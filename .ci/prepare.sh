@@ -28,6 +28,7 @@ ci_needs=(
     'clang-format-16|command clang-format-16'
     'clang-tidy-16|command clang-tidy-16'
     'libclang-rt-16-dev|package libclang-rt-16-dev'
+    'llvm|command llvm-symbolizer llvm-symbolizer-16' # for readable stacks from the sanitizers
     'shellcheck|command shellcheck'
 )
 

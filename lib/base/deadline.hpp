@@ -18,6 +18,7 @@ public:
     template <typename Rep, typename Period>
     static Deadline after(std::chrono::duration<Rep, Period> wait) {
         const auto now = Clock::now();
+        if (wait <= wait.zero()) return Deadline(now);
         const std::chrono::duration<double> room = Clock::time_point::max() - now;
         if (std::chrono::duration<double>(wait) >= room) return never();
         return Deadline(now + std::chrono::duration_cast<Clock::duration>(wait));

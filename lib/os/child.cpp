@@ -80,11 +80,11 @@ void on_end_of_parent_thread(int) {
 
 } // namespace
 
-Fork fork_with_pidfd() {
+Fork fork_with_pidfd(ChildSignals signals) {
     const base::UniqueFd gate(eventfd(0, EFD_CLOEXEC));
     if (!gate) base::throw_errno("eventfd");
     base::UniqueFd parent = open_pidfd(getpid()); // before the fork it cannot be a stranger's
-    const pid_t pid = fork_process();
+    const pid_t pid = fork_process(signals);
     if (pid == 0) {
         wait_at_gate(gate, parent);
         return {.pid = 0, .pidfd = std::move(parent)};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/fd.hpp"
+#include "os/process.hpp"
 
 #include <sys/types.h>
 
@@ -19,7 +20,7 @@ struct Fork {
 /// Forks as `fork_process` does. The child goes on only when the parent holds its pidfd, so even
 /// one that ends at once leaves its exit code; should the parent die before that, the child ends.
 /// Throws `std::system_error`; no child is left then.
-Fork fork_with_pidfd();
+Fork fork_with_pidfd(ChildSignals signals = ChildSignals::unblocked);
 
 /// Collects a child that has ended (its pidfd is readable): its exit code, or -N for signal N.
 /// Empty when its status went to somebody else (a host that loops on `waitpid(-1)` or ignores

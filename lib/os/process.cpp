@@ -70,7 +70,7 @@ double cgroup_cpu_quota() {
 
 } // namespace
 
-pid_t fork_process() {
+pid_t fork_process(ChildSignals signals) {
     flush_streams();
     sigset_t all;
     sigset_t before;
@@ -82,7 +82,7 @@ pid_t fork_process() {
         reset_signals();
         sigset_t none;
         sigemptyset(&none);
-        pthread_sigmask(SIG_SETMASK, &none, nullptr);
+        if (signals == ChildSignals::unblocked) pthread_sigmask(SIG_SETMASK, &none, nullptr);
         return 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);

@@ -16,10 +16,16 @@ struct ProcessExit {
     int exitcode;
 };
 
+/// What signals a child starts with.
+enum class ChildSignals {
+    unblocked, ///< all of them
+    blocked,   ///< none until it says so
+};
+
 /// Forks. The parent's standard streams are flushed before, and all signals are blocked around it;
-/// the child starts with every handler reset (`SIGPIPE` stays ignored if it was) and no signal
-/// blocked. Returns 0 in the child. Throws `std::system_error`.
-pid_t fork_process();
+/// the child starts with every handler reset (`SIGPIPE` stays ignored if it was). Returns 0 in the
+/// child. Throws `std::system_error`.
+pid_t fork_process(ChildSignals signals = ChildSignals::unblocked);
 
 /// Counts the forks between the program's start and this process: a value kept from before tells
 /// that this process is a copy. One load.

@@ -31,7 +31,10 @@ void PoolCrew::starting(unsigned worker) {
 }
 
 bool PoolCrew::ended(unsigned worker, os::ProcessExit exit) {
-    repair_after_death(state_, worker, exit);
+    // In a broken pool the parent ends all tasks alike, with the cause.
+    if (!state_.control().broken.load(std::memory_order_relaxed)) {
+        repair_after_death(state_, worker, exit);
+    }
     return state_.slot(worker).ready.load(std::memory_order_acquire);
 }
 

@@ -2,9 +2,16 @@
 
 #include "pool/shared_state.hpp"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace prong::pool {
+
+/// How large a window that holds `used` bytes and needs `more` should become: exact for one large
+/// piece, doubled for many small ones, but not beyond the limit for that alone.
+inline std::uint64_t grown_size(std::uint64_t used, std::uint64_t more, std::uint64_t limit) {
+    return std::max(used + more, std::min(2 * used, limit));
+}
 
 /// Throws `LimitExceeded` if so many bytes cannot be had for `what`: they are more than the pool's
 /// largest block, or the machine has not so much memory left (looked up for large sizes only).

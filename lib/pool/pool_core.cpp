@@ -61,7 +61,8 @@ PoolCore* PoolCore::start_without_processes(Setup setup) {
 }
 
 void PoolCore::fork_supervisor() {
-    os::Fork fork = os::fork_with_pidfd();
+    // Blocked: the supervisor must not lose or die of a signal before it is ready for it.
+    os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
     if (fork.pid == 0) become_supervisor(fork.pidfd.get());
     supervisor_pidfd_ = std::move(fork.pidfd);
     state_.region.keep_from_children(); // the user's forks get no copy of the pool
@@ -189,7 +190,7 @@ bool PoolCore::wait_for_room(bool may_wait) {
 }
 
 void PoolCore::nudge() noexcept {
-    if (state_.ring.has_work()) state_.parking.wake_all();
+    if (state_.ring.has_work()) state_.parking.wake_parked();
 }
 
 // Waiting
@@ -221,7 +222,11 @@ bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimeP
             spinner.found();
             return true;
         }
-        if (limit != detail::never && std::chrono::steady_clock::now() >= limit) return false;
+        if (limit != detail::never && std::chrono::steady_clock::now() >= limit) {
+            if (!has_ended()) return false;
+            settle(index, generation);
+            continue;
+        }
         if (spinner.spin(state_.parking.searching())) continue;
 
         const ring::Status watched = state_.ring.watch(index, ring::Status::watched);

@@ -94,6 +94,7 @@ void RecordStore::give_back(std::uint32_t index) noexcept {
     state_.region.discard(static_cast<std::uint64_t>(begin - base),
                           static_cast<std::uint64_t>(end - base));
     state_.payload.trim();
+    state_.retire_entries();
     touched_ = 0;
     std::vector<std::uint32_t>().swap(free_);
 }

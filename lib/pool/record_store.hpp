@@ -24,7 +24,7 @@ struct Holding {
 /// Thread safety: any thread.
 class RecordStore {
 public:
-    explicit RecordStore(const SharedState& state) : state_(state) {}
+    explicit RecordStore(SharedState& state) : state_(state) {}
 
     /// A record to write a task into; none when all are in use.
     std::optional<std::uint32_t> acquire();
@@ -53,7 +53,7 @@ private:
     void release_abandoned(std::size_t most) noexcept;
     [[nodiscard]] bool one_user_less() noexcept;
 
-    const SharedState& state_;
+    SharedState& state_;
     mutable std::mutex mutex_;
     std::vector<std::uint32_t> free_;
     std::deque<Holding> abandoned_;

@@ -42,8 +42,7 @@ void ResultWriter::store() const {
 
 void ResultWriter::grow(std::size_t more) {
     const std::size_t used = size();
-    // Exact for one large piece, doubling for many small ones.
-    const std::size_t wanted = std::max(used + more, 2 * used);
+    const std::size_t wanted = grown_size(used, more, state_.payload.largest());
     require_shared_memory(state_, wanted, "the task's result");
     note_.outgrown_block.store(block_, std::memory_order_release);
     const auto block = state_.payload.allocate(wanted, owner_, note_.block);

@@ -191,7 +191,7 @@ std::optional<TaskHandle> Draft::send(const TaskType& type, bool may_wait) {
 void Draft::grow(std::size_t more) {
     const pool::SharedState& state = core_->state();
     const std::size_t used = size();
-    const std::size_t wanted = std::max(used + more, 2 * used);
+    const std::size_t wanted = pool::grown_size(used, more, state.payload.largest());
     pool::require_shared_memory(state, wanted, "the task's argument list");
     std::atomic<std::uint64_t> note; // nobody needs to know: if the parent dies, all is gone
     const auto block = state.payload.allocate(wanted, shm::parent_owner, note);

@@ -40,7 +40,7 @@ public:
         // From now on only the parent's end, the crew's wish and SIGKILL end this process.
         sigset_t all;
         sigfillset(&all);
-        sigprocmask(SIG_SETMASK, &all, nullptr);
+        sigprocmask(SIG_SETMASK, &all, nullptr); // most likely they are blocked already
         const sigset_t interesting = signals_of_interest();
         signals_ = base::UniqueFd(signalfd(-1, &interesting, SFD_CLOEXEC | SFD_NONBLOCK));
         if (!signals_) base::throw_errno("signalfd");

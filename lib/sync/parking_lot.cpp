@@ -42,6 +42,13 @@ void ParkingLot::work_arrived() noexcept {
     wake(static_cast<unsigned>(worker));
 }
 
+void ParkingLot::wake_parked() noexcept {
+    for (int worker = signs_->parked.take_any(workers_); worker >= 0;
+         worker = signs_->parked.take_any(workers_)) {
+        wake(static_cast<unsigned>(worker));
+    }
+}
+
 void ParkingLot::wake_all() noexcept {
     for (unsigned worker = 0; worker < workers_; ++worker) {
         signs_->parked.erase(worker);

@@ -62,7 +62,10 @@ public:
     /// After work was put where workers look: wakes a worker unless one is searching already.
     void work_arrived() noexcept;
 
-    /// Wakes all: for the end of the pool, and when a wake may have gone to somebody who is gone.
+    /// Wakes those that sleep: when a wake may have gone to somebody who does not come.
+    void wake_parked() noexcept;
+
+    /// Wakes all, also those that somebody else was about to wake who is gone now.
     void wake_all() noexcept;
 
     void set_searching(unsigned worker) noexcept { signs_->searching.insert(worker); }

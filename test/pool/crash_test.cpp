@@ -194,6 +194,15 @@ TEST_CASE("a death harms no task that runs or waits beside it") {
     CHECK(beside.get() > 0);
 }
 
+TEST_CASE("a replaced worker leaves nobody asleep while there is work") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(2);
+    for (int round = 0; round < 300; ++round) {
+        CHECK_THROWS_AS(pool.submit(die, Death::quick_exit).get(), WorkerDied);
+        check_recovered(pool, gate); // nobody waits for a future here, who could wake them
+    }
+}
+
 TEST_CASE("an idle worker that is killed is replaced, and no task notices") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
