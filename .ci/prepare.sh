@@ -123,8 +123,8 @@ build_folder() {
     mktemp -d
 }
 
-# build FOLDER [meson option]...: configures as the options say, then builds.
-build() {
+# configure FOLDER [meson option]...: sets the folder up, or changes it to these options.
+configure() {
     local folder=$1
     shift
     if [[ -f $folder/meson-private/coredata.dat ]]; then
@@ -133,5 +133,10 @@ build() {
     else
         meson setup "$folder" "$prong_root" "$@" >&2
     fi
-    ninja -C "$folder" >&2
+}
+
+# build FOLDER [meson option]...: configures and builds everything.
+build() {
+    configure "$@"
+    ninja -C "$1" >&2
 }

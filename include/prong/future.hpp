@@ -212,8 +212,8 @@ public:
             return *this;
         }
         void operator++(int) { ++*this; }
-        friend bool operator==(const Iterator& it, std::default_sentinel_t) {
-            return it.owner_->next_ == it.owner_->ready_.size();
+        bool operator==(std::default_sentinel_t) const {
+            return owner_->next_ == owner_->ready_.size();
         }
 
     private:

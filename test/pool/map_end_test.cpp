@@ -48,10 +48,14 @@ TEST_CASE("a map without time gives what is there, and only then times out") {
     const auto results_or_timeout = [&](auto timeout) {
         return pool.map(MapOptions{.timeout = timeout}, square, std::views::iota(0, 10)).get();
     };
-    CHECK_THROWS_AS(pool.map(MapOptions{.timeout = 0ms}, [](int n) {
-                            for (;;) pause();
-                            return n;
-                        }, std::views::iota(0, 1)).get(),
+    CHECK_THROWS_AS(pool.map(
+                            MapOptions{.timeout = 0ms},
+                            [](int n) {
+                                for (;;) pause();
+                                return n;
+                            },
+                            std::views::iota(0, 1))
+                        .get(),
                     prong::TimeoutError);
     CHECK(results_or_timeout(std::chrono::hours::max()).size() == 10);
     CHECK(results_or_timeout(std::nullopt).size() == 10);

@@ -152,12 +152,12 @@ TEST_CASE("map begins at once, and reads ahead only so far") {
     const Shared<Counter> runs;
     ProcessPoolExecutor pool(2);
     int read = 0;
-    auto results = pool.map(MapOptions{.lookahead = 10},
-                            prong::with_captures([place = runs.get()](int n) {
-                                ++*place;
-                                return n;
-                            }),
-                            Source(read));
+    auto results =
+        pool.map(MapOptions{.lookahead = 10}, prong::with_captures([place = runs.get()](int n) {
+                     ++*place;
+                     return n;
+                 }),
+                 Source(read));
     CHECK(eventually([&] { return *runs == 10; })); // nobody has asked for a result
     CHECK(read == 10);
     auto it = results.begin();
@@ -221,7 +221,8 @@ TEST_CASE("an error stands in the place of its element, and the next ones follow
     for (auto it = skipped.begin(); it != skipped.end(); ++it) ++count; // nobody looks
     CHECK(count == 100);
     CHECK_THROWS_WITH(
-        pool.map(MapOptions{.chunksize = chunksize}, odd_throws, std::views::iota(0, 9)).get(), "1");
+        pool.map(MapOptions{.chunksize = chunksize}, odd_throws, std::views::iota(0, 9)).get(),
+        "1");
 }
 
 TEST_CASE("an input that throws is an error after the results of what came before it") {
@@ -284,7 +285,8 @@ TEST_CASE("without order the results come as they are there") {
         if (n == 0) place->pass();
         return n;
     });
-    auto results = pool.map(MapOptions{.chunksize = 1, .ordered = false}, task, std::views::iota(0, 20));
+    auto results =
+        pool.map(MapOptions{.chunksize = 1, .ordered = false}, task, std::views::iota(0, 20));
     std::set<int> seen;
     auto it = results.begin();
     for (int i = 0; i < 19; ++i, ++it) seen.insert(*it);

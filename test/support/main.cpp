@@ -5,6 +5,7 @@
 #include "support/catch.hpp"
 
 #include "support/leaks.hpp"
+#include "support/sanitizer.hpp"
 #include "support/watchdog.hpp"
 
 #include <cstdlib>
@@ -12,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 
 namespace {
 
@@ -63,6 +65,8 @@ int main(int argc, char** argv) {
         prong::test::dump_stacks(std::atoi(argv[2]));
         return 0;
     }
+    // So that the sanitizer's own thread does not look like the first test's.
+    if (prong::test::thread_sanitizer) std::thread([] {}).join();
     const int result = Catch::Session().run(argc, argv);
     if (leaking_tests == 0) return result;
     std::cerr << leaking_tests << " test case(s) have left something behind\n";
