@@ -56,8 +56,10 @@ void for_each_word(std::string_view text, Callback found) {
     for (std::size_t at = 0; at < text.size();) {
         const std::size_t begin = at;
         while (at < text.size() && is_word_character(static_cast<unsigned char>(text[at]))) ++at;
-        if (at != begin) found(text.substr(begin, at - begin));
-        else ++at;
+        if (at != begin)
+            found(text.substr(begin, at - begin));
+        else
+            ++at;
     }
 }
 
@@ -121,8 +123,10 @@ struct Totals {
         auto count = file.counts.begin();
         for_each_word(file.words, [&](std::string_view word) {
             const auto known = words.find(word);
-            if (known != words.end()) known->second += *count++;
-            else words.emplace(word, *count++);
+            if (known != words.end())
+                known->second += *count++;
+            else
+                words.emplace(word, *count++);
         });
     }
     bool operator==(const Totals&) const = default;

@@ -64,9 +64,7 @@ public:
 
     /// Waits at most so long (0: only looks); returns whether the task has ended. Running out of
     /// time does not cancel anything.
-    bool wait_for(detail::Timeout wait) const {
-        return task_.wait_until(detail::time_after(wait));
-    }
+    bool wait_for(detail::Timeout wait) const { return task_.wait_until(detail::time_after(wait)); }
     template <typename Clock, typename Duration>
     bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
         return wait_for(limit - Clock::now());
@@ -133,10 +131,9 @@ inline constexpr bool is_future<Future<R>> = true;
 
 /// A range whose elements are futures, by reference.
 template <typename Range>
-concept FutureRange =
-    std::ranges::forward_range<Range> &&
-    std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>> &&
-    detail::is_future<std::remove_cvref_t<std::ranges::range_reference_t<Range>>>;
+concept FutureRange = std::ranges::forward_range<Range> &&
+                      std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>> &&
+                      detail::is_future<std::remove_cvref_t<std::ranges::range_reference_t<Range>>>;
 
 /// When `wait` returns.
 enum class ReturnWhen {
@@ -153,8 +150,8 @@ struct WaitResult {
 
 /// Waits for futures of one or several pools, without taking their results. Returns what is done
 /// and what is not when the condition holds or the time is over (never: no timeout; 0: only looks);
-/// it does not throw `TimeoutError`. An empty range is done at once. Throws `std::logic_error` for a
-/// future that is not valid.
+/// it does not throw `TimeoutError`. An empty range is done at once. Throws `std::logic_error` for
+/// a future that is not valid.
 template <FutureRange Range>
 WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
                 detail::Timeout timeout = std::nullopt) {
@@ -167,11 +164,14 @@ WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
         bool any_failed = false;
         for (std::size_t i = 0; i < tasks.size(); ++i) {
             ended[i] = ended[i] || tasks[i]->done();
-            if (!ended[i]) pending.push_back(tasks[i]);
-            else any_failed = any_failed || (!tasks[i]->cancelled() && tasks[i]->failed());
+            if (!ended[i])
+                pending.push_back(tasks[i]);
+            else
+                any_failed = any_failed || (!tasks[i]->cancelled() && tasks[i]->failed());
         }
         const bool enough =
-            pending.empty() || (when == ReturnWhen::first_completed && pending.size() < tasks.size()) ||
+            pending.empty() ||
+            (when == ReturnWhen::first_completed && pending.size() < tasks.size()) ||
             (when == ReturnWhen::first_exception && any_failed);
         if (enough || std::chrono::steady_clock::now() >= limit) break;
         if (when == ReturnWhen::all_completed) {

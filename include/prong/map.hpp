@@ -28,8 +28,8 @@ namespace prong {
 /// How `map` cuts up its work.
 struct MapOptions {
     /// Elements per task. Default: as many as keep a worker busy for some 300 µs, found out on the
-    /// way, beginning with one. A worker that dies takes the other elements of its task with it: set
-    /// 1 for work that may crash.
+    /// way, beginning with one. A worker that dies takes the other elements of its task with it:
+    /// set 1 for work that may crash.
     std::optional<std::size_t> chunksize = std::nullopt;
 
     /// Counts from the call of `map`; when it is over, the next result that is not there throws
@@ -53,8 +53,9 @@ PRONG_API std::exception_ptr decode_element_failure(Reader& reader);
 inline constexpr std::uint8_t element_returned = 0;
 inline constexpr std::uint8_t element_thrown = 1;
 
-/// What a worker runs for a chunk: the callable, then arguments until they end. The result: for each
-/// element a byte that tells how it ended and its value or exception; then the nanoseconds it took.
+/// What a worker runs for a chunk: the callable, then arguments until they end. The result: for
+/// each element a byte that tells how it ended and its value or exception; then the nanoseconds it
+/// took.
 template <class F, class TheCall>
 struct ChunkFunctions {
     static void run(Reader& arguments, Writer& result) {
@@ -108,12 +109,13 @@ public:
     template <class... Ranges>
     explicit MapSourceOf(F callable, Ranges&&... ranges)
         : callable_(std::move(callable)), views_(std::views::all(std::forward<Ranges>(ranges))...),
-          positions_(std::apply([](auto&... view) { return std::tuple(view.begin()...); }, views_)) {}
+          positions_(
+              std::apply([](auto&... view) { return std::tuple(view.begin()...); }, views_)) {}
 
     bool at_end() override {
         return [this]<std::size_t... Index>(std::index_sequence<Index...>) {
-            return (... || (std::get<Index>(positions_) ==
-                            std::ranges::end(std::get<Index>(views_))));
+            return (... ||
+                    (std::get<Index>(positions_) == std::ranges::end(std::get<Index>(views_))));
         }(std::index_sequence_for<Views...>{});
     }
     const TaskType& type() const override { return ChunkFunctions<F, Call>::type; }
@@ -173,7 +175,7 @@ private:
     };
 
     void fill();
-    void submit_chunk();
+    void submit_chunk(std::size_t most);
     void load();
     void finish_chunk();
     void adapt(std::chrono::nanoseconds elapsed, std::size_t elements);
@@ -204,12 +206,13 @@ private:
 /// The results of `map`: a move-only input range, in input order unless asked otherwise. Reading on
 /// is what submits more. `*it` gives the result by value, or throws what the task threw for this
 /// element; it may be asked again, and `++it` goes on with the next element. An error in reading or
-/// encoding the input is thrown after the results of what came before it. A worker's death fails
-/// the elements that were in the same task (`MapOptions::chunksize`).
+/// encoding the input is thrown after the results of what came before it (by `map` itself if
+/// nothing did). A worker's death fails the elements that were in the same task
+/// (`MapOptions::chunksize`).
 ///
-/// For a function that returns nothing, `*it` gives a `std::monostate`. Dropping it cancels what has
-/// not started. After the pool's `shutdown`, results of what had been read from the input can still
-/// be taken; then, if there was more, `PoolShutdown` is thrown.
+/// For a function that returns nothing, `*it` gives a `std::monostate`. Dropping it cancels what
+/// has not started. After the pool's `shutdown`, results of what had been read from the input can
+/// still be taken; then, if there was more, `PoolShutdown` is thrown.
 ///
 /// Thread safety: one thread at a time.
 template <class R>
@@ -295,9 +298,9 @@ auto make_map_result(pool::PoolCore& core, unsigned workers, const MapOptions& o
     using Source = MapSourceOf<F, std::views::all_t<Ranges>...>;
     using R = task_result_t<F, std::ranges::range_reference_t<std::views::all_t<Ranges>>...>;
     if constexpr (require_task<F, std::ranges::range_reference_t<std::views::all_t<Ranges>>...>()) {
-        auto source = std::make_unique<Source>(std::move(callable), std::forward<Ranges>(ranges)...);
-        return MapResult<R>(
-            std::make_unique<MapRun>(core, workers, options, std::move(source)));
+        auto source =
+            std::make_unique<Source>(std::move(callable), std::forward<Ranges>(ranges)...);
+        return MapResult<R>(std::make_unique<MapRun>(core, workers, options, std::move(source)));
     }
 }
 

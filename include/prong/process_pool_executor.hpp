@@ -47,7 +47,8 @@ struct PoolOptions {
 /// If other threads exist when the pool is made, fork's usual caution holds: a lock that one of
 /// them holds at that instant stays locked in the workers. Make pools before threads where you can.
 ///
-/// Thread safety: any number of threads may use one executor at once; its destruction is the last use.
+/// Thread safety: any number of threads may use one executor at once; its destruction is the last
+/// use.
 ///
 /// Process safety: a task that crashes fails with `WorkerDied`, its worker is replaced, and nothing
 /// else is affected. When this process ends, however it ends, all workers end with it. In a process
@@ -98,10 +99,10 @@ public:
         return detail::FutureAccess::make<detail::task_result_t<F, Args...>>(std::move(*task));
     }
 
-    /// Calls `f` in the workers for each element of a range (or of several in step, up to the end of
-    /// the shortest), and gives the results in order; see `MapResult` and `MapOptions`. Starts at
-    /// once and reads ahead only so far, so endless ranges work. An lvalue range must outlive the
-    /// result, an rvalue is taken along.
+    /// Calls `f` in the workers for each element of a range (or of several in step, up to the end
+    /// of the shortest), and gives the results in order; see `MapResult` and `MapOptions`. Starts
+    /// at once and reads ahead only so far, so endless ranges work. An lvalue range must outlive
+    /// the result, an rvalue is taken along.
     template <typename F, std::ranges::input_range... Ranges>
         requires(sizeof...(Ranges) > 0)
     auto map(F f, Ranges&&... ranges) {
@@ -115,8 +116,8 @@ public:
     }
 
     /// Accepts no more tasks. What is queued still runs, unless `cancel_futures` cancels it first;
-    /// what is running is always finished. With `wait`, returns when all is done and the workers are
-    /// gone. May be called again, also to wait after all.
+    /// what is running is always finished. With `wait`, returns when all is done and the workers
+    /// are gone. May be called again, also to wait after all.
     void shutdown(bool wait = true, bool cancel_futures = false);
 
     /// Ends the pool now: queued tasks are cancelled, workers get SIGTERM (SIGKILL), and the tasks

@@ -44,8 +44,7 @@ void futex_wait_any(std::span<const FutexWaiter> waiters,
     const timespec wait = to_timespec(timeout);
     until.tv_sec += wait.tv_sec + (until.tv_nsec + wait.tv_nsec) / 1'000'000'000;
     until.tv_nsec = (until.tv_nsec + wait.tv_nsec) % 1'000'000'000;
-    const long result =
-        syscall(SYS_futex_waitv, entries.data(), count, 0, &until, CLOCK_MONOTONIC);
+    const long result = syscall(SYS_futex_waitv, entries.data(), count, 0, &until, CLOCK_MONOTONIC);
     if (result == -1 && (errno == ENOSYS || errno == EPERM)) {
         const std::chrono::nanoseconds moment = std::chrono::milliseconds(1);
         futex_wait(*waiters[0].word, waiters[0].expected, std::min(timeout, moment));

@@ -44,6 +44,7 @@ struct FutexWaiter {
 
 /// Sleeps while every word holds what is expected of it, at most `timeout`. At most 128 words;
 /// where the kernel has no futex_waitv, sleeps on the first word for at most a millisecond.
-void futex_wait_any(std::span<const FutexWaiter> waiters, std::chrono::nanoseconds timeout) noexcept;
+void futex_wait_any(std::span<const FutexWaiter> waiters,
+                    std::chrono::nanoseconds timeout) noexcept;
 
 } // namespace prong::os

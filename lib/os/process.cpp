@@ -28,8 +28,8 @@ std::atomic<unsigned> depth{0};
 [[maybe_unused]] const int count_forks =
     pthread_atfork(nullptr, nullptr, [] { depth.fetch_add(1, std::memory_order_relaxed); });
 
-/// A thread that is blocked in a write holds its stream's lock for as long as it likes; and flushing
-/// the C++ stream above it takes that lock too.
+/// A thread that is blocked in a write holds its stream's lock for as long as it likes; and
+/// flushing the C++ stream above it takes that lock too.
 void flush_unless_locked(std::ostream& above, std::FILE* stream) {
     if (ftrylockfile(stream) != 0) return;
     try {
@@ -41,12 +41,13 @@ void flush_unless_locked(std::ostream& above, std::FILE* stream) {
 }
 
 void reset_signals() {
-    struct sigaction standard{};
+    struct sigaction standard {};
     standard.sa_handler = SIG_DFL;
     for (int signal = 1; signal < NSIG; ++signal) {
-        struct sigaction inherited{};
+        struct sigaction inherited {};
         if (sigaction(signal, nullptr, &inherited) != 0) continue;
-        const bool ignored = (inherited.sa_flags & SA_SIGINFO) == 0 && inherited.sa_handler == SIG_IGN;
+        const bool ignored =
+            (inherited.sa_flags & SA_SIGINFO) == 0 && inherited.sa_handler == SIG_IGN;
         if (signal == SIGPIPE && ignored) continue;
         sigaction(signal, &standard, nullptr); // fails for SIGKILL and SIGSTOP, as it should
     }
@@ -128,7 +129,8 @@ bool wait_readable(int fd, base::Deadline deadline) {
 
 std::optional<ProcessExit> reap(pid_t pid) noexcept {
     siginfo_t info{};
-    if (base::retry_interrupted([&] { return waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED); }) != 0) {
+    if (base::retry_interrupted(
+            [&] { return waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED); }) != 0) {
         return std::nullopt;
     }
     return ProcessExit{.pid = pid,
@@ -167,7 +169,8 @@ void close_network_sockets() noexcept {
         if (*end != '\0' || fd == dirfd(directory)) continue;
         sockaddr_storage address{};
         socklen_t length = sizeof(address);
-        if (getsockname(static_cast<int>(fd), reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+        if (getsockname(static_cast<int>(fd), reinterpret_cast<sockaddr*>(&address), &length) !=
+            0) {
             continue; // not a socket
         }
         const bool unnamed_local =

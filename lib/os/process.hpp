@@ -39,7 +39,8 @@ pid_t fork_process(ChildSignals signals = ChildSignals::unblocked);
 /// before handlers that were registered by the parent run a second time.
 void leave_quietly_on_exit();
 
-/// Writes out what the standard streams (C and C++) hold, as far as no other thread has them locked.
+/// Writes out what the standard streams (C and C++) hold, as far as no other thread has them
+/// locked.
 void flush_streams() noexcept;
 
 /// A descriptor that becomes readable when the process has ended. Throws `std::system_error`.

@@ -6,10 +6,14 @@ namespace prong::pool {
 
 proc::Crew::Wish PoolCrew::wish() {
     switch (state_.control().orders.load(std::memory_order_acquire)) {
-    case Orders::run: return Wish::keep;
-    case Orders::drain: return Wish::drain;
-    case Orders::terminate: return Wish::terminate;
-    case Orders::kill: break;
+    case Orders::run:
+        return Wish::keep;
+    case Orders::drain:
+        return Wish::drain;
+    case Orders::terminate:
+        return Wish::terminate;
+    case Orders::kill:
+        break;
     }
     return Wish::kill; // also when the word has been overwritten with nonsense
 }

@@ -43,6 +43,8 @@ MapRun::MapRun(pool::PoolCore& core, unsigned workers, const MapOptions& options
       source_(std::move(source)), chunksize_(checked(options.chunksize, "chunksize")) {
     checked(options.lookahead, "lookahead");
     fill();
+    if (chunks_.empty() && input_error_)
+        std::rethrow_exception(input_error_); // nothing to wait for
 }
 
 MapRun::~MapRun() {
@@ -60,10 +62,15 @@ std::size_t MapRun::lookahead() const {
 }
 
 void MapRun::fill() {
-    while (!input_ended_ && elements_under_way_ < lookahead()) submit_chunk();
+    while (!input_ended_) {
+        const std::size_t most = lookahead();
+        const std::size_t elements = std::min(chunksize_, most);
+        if (elements_under_way_ + elements > most) return;
+        submit_chunk(elements);
+    }
 }
 
-void MapRun::submit_chunk() {
+void MapRun::submit_chunk(std::size_t most) {
     Chunk chunk{.task = {}, .elements = 0};
     try {
         if (source_->at_end()) {
@@ -72,7 +79,6 @@ void MapRun::submit_chunk() {
         }
         Draft draft(pool_.core());
         source_->encode_callable(draft);
-        const std::size_t most = std::min(chunksize_, lookahead() - elements_under_way_);
         std::size_t good = draft.size();
         try {
             do {

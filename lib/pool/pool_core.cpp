@@ -49,18 +49,11 @@ PoolCore::PoolCore(Setup setup)
       initializer_(std::move(setup.initializer)), max_pending_(setup.max_pending),
       fork_depth_(os::fork_depth()) {}
 
-PoolCore* PoolCore::start(Setup setup) {
-    const auto deleter = [](PoolCore* core) { delete core; };
-    std::unique_ptr<PoolCore, decltype(deleter)> core(new PoolCore(std::move(setup)), deleter);
-    core->fork_supervisor();
-    return core.release();
-}
-
-PoolCore* PoolCore::start_without_processes(Setup setup) {
+PoolCore* PoolCore::create(Setup setup) {
     return new PoolCore(std::move(setup));
 }
 
-void PoolCore::fork_supervisor() {
+void PoolCore::start() {
     // Blocked: the supervisor must not lose or die of a signal before it is ready for it.
     os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
     if (fork.pid == 0) become_supervisor(fork.pidfd.get());
@@ -196,8 +189,7 @@ void PoolCore::nudge() noexcept {
 // Waiting
 
 ring::Status PoolCore::status(std::uint32_t index) const noexcept {
-    return ring::Status::unpack(
-        state_.ring.record(index).status.load(std::memory_order_acquire));
+    return ring::Status::unpack(state_.ring.record(index).status.load(std::memory_order_acquire));
 }
 
 bool PoolCore::cancel(std::uint32_t index, std::uint32_t generation) noexcept {
@@ -251,8 +243,10 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
         words.push_back({.word = &control.completions, .expected = seen[i]});
     }
     const Nanoseconds slice = left_until(limit, longest_slice / 4);
-    if (words.size() == 1) os::futex_wait(*words[0].word, words[0].expected, slice);
-    else os::futex_wait_any(words, slice);
+    if (words.size() == 1)
+        os::futex_wait(*words[0].word, words[0].expected, slice);
+    else
+        os::futex_wait_any(words, slice);
     for (PoolCore* const pool : pools) {
         pool->state_.control().waiting_for_completions.fetch_sub(1);
         pool->nudge();
@@ -285,7 +279,8 @@ void PoolCore::reap_supervisor() {
 void PoolCore::give_orders(Orders orders) noexcept {
     std::atomic<Orders>& word = state_.control().orders;
     Orders now = word.load(std::memory_order_relaxed);
-    while (now < orders && !word.compare_exchange_weak(now, orders)) {}
+    while (now < orders && !word.compare_exchange_weak(now, orders)) {
+    }
     state_.parking.wake_all();
     if (!supervisor_pidfd_ || ended_.load(std::memory_order_acquire)) return;
     os::send_signal(supervisor_pidfd_, SIGUSR1);

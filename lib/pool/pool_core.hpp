@@ -30,12 +30,15 @@ public:
         SharedState::Sizes sizes;
         std::function<void()> initializer;
     };
-    /// Makes the shared memory and forks the supervisor. Throws `std::system_error`.
-    static PoolCore* start(Setup setup);
-    /// The same without any process: a test runs `run_tasks` in threads.
-    static PoolCore* start_without_processes(Setup setup);
+    /// Makes the shared memory, but no process yet. Throws `std::system_error`.
+    static PoolCore* create(Setup setup);
 
-    /// The executor's end: `shutdown(true)` has been called. Deletes the core unless futures are left.
+    /// Forks the supervisor, which forks the workers. Without it a test may run `run_tasks` in
+    /// threads. Throws `std::system_error`; the core is to be left then, too.
+    void start();
+
+    /// The executor's end: `shutdown(true)` has been called. Deletes the core unless futures are
+    /// left.
     void leave() noexcept;
 
     /// Keeps the core alive until `let_go`.
@@ -71,7 +74,8 @@ public:
     }
     bool cancel(std::uint32_t index, std::uint32_t generation) noexcept;
     bool wait(std::uint32_t index, std::uint32_t generation, detail::TimePoint limit);
-    /// Waits until `done()`, which is asked again when a watched task of one of the pools has ended.
+    /// Waits until `done()`, which is asked again when a watched task of one of the pools has
+    /// ended.
     template <typename Predicate>
     static void wait_for_completion(std::span<PoolCore* const> pools, detail::TimePoint limit,
                                     Predicate done);
@@ -87,7 +91,6 @@ private:
     explicit PoolCore(Setup setup);
     ~PoolCore() = default;
 
-    void fork_supervisor();
     [[noreturn]] void become_supervisor(int parent_pidfd);
     void give_orders(Orders orders) noexcept;
     bool wait_for_room(bool may_wait);

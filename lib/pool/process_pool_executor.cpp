@@ -14,8 +14,8 @@ namespace {
 
 unsigned checked_workers(const PoolOptions& options) {
     const int most = sync::WorkerSet::capacity;
-    const int workers = options.max_workers.value_or(
-        std::min(static_cast<int>(os::available_cpus()), most));
+    const int workers =
+        options.max_workers.value_or(std::min(static_cast<int>(os::available_cpus()), most));
     if (workers < 1 || workers > most) {
         throw std::invalid_argument("max_workers is " + std::to_string(workers) +
                                     "; a pool has 1 to " + std::to_string(most) + " workers");
@@ -35,13 +35,19 @@ std::size_t checked(const std::optional<std::size_t>& option, const char* name,
 ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
     : core_(nullptr), exceptions_at_start_(std::uncaught_exceptions()) {
     const unsigned workers = checked_workers(options);
-    const std::size_t max_pending = checked(options.max_pending, "max_pending",
-                                            std::numeric_limits<std::size_t>::max());
+    const std::size_t max_pending =
+        checked(options.max_pending, "max_pending", std::numeric_limits<std::size_t>::max());
     const std::size_t payload = checked(options.max_payload_bytes, "max_payload_bytes", 0);
-    core_ = pool::PoolCore::start({.workers = workers,
-                                   .max_pending = max_pending,
-                                   .sizes = pool::SharedState::choose_sizes(workers, payload),
-                                   .initializer = std::move(options.initializer)});
+    core_ = pool::PoolCore::create({.workers = workers,
+                                    .max_pending = max_pending,
+                                    .sizes = pool::SharedState::choose_sizes(workers, payload),
+                                    .initializer = std::move(options.initializer)});
+    try {
+        core_->start(); // core_ is there before the fork: in a worker it tells that this is a copy
+    } catch (...) {
+        core_->leave();
+        throw;
+    }
 }
 
 ProcessPoolExecutor::~ProcessPoolExecutor() {

@@ -75,9 +75,9 @@ void RecordStore::free_payload(const Holding& holding) const noexcept {
     ring::Record& record = state_.ring.record(holding.index);
     if (holding.arguments != 0) state_.payload.free(holding.arguments, record.arguments_length);
     const auto status = ring::Status::unpack(record.status.load(std::memory_order_acquire));
-    const bool has_result = status.generation == holding.generation &&
-                            (status.state == ring::TaskState::returned ||
-                             status.state == ring::TaskState::thrown);
+    const bool has_result =
+        status.generation == holding.generation &&
+        (status.state == ring::TaskState::returned || status.state == ring::TaskState::thrown);
     const std::uint64_t result = record.result_offset;
     if (has_result && result >= sizeof(ring::Record)) {
         state_.payload.free(result, record.result_length);

@@ -12,9 +12,9 @@ namespace prong::pool {
 
 /// What a future or draft holds of the pool's memory.
 struct Holding {
-    std::uint32_t index;       ///< of the record
-    std::uint32_t generation;  ///< of the task in it
-    std::uint64_t arguments;   ///< the payload block of the arguments, or 0
+    std::uint32_t index;      ///< of the record
+    std::uint32_t generation; ///< of the task in it
+    std::uint64_t arguments;  ///< the payload block of the arguments, or 0
 };
 
 /// Which records are in use: the parent's own knowledge, in private memory, which no worker can

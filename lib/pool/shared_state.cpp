@@ -75,15 +75,16 @@ SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t wan
     Sizes sizes{.workers = workers,
                 .ring_entries = most_ring_entries,
                 .records = most_records,
-                .payload_span = std::bit_ceil(wanted_bytes != 0 ? wanted_bytes : physical_memory())};
+                .payload_span =
+                    std::bit_ceil(wanted_bytes != 0 ? wanted_bytes : physical_memory())};
     sizes.payload_span = std::max(sizes.payload_span, least_payload_span);
     if (limited) {
         // Leave the larger part to the program. Ring and records are touched as they fill.
         const std::uint64_t share = room / 4;
         sizes.ring_entries =
             std::clamp(std::bit_floor(share / 64 + 1), least_ring_entries, most_ring_entries);
-        sizes.records = std::clamp(share / 4 / sizeof(ring::Record), 2 * least_ring_entries,
-                                   most_records);
+        sizes.records =
+            std::clamp(share / 4 / sizeof(ring::Record), 2 * least_ring_entries, most_records);
         while (sizes.payload_span > least_payload_span && Layout(sizes).payload.end() > share) {
             sizes.payload_span /= 2;
         }

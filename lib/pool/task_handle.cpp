@@ -92,7 +92,8 @@ Reader TaskHandle::result() const {
     const Record& record = state.ring.record(index_);
     const auto bytes = checked_bytes(state, record, record.result_offset, record.result_length);
     if (!bytes) {
-        throw CodecError("the result of " + name() + " is said to lie outside of the pool's "
+        throw CodecError("the result of " + name() +
+                         " is said to lie outside of the pool's "
                          "memory: the worker that ran it has written where it should not");
     }
     return Reader(*bytes);
@@ -102,10 +103,11 @@ std::exception_ptr TaskHandle::exception() const {
     pool::PoolCore& pool = core();
     const Record& record = pool.state().ring.record(index_);
     switch (pool.status(index_).state) {
-    case TaskState::returned: return nullptr;
+    case TaskState::returned:
+        return nullptr;
     case TaskState::thrown: {
-        const auto bytes = checked_bytes(pool.state(), record, record.result_offset,
-                                         record.result_length);
+        const auto bytes =
+            checked_bytes(pool.state(), record, record.result_offset, record.result_length);
         if (!bytes || bytes->empty()) {
             return std::make_exception_ptr(
                 LimitExceeded(LimitKind::shared_memory,
@@ -120,7 +122,8 @@ std::exception_ptr TaskHandle::exception() const {
     case TaskState::cancelled:
         return std::make_exception_ptr(
             CancelledError(name() + " was cancelled before a worker had claimed it"));
-    default: return std::make_exception_ptr(BrokenProcessPool(pool.broken_cause()));
+    default:
+        return std::make_exception_ptr(BrokenProcessPool(pool.broken_cause()));
     }
 }
 

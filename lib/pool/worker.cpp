@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <exception>
 #include <stdexcept>
+#include <string>
 
 namespace prong::pool {
 namespace {
@@ -112,10 +113,10 @@ int run_worker_process(SharedState& state, unsigned worker,
     try {
         if (initializer) initializer();
     } catch (const std::exception& error) {
-        state.slot(worker).failure.set(error.what());
+        state.slot(worker).failure.set(std::string("the initializer threw: ") + error.what());
         return 1;
     } catch (...) {
-        state.slot(worker).failure.set("it threw something that is no std::exception");
+        state.slot(worker).failure.set("the initializer threw something that is no std::exception");
         return 1;
     }
     state.slot(worker).ready.store(true, std::memory_order_release);

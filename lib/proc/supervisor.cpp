@@ -1,6 +1,7 @@
 #include "proc/supervisor.hpp"
 
 #include "base/errno.hpp"
+#include "base/exit_text.hpp"
 
 #include <poll.h>
 #include <sys/prctl.h>
@@ -173,14 +174,13 @@ private:
         const unsigned starts = crew_.starts();
         failed_starts_ = starts == starts_seen_ ? failed_starts_ + 1 : 1;
         starts_seen_ = starts;
-        if (failed_starts_ < start_attempts || broken_) return;
+        const bool killed = exitcode == -SIGKILL || exitcode == -SIGTERM;
+        if (failed_starts_ < (killed ? killed_start_attempts : start_attempts) || broken_) return;
         std::string cause = crew_.failure(worker);
-        if (cause.empty()) {
-            cause = exitcode < 0 ? "it was killed by signal " + std::to_string(-exitcode)
-                                 : "it exited with code " + std::to_string(exitcode);
-        }
-        give_up("workers cannot start (" + std::to_string(start_attempts) +
-                " tries in a row): the initializer failed: " + cause);
+        if (cause.empty())
+            cause = "the last one " + base::exit_text(exitcode) + " before it was ready";
+        give_up("workers cannot start (" + std::to_string(failed_starts_) +
+                " tries in a row): " + cause);
     }
 
     void give_up(const std::string& cause) {

@@ -45,8 +45,10 @@ protected:
     ~Crew() = default;
 };
 
-/// A worker that cannot start is tried so often in a row before the pool is given up.
+/// A worker that cannot start is tried so often in a row before the pool is given up. One that was
+/// killed from outside before it was ready is no sign of that, unless it goes on and on.
 inline constexpr unsigned start_attempts = 3;
+inline constexpr unsigned killed_start_attempts = 50;
 
 /// Forks `workers` workers and keeps their number, until the crew's wish is fulfilled or the parent
 /// is gone; then none of them is left, nor what they started in their process groups. The caller is

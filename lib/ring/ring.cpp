@@ -182,7 +182,9 @@ Record* Ring::repair(std::uint16_t dead_owner, const Note& note, int pid, int ex
     if (status.state != TaskState::running || status.owner != dead_owner) return nullptr;
     record.result_offset = static_cast<std::uint64_t>(pid);
     record.result_length = static_cast<std::uint64_t>(exitcode);
-    return finish({.record = &record, .index = static_cast<std::uint32_t>(noted - 1), .status = status},
+    return finish({.record = &record,
+                   .index = static_cast<std::uint32_t>(noted - 1),
+                   .status = status},
                   TaskState::died, flags)
                ? &record
                : nullptr;

@@ -8,7 +8,8 @@ namespace {
 
 // A block's word. Zero: never used. Otherwise the lowest bits tell:
 //   owned: bits 2..33 hold the owner.
-//   free:  bits 2..33 hold the next free block's index + 1, bits 34..63 the touched bytes, in pages.
+//   free:  bits 2..33 hold the next free block's index + 1, bits 34..63 the touched bytes, in
+//   pages.
 constexpr std::uint64_t kind_mask = 3;
 constexpr std::uint64_t kind_owned = 1;
 constexpr std::uint64_t kind_free = 2;
@@ -110,9 +111,8 @@ std::optional<Block> Payload::allocate(std::uint64_t size, Owner owner,
     return Block{.offset = offset_of(*place), .capacity = capacity};
 }
 
-std::optional<Payload::Place>
-Payload::recycle(unsigned size_class, Owner owner,
-                 std::atomic<std::uint64_t>& note) const noexcept {
+std::optional<Payload::Place> Payload::recycle(unsigned size_class, Owner owner,
+                                               std::atomic<std::uint64_t>& note) const noexcept {
     Word& top = head(size_class).top;
     std::uint64_t seen = top.load(std::memory_order_acquire); // pairs with push
     for (int attempt = 0; attempt < attempts_limit; ++attempt) {
@@ -135,9 +135,8 @@ Payload::recycle(unsigned size_class, Owner owner,
     return std::nullopt;
 }
 
-std::optional<Payload::Place>
-Payload::take_fresh(unsigned size_class, Owner owner,
-                    std::atomic<std::uint64_t>& note) const noexcept {
+std::optional<Payload::Place> Payload::take_fresh(unsigned size_class, Owner owner,
+                                                  std::atomic<std::uint64_t>& note) const noexcept {
     Word& fresh = head(size_class).fresh;
     for (int attempt = 0; attempt < attempts_limit; ++attempt) {
         const std::uint64_t index = fresh.load(std::memory_order_relaxed);
@@ -145,8 +144,8 @@ Payload::take_fresh(unsigned size_class, Owner owner,
         const Place place{.size_class = size_class, .index = index};
         note.store(offset_of(place), std::memory_order_relaxed);
         std::uint64_t unused = 0;
-        const bool taken = word(place).compare_exchange_strong(unused, owned_by(owner),
-                                                               std::memory_order_acq_rel);
+        const bool taken =
+            word(place).compare_exchange_strong(unused, owned_by(owner), std::memory_order_acq_rel);
         std::uint64_t expected = index; // whoever took it may have died: help forward
         fresh.compare_exchange_strong(expected, index + 1, std::memory_order_relaxed);
         if (taken) return place;

@@ -12,22 +12,12 @@ unsigned WorkerSet::count(unsigned workers) const noexcept {
     return total;
 }
 
-bool WorkerSet::empty(unsigned workers) const noexcept {
+int WorkerSet::first(unsigned workers) const noexcept {
     for (unsigned i = 0; i * 64 < workers; ++i) {
-        if (words_[i].load(std::memory_order_relaxed) != 0) return false;
-    }
-    return true;
-}
-
-int WorkerSet::take_any(unsigned workers) noexcept {
-    for (unsigned i = 0; i * 64 < workers; ++i) {
-        std::uint64_t members = words_[i].load();
-        while (members != 0) {
-            const auto worker = i * 64 + static_cast<unsigned>(std::countr_zero(members));
-            if (worker >= workers) break; // overwritten with nonsense
-            if (erase(worker)) return static_cast<int>(worker);
-            members = words_[i].load();
-        }
+        const std::uint64_t members = words_[i].load(std::memory_order_relaxed);
+        if (members == 0) continue;
+        const auto worker = i * 64 + static_cast<unsigned>(std::countr_zero(members));
+        return worker < workers ? static_cast<int>(worker) : -1; // -1: overwritten with nonsense
     }
     return -1;
 }
@@ -35,17 +25,29 @@ int WorkerSet::take_any(unsigned workers) noexcept {
 void ParkingLot::work_arrived() noexcept {
     // Sequentially consistent with park: either this sees the bit, or that sees the work.
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (signs_->parked.empty(workers_) || !signs_->searching.empty(workers_)) return;
-    const int worker = signs_->parked.take_any(workers_);
-    if (worker < 0) return;
-    signs_->searching.insert(static_cast<unsigned>(worker)); // so that nobody wakes another
-    wake(static_cast<unsigned>(worker));
+    for (int chosen = signs_->parked.first(workers_); chosen >= 0;
+         chosen = signs_->parked.first(workers_)) {
+        if (!signs_->searching.empty(workers_)) return;
+        if (choose(static_cast<unsigned>(chosen))) return;
+    }
+}
+
+bool ParkingLot::choose(unsigned worker) noexcept {
+    // In this order: once the worker is no longer parked it may be busy any time, and a bit that
+    // is set after that would keep everybody from waking the others.
+    signs_->searching.insert(worker);
+    if (signs_->parked.erase(worker)) {
+        wake(worker);
+        return true;
+    }
+    signs_->searching.erase(worker); // somebody else was faster
+    return false;
 }
 
 void ParkingLot::wake_parked() noexcept {
-    for (int worker = signs_->parked.take_any(workers_); worker >= 0;
-         worker = signs_->parked.take_any(workers_)) {
-        wake(static_cast<unsigned>(worker));
+    for (int worker = signs_->parked.first(workers_); worker >= 0;
+         worker = signs_->parked.first(workers_)) {
+        choose(static_cast<unsigned>(worker));
     }
 }
 

@@ -25,9 +25,9 @@ public:
         return (words_[worker / 64].load() & bit(worker)) != 0;
     }
     [[nodiscard]] unsigned count(unsigned workers) const noexcept;
-    [[nodiscard]] bool empty(unsigned workers) const noexcept;
-    /// Takes out the member with the lowest number; -1 if there is none.
-    int take_any(unsigned workers) noexcept;
+    [[nodiscard]] bool empty(unsigned workers) const noexcept { return first(workers) < 0; }
+    /// The member with the lowest number; -1 if there is none.
+    [[nodiscard]] int first(unsigned workers) const noexcept;
 
 private:
     static std::uint64_t bit(unsigned worker) { return std::uint64_t{1} << (worker % 64); }
@@ -85,6 +85,8 @@ public:
     void wake(unsigned worker) noexcept;
 
 private:
+    /// Wakes this parked worker, unless somebody else does.
+    bool choose(unsigned worker) noexcept;
     void sleep(unsigned worker) noexcept;
 
     ParkingSigns* signs_;
@@ -100,6 +102,7 @@ void ParkingLot::park(unsigned worker, Predicate work_visible) noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (!work_visible() || !signs_->parked.erase(worker)) sleep(worker);
     signs_->searching.insert(worker);
+    signs_->parked.erase(worker); // still there after a wake that was meant for everybody
 }
 
 } // namespace prong::sync
