@@ -107,7 +107,7 @@ TEST_CASE("whatever can be called can be submitted") {
     CHECK(pool.submit(&Account::deposit, Account{"a", 10}, 4).get().balance == 14);
     CHECK(pool.submit([](int a, int b) { return a - b; }, 5, 3).get() == 2);
     CHECK(pool.submit([](auto a, auto b) { return a + b; }, 1.5, 2).get() == 3.5);
-    const int offset = 100;
+    int offset = 100;
     CHECK(pool.submit(prong::with_captures([offset](int n) { return n + offset; }), 1).get() ==
           101);
 }
