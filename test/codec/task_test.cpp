@@ -337,7 +337,8 @@ TEST_CASE("a task is called by its function's name", "[task]") {
     CHECK_THAT(name_of(shout, "abc"), Catch::Contains("shout(std::string const&)"));
     CHECK_THAT(name_of(&Point::norm, Point{1, 2}), Catch::Contains("Point::norm() const"));
     CHECK_THAT(name_of(Scale{1}, 1), Catch::Contains("Scale"));
-    CHECK_THAT(name_of([](int n) { return n; }, 1), Catch::Contains("lambda") || Catch::Contains("$_"));
+    CHECK_THAT(name_of([](int n) { return n; }, 1),
+               Catch::Contains("lambda") || Catch::Contains("$_"));
 }
 
 TEST_CASE("bytes too short for a name give another one", "[task]") {
