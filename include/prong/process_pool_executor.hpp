@@ -31,8 +31,7 @@ struct PoolOptions {
     /// Default and most: about 16 million, less under a small `RLIMIT_AS`.
     std::optional<std::size_t> max_pending = std::nullopt;
 
-    /// The largest argument list or result, in bytes, rounded up to a power of two. Address space
-    /// for some tens of times as much is reserved, memory is used only as tasks need it.
+    /// The largest argument list or result, in bytes; beyond it there is `LimitExceeded`.
     /// Default: the machine's memory, less under `RLIMIT_AS`.
     std::optional<std::size_t> max_payload_bytes = std::nullopt;
 };

@@ -46,7 +46,8 @@ std::int64_t coarse_now_ns() {
 
 PoolCore::PoolCore(Setup setup)
     : state_(SharedState::create(setup.sizes)), records_(state_),
-      initializer_(std::move(setup.initializer)), max_pending_(setup.max_pending),
+      initializer_(std::move(setup.initializer)),
+      max_pending_(std::min(setup.max_pending, state_.ring.capacity())),
       fork_depth_(os::fork_depth()) {}
 
 PoolCore* PoolCore::create(Setup setup) {

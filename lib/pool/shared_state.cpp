@@ -51,7 +51,9 @@ struct SharedState::Layout {
         : slots(add<Control>(1)), berths(add<WorkerSlot>(sizes.workers)),
           entries(add<sync::Berth>(sizes.workers)),
           records(add<std::atomic<std::uint64_t>>(sizes.ring_entries)),
-          payload{.begin = add<ring::Record>(sizes.records), .span_bytes = sizes.payload_span} {}
+          payload{.begin = add<ring::Record>(sizes.records),
+                  .span_bytes = sizes.payload_span,
+                  .largest_bytes = largest_of(sizes)} {}
 
     // The parts follow each other; each begins where the one before it was added.
     std::uint64_t end = 0;
@@ -62,6 +64,14 @@ struct SharedState::Layout {
     shm::Payload::Geometry payload;
 
 private:
+    /// Where address space is short, not so much that one argument list leaves nothing for a
+    /// result.
+    static std::uint64_t largest_of(const Sizes& sizes) {
+        if (sizes.payload_most != 0) return std::min(sizes.payload_most, sizes.payload_span);
+        const bool is_short = sizes.payload_span < physical_memory();
+        return is_short ? sizes.payload_span / 4 : sizes.payload_span;
+    }
+
     template <typename T>
     std::uint64_t add(std::uint64_t count) {
         end = (end + count * sizeof(T) + page_bytes - 1) / page_bytes * page_bytes;
@@ -69,16 +79,14 @@ private:
     }
 };
 
-SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t wanted_bytes) {
+SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t most_bytes) {
     const std::uint64_t room = address_space_left();
-    const bool limited = room != std::numeric_limits<std::uint64_t>::max();
     Sizes sizes{.workers = workers,
                 .ring_entries = most_ring_entries,
                 .records = most_records,
-                .payload_span =
-                    std::bit_ceil(wanted_bytes != 0 ? wanted_bytes : physical_memory())};
-    sizes.payload_span = std::max(sizes.payload_span, least_payload_span);
-    if (limited) {
+                .payload_span = std::bit_ceil(std::max(physical_memory(), most_bytes)),
+                .payload_most = most_bytes};
+    if (room != std::numeric_limits<std::uint64_t>::max()) {
         // Leave the larger part to the program. Ring and records are touched as they fill.
         const std::uint64_t share = room / 4;
         sizes.ring_entries =

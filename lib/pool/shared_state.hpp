@@ -72,12 +72,13 @@ public:
         unsigned workers;
         std::uint64_t ring_entries; ///< a power of two
         std::uint64_t records;
-        std::uint64_t payload_span; ///< a power of two, the largest argument list or result
+        std::uint64_t payload_span; ///< a power of two: address space for blocks of each size
+        std::uint64_t payload_most; ///< the largest argument list or result
     };
 
-    /// The largest sizes that the machine's memory and RLIMIT_AS allow; `wanted_bytes` of payload
-    /// in one piece, or 0 for what is usual.
-    static Sizes choose_sizes(unsigned workers, std::uint64_t wanted_bytes);
+    /// The largest sizes that the machine's memory and RLIMIT_AS allow. `most_bytes`: the largest
+    /// argument list or result, or 0 for what is usual.
+    static Sizes choose_sizes(unsigned workers, std::uint64_t most_bytes);
 
     /// Halves the sizes until the address space has room for them. Throws `std::system_error`.
     static SharedState create(Sizes sizes);

@@ -96,6 +96,7 @@ void run_tasks(SharedState& state, unsigned worker) {
             if (ring::Ring::finish(*claim, end, waiters)) state.announce(*claim->record, waiters);
         } else if (state.ring.drained()) {
             state.parking.stop_searching(worker);
+            state.parking.wake_all(); // the others should leave, too
             return;
         } else if (!searching) {
             searching = true;

@@ -119,6 +119,8 @@ public:
 
     [[nodiscard]] Record& record(std::uint32_t index) const { return records_[index]; }
     [[nodiscard]] std::size_t record_count() const { return records_.size(); }
+    /// How many tasks can be queued at once, whatever the limit.
+    [[nodiscard]] std::uint64_t capacity() const { return entries_.size() - retired_step(); }
     [[nodiscard]] Cursor& cursor() const { return *cursor_; }
 
     /// Calls `discard(first, last)` for entries (counted from the ring's start) that all workers

@@ -101,7 +101,7 @@ bool Payload::contains(std::uint64_t offset, std::uint64_t length) const noexcep
 
 std::optional<Block> Payload::allocate(std::uint64_t size, Owner owner,
                                        std::atomic<std::uint64_t>& note) const noexcept {
-    if (size > geometry_.span_bytes) return std::nullopt;
+    if (size > geometry_.largest_bytes) return std::nullopt;
     const std::uint64_t capacity =
         std::max(std::bit_ceil(size), std::uint64_t{1} << smallest_shift);
     const auto size_class = static_cast<unsigned>(std::countr_zero(capacity)) - smallest_shift;

@@ -37,7 +37,8 @@ public:
     /// Offsets of a payload within a region: tables, then spans of `span_bytes` for each size.
     struct Geometry {
         std::uint64_t begin;
-        std::uint64_t span_bytes; ///< a power of two, and the largest block
+        std::uint64_t span_bytes;    ///< a power of two
+        std::uint64_t largest_bytes; ///< what is allocated at most in one piece
 
         [[nodiscard]] unsigned classes() const;
         [[nodiscard]] std::uint64_t blocks(unsigned size_class) const {
@@ -70,7 +71,7 @@ public:
     void trim() const noexcept;
 
     [[nodiscard]] std::byte* at(std::uint64_t offset) const { return region_->base() + offset; }
-    [[nodiscard]] std::uint64_t largest() const { return geometry_.span_bytes; }
+    [[nodiscard]] std::uint64_t largest() const { return geometry_.largest_bytes; }
 
 private:
     using Word = std::atomic<std::uint64_t>;

@@ -10,7 +10,8 @@ inline pool::SharedState make_state(unsigned workers, std::uint64_t ring_entries
     return pool::SharedState::create({.workers = workers,
                                       .ring_entries = ring_entries,
                                       .records = records,
-                                      .payload_span = 1 << 20});
+                                      .payload_span = 1 << 20,
+                                      .payload_most = 1 << 20});
 }
 
 } // namespace prong::test

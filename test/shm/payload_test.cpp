@@ -20,8 +20,8 @@ constexpr std::uint64_t mebibyte = 1 << 20;
 
 struct Space {
     explicit Space(std::uint64_t span)
-        : geometry{.begin = page, .span_bytes = span}, region(geometry.end()),
-          payload(region, geometry) {}
+        : geometry{.begin = page, .span_bytes = span, .largest_bytes = span},
+          region(geometry.end()), payload(region, geometry) {}
 
     std::optional<Block> allocate(std::uint64_t size, prong::shm::Owner owner = parent_owner) {
         return payload.allocate(size, owner, note);
