@@ -99,7 +99,7 @@ TEST_CASE("map gives the results in the order of the input") {
     CHECK(pool.map([](const std::string& text) { return text.size(); },
                    std::vector<std::string>{"a", "", "ccc"})
               .get() == std::vector<std::size_t>{1, 0, 3});
-    const int factor = 3;
+    int factor = 3;
     CHECK(pool.map(prong::with_captures([factor](int n) { return factor * n; }),
                    std::views::iota(1, 4))
               .get() == std::vector{3, 6, 9});
