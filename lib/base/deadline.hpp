@@ -11,6 +11,7 @@ class Deadline {
 public:
     using Clock = std::chrono::steady_clock;
 
+    static Deadline at(Clock::time_point point) { return Deadline(point); }
     static Deadline now() { return Deadline(Clock::now()); }
     static Deadline never() { return Deadline(Clock::time_point::max()); }
 

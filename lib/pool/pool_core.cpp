@@ -1,6 +1,5 @@
 #include "pool/pool_core.hpp"
 
-#include "base/errno.hpp"
 #include "os/child.hpp"
 #include "os/process.hpp"
 #include "pool/crew.hpp"
@@ -29,12 +28,6 @@ constexpr Nanoseconds longest_slice = std::chrono::milliseconds(64);
 
 /// How often those who only poll look for the supervisor's death.
 constexpr Nanoseconds look_interval = std::chrono::milliseconds(10);
-
-Nanoseconds left_until(detail::TimePoint limit, Nanoseconds most) {
-    if (limit == detail::never) return most;
-    const Nanoseconds left = limit - std::chrono::steady_clock::now();
-    return std::clamp(left, Nanoseconds::zero(), most);
-}
 
 std::int64_t coarse_now_ns() {
     timespec now{};
@@ -215,7 +208,7 @@ bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimeP
             spinner.found();
             return true;
         }
-        if (limit != detail::never && std::chrono::steady_clock::now() >= limit) {
+        if (base::Deadline::at(limit).passed()) {
             if (!has_ended()) return false;
             settle(index, generation);
             continue;
@@ -225,7 +218,7 @@ bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimeP
         const ring::Status watched = state_.ring.watch(index, ring::Status::watched);
         if (is_final(watched.state)) continue;
         os::futex_wait(record.status, static_cast<std::uint32_t>(watched.pack()),
-                       left_until(limit, slice));
+                       base::Deadline::at(limit).left(slice));
         if (is_final(status(index).state)) continue;
         if (has_ended() && !is_final(status(index).state)) settle(index, generation);
         nudge();
@@ -243,7 +236,7 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
         control.waiting_for_completions.fetch_add(1);
         words.push_back({.word = &control.completions, .expected = seen[i]});
     }
-    const Nanoseconds slice = left_until(limit, longest_slice / 4);
+    const Nanoseconds slice = base::Deadline::at(limit).left(longest_slice / 4);
     if (words.size() == 1)
         os::futex_wait(*words[0].word, words[0].expected, slice);
     else
