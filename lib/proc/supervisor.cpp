@@ -99,6 +99,7 @@ private:
             if (pid == 0) become_worker(worker);
             pids_[worker] = pid;
             setpgid(pid, pid); // also done by the worker: whoever comes first
+            crew_.started(worker, pid);
             fork_failures_ = 0;
             return true;
         } catch (const std::system_error& error) {
@@ -128,14 +129,29 @@ private:
     }
 
     void wait_for_events() {
+        const base::Deadline alarm = crew_.attend([this](unsigned worker) {
+            if (pids_[worker] != 0) kill(pids_[worker], SIGKILL);
+        });
         std::array<pollfd, 2> events{{{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                                       {.fd = parent_pidfd_, .events = POLLIN, .revents = 0}}};
-        poll(events.data(), parent_gone_ ? 1 : 2,
-             is_ending() || fork_failures_ == 0 ? -1 : static_cast<int>(fork_delay().count()));
+        wait(events.data(), parent_gone_ ? 1 : 2, alarm);
         if (events[1].revents != 0) parent_gone_ = true;
         std::array<signalfd_siginfo, 16> drained{};
         while (read(signals_.get(), drained.data(), sizeof(drained)) > 0) {
         }
+    }
+
+    /// Until an event, the alarm, or the time for another try to fork.
+    void wait(pollfd* events, nfds_t count, base::Deadline alarm) const {
+        const bool will_fork = !is_ending() && fork_failures_ != 0;
+        if (alarm.is_never() && !will_fork) {
+            poll(events, count, -1);
+            return;
+        }
+        const auto left = alarm.left(will_fork ? fork_delay() : Milliseconds(1'000'000));
+        const timespec time{.tv_sec = left.count() / 1'000'000'000,
+                            .tv_nsec = left.count() % 1'000'000'000};
+        ppoll(events, count, &time, nullptr);
     }
 
     void collect() {
@@ -168,6 +184,8 @@ private:
         const int exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
         const bool had_started = crew_.ended(worker, {.pid = info.si_pid, .exitcode = exitcode});
         if (!had_started && wish_ <= Crew::Wish::drain) count_failed_start(worker, exitcode);
+        const std::string reason = crew_.reason_to_give_up();
+        if (!reason.empty() && !broken_) give_up(reason);
     }
 
     void count_failed_start(unsigned worker, int exitcode) {
