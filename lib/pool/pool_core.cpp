@@ -283,6 +283,7 @@ bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimeP
         if (is_final(ring::status_of(record).state)) continue;
         if (has_ended() && !is_final(ring::status_of(record).state)) settle(index, generation);
         nudge();
+        if (watched.has(ring::Status::has_options)) remind_supervisor(index);
         slice = std::min(2 * slice, longest_slice);
     }
 }
@@ -347,6 +348,17 @@ void PoolCore::alert_supervisor() noexcept {
         os::send_signal(supervisor_pidfd_, SIGUSR1);
     } catch (const std::system_error&) { // it has gone; whoever waits will see that
     }
+}
+
+/// Does for a worker what it may not do if its initializer has changed its user: tells the
+/// supervisor that its task's time will be over sooner than the next alarm.
+void PoolCore::remind_supervisor(std::uint32_t index) noexcept {
+    const ring::Status now = ring::status_of(state_.records[index]);
+    if (now.state != ring::TaskState::running || now.owner >= workers()) return;
+    const std::int64_t stop_at = state_.slot(now.owner).stop_at_ns.load();
+    const std::int64_t alarm = state_.control().next_alarm_ns.load();
+    const bool metered = is_metered(state_.settings(index));
+    if (stop_at != 0 && (stop_at < alarm || (metered && alarm == no_alarm))) alert_supervisor();
 }
 
 void PoolCore::shutdown(bool wait, bool cancel_queued) {

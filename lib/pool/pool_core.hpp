@@ -110,6 +110,7 @@ private:
     bool wait_for_room(ring::Ring& ring, bool may_wait);
     std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
     void alert_supervisor() noexcept;
+    void remind_supervisor(std::uint32_t index) noexcept;
     [[nodiscard]] WorkerStats stats_of(unsigned worker, std::int64_t now_ns);
     [[nodiscard]] std::string task_of(unsigned worker, ring::Status& status) const;
     std::uint64_t cancel_queued() noexcept;

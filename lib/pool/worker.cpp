@@ -287,6 +287,8 @@ int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& h
         slot.failure.set(trouble);
         return 1;
     }
+    // Again: the kernel forgets it when an initializer gives up its user.
+    if (!os::set_parent_death_signal(SIGKILL, surroundings.supervisor)) return 1;
     slot.ready.store(true, std::memory_order_release);
     state.control().starts.fetch_add(1, std::memory_order_release);
     const Leaving leaving = run_tasks(state, worker, with_jitter(recycling), surroundings);
