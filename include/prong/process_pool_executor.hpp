@@ -43,8 +43,10 @@ try_submit_task(pool::PoolCore& core, const TaskOptions* options, F&& f, Args&&.
 
 /// What becomes of a pool when a worker dies.
 enum class OnWorkerDeath : unsigned char {
-    replace,    ///< its task fails, another worker takes its place
-    break_pool, ///< as in Python: every future that is pending gets `BrokenProcessPool`
+    replace, ///< its task fails, another worker takes its place
+    /// As in Python: every future that is pending gets `BrokenProcessPool`. Workers that the pool
+    /// has killed itself (`kill`, a timeout, a limit) are replaced.
+    break_pool,
 };
 
 /// How a pool is made. All fields have sensible defaults; name the ones that differ:

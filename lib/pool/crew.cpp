@@ -130,9 +130,12 @@ bool PoolCrew::ended(unsigned worker, os::ProcessExit exit) {
     const bool has_left = slot.leaving.load(std::memory_order_acquire) && exit.exitcode == 0;
     slot.pid.store(0, std::memory_order_relaxed);
     const auto excess = enforcer_.forget(worker);
+    const auto task =
+        ring::unfinished(state_.records, static_cast<std::uint16_t>(worker), slot.note);
+    const bool was_sentenced = task && task->status.state == ring::TaskState::condemned;
     if (had_started && !has_left) {
         slot.deaths.store(slot.deaths.load() + 1, std::memory_order_relaxed);
-        if (options_.break_on_death && wish() <= Wish::drain) {
+        if (options_.break_on_death && !was_sentenced && wish() <= Wish::drain) {
             reason_to_give_up_ = "worker " + std::to_string(exit.pid) + " " +
                                  base::exit_text(exit.exitcode) +
                                  ", and the pool was made with OnWorkerDeath::break_pool";

@@ -396,18 +396,21 @@ ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {
     shutdown(false, false);
     ShutdownReport report;
     if (!supervisor_pidfd_) return report;
-    if (!os::wait_readable(supervisor_pidfd_.get(), base::Deadline::at(limit))) {
-        report.cancelled = cancel_queued();
-        for (unsigned worker = 0; worker < workers(); ++worker) {
-            ring::Status status;
-            std::string task = task_of(worker, status);
-            if (task.empty()) continue;
-            report.killed.push_back(
-                {.pid = state_.slot(worker).pid.load(), .task = std::move(task)});
-        }
-        give_orders(Orders::kill);
+    if (os::wait_readable(supervisor_pidfd_.get(), base::Deadline::at(limit))) {
+        reap_supervisor();
+        return report;
     }
+    report.cancelled = cancel_queued();
+    const std::vector<RunningTask> running = running_tasks();
+    give_orders(Orders::kill);
     shutdown(true, false);
+    for (const RunningTask& task : running) {
+        const ring::Status end = ring::status_of(state_.records[task.index]);
+        const bool was_faster = end.generation != task.status.generation ||
+                                end.state == ring::TaskState::returned ||
+                                end.state == ring::TaskState::thrown;
+        if (!was_faster) report.killed.push_back({.pid = task.pid, .task = task.name});
+    }
     return report;
 }
 

@@ -111,8 +111,16 @@ private:
     std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
     void alert_supervisor() noexcept;
     void remind_supervisor(std::uint32_t index) noexcept;
+    /// What a worker is at.
+    struct RunningTask {
+        int pid;
+        std::uint32_t index; ///< of the record
+        ring::Status status;
+        std::string name;
+    };
+    [[nodiscard]] std::optional<RunningTask> running_task(unsigned worker) const;
+    [[nodiscard]] std::vector<RunningTask> running_tasks() const;
     [[nodiscard]] WorkerStats stats_of(unsigned worker, std::int64_t now_ns);
-    [[nodiscard]] std::string task_of(unsigned worker, ring::Status& status) const;
     std::uint64_t cancel_queued() noexcept;
     void require_usable();
     void reap_supervisor();

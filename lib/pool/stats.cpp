@@ -2,6 +2,7 @@
 #include "pool/task_scope.hpp"
 
 #include <algorithm>
+#include <string_view>
 
 namespace prong::pool {
 
@@ -42,8 +43,7 @@ WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns) {
         .finished = slot.finished.load(),
         .deaths = slot.deaths.load()};
     if (stats.pid == 0) return stats;
-    ring::Status status;
-    stats.task = task_of(worker, status);
+    if (auto task = running_task(worker)) stats.task = std::move(task->name);
     stats.state = slot.stopped.load()  ? WorkerState::stopped
                   : !slot.ready.load() ? WorkerState::starting
                   : stats.task.empty() ? WorkerState::idle
@@ -51,15 +51,17 @@ WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns) {
     return stats;
 }
 
-/// What the worker runs, and the status of that task; empty if it runs none.
-std::string PoolCore::task_of(unsigned worker, ring::Status& status) const {
-    const auto task = ring::unfinished(state_.records, static_cast<std::uint16_t>(worker),
-                                       state_.slot(worker).note);
-    if (!task) return {};
-    status = task->status;
-    const auto number = " [task " + std::to_string(task->status.generation) + "]";
+std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned worker) const {
+    const WorkerSlot& slot = state_.slot(worker);
+    const auto task =
+        ring::unfinished(state_.records, static_cast<std::uint16_t>(worker), slot.note);
+    if (!task) return std::nullopt;
+    RunningTask running{.pid = slot.pid.load(),
+                        .index = task->index,
+                        .status = task->status,
+                        .name = "a task [task " + std::to_string(task->status.generation) + "]"};
     const detail::TaskType* const type = known_types_.find(task->record->task_type);
-    if (type == nullptr) return "a task" + number;
+    if (type == nullptr) return running;
     // The task may end, and its record be used again, at any time: the bytes are only looked at to
     // find a function's name, whatever they say.
     const std::uint64_t offset = task->record->arguments_offset;
@@ -70,7 +72,16 @@ std::string PoolCore::task_of(unsigned worker, ring::Status& status) const {
     } else if (state_.payload.contains(offset, length)) {
         arguments = detail::Reader({state_.payload.at(offset), length});
     }
-    return type->name(arguments) + number;
+    running.name.replace(0, std::string_view("a task").size(), type->name(arguments));
+    return running;
+}
+
+std::vector<PoolCore::RunningTask> PoolCore::running_tasks() const {
+    std::vector<RunningTask> tasks;
+    for (unsigned worker = 0; worker < workers(); ++worker) {
+        if (auto task = running_task(worker)) tasks.push_back(std::move(*task));
+    }
+    return tasks;
 }
 
 } // namespace prong::pool

@@ -142,9 +142,12 @@ std::exception_ptr TaskHandle::exception() const {
         return error_of(status.state, bytes ? Reader(*bytes) : Reader(),
                         has_options ? &state.settings(index_) : nullptr, name());
     }
-    case TaskState::expired:
-        return std::make_exception_ptr(
-            TaskTimeout(name() + " was not started before its deadline had passed"));
+    case TaskState::expired: {
+        const bool tried = state.settings(index_).deaths.load() != 0;
+        return std::make_exception_ptr(TaskTimeout(name() + " was not started " +
+                                                   (tried ? "again " : "") +
+                                                   "before its deadline had passed"));
+    }
     case TaskState::cancelled:
         return std::make_exception_ptr(
             CancelledError(name() + " was cancelled before a worker had claimed it"));
