@@ -10,10 +10,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <stdio_ext.h>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 namespace prong::proc {
@@ -26,6 +28,9 @@ constexpr Milliseconds first_fork_delay{10};
 constexpr Milliseconds longest_fork_delay{1000};
 constexpr unsigned fork_attempts = 6; ///< with no worker alive, before the pool is given up
 
+/// How often the supervisor looks around when `poll` is not to be had.
+constexpr Milliseconds look_interval{1};
+
 sigset_t signals_of_interest() {
     sigset_t set;
     sigemptyset(&set);
@@ -37,7 +42,7 @@ sigset_t signals_of_interest() {
 class Supervisor {
 public:
     Supervisor(Crew& crew, unsigned workers, int parent_pidfd)
-        : crew_(crew), pids_(workers), parent_pidfd_(parent_pidfd) {
+        : crew_(crew), pids_(workers), parent_(getppid()), parent_pidfd_(parent_pidfd) {
         // From now on only the parent's end, the crew's wish and SIGKILL end this process.
         sigset_t all;
         sigfillset(&all);
@@ -130,8 +135,12 @@ private:
     void wait_for_events() {
         std::array<pollfd, 2> events{{{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                                       {.fd = parent_pidfd_, .events = POLLIN, .revents = 0}}};
-        poll(events.data(), parent_gone_ ? 1 : 2,
-             is_ending() || fork_failures_ == 0 ? -1 : static_cast<int>(fork_delay().count()));
+        const int timeout =
+            is_ending() || fork_failures_ == 0 ? -1 : static_cast<int>(fork_delay().count());
+        if (poll(events.data(), parent_gone_ ? 1 : 2, timeout) < 0 && errno != EINTR) {
+            std::this_thread::sleep_for(look_interval); // then without it
+            events[1].revents = getppid() != parent_ ? POLLHUP : 0;
+        }
         if (events[1].revents != 0) parent_gone_ = true;
         std::array<signalfd_siginfo, 16> drained{};
         while (read(signals_.get(), drained.data(), sizeof(drained)) > 0) {
@@ -145,6 +154,7 @@ private:
             const int result = base::retry_interrupted([&] {
                 return waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT);
             });
+            if (result != 0 && alive() != 0) base::throw_errno("waitid");
             if (result != 0 || info.si_pid == 0) return;
             const int options = info.si_code == CLD_STOPPED || info.si_code == CLD_TRAPPED
                                     ? WSTOPPED
@@ -153,7 +163,9 @@ private:
             const auto found = std::ranges::find(pids_, info.si_pid);
             const bool ours = found != pids_.end(); // else a process that a task left behind
             if (ours && options == WEXITED) kill(-info.si_pid, SIGKILL); // and what it started
-            waitid(P_PID, static_cast<id_t>(info.si_pid), &info, options | WNOHANG);
+            base::retry_interrupted([&] {
+                return waitid(P_PID, static_cast<id_t>(info.si_pid), &info, options | WNOHANG);
+            });
             if (ours) handle(static_cast<unsigned>(found - pids_.begin()), info, options);
         }
     }
@@ -191,6 +203,7 @@ private:
 
     Crew& crew_;
     std::vector<pid_t> pids_; ///< by worker; 0: none
+    pid_t parent_;
     int parent_pidfd_;
     base::UniqueFd signals_;
     Crew::Wish wish_ = Crew::Wish::keep;
