@@ -91,7 +91,8 @@ private:
     ~PoolCore() = default;
 
     [[noreturn]] void become_supervisor(int parent_pidfd);
-    void give_orders(Orders orders) noexcept;
+    /// Throws `std::system_error` when the supervisor cannot be told.
+    void give_orders(Orders orders);
     bool wait_for_room(bool may_wait);
     void require_usable();
     void reap_supervisor();
