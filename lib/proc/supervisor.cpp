@@ -42,7 +42,8 @@ sigset_t signals_of_interest() {
 class Supervisor {
 public:
     Supervisor(Crew& crew, unsigned workers, int parent_pidfd)
-        : crew_(crew), pids_(workers), parent_(getppid()), parent_pidfd_(parent_pidfd) {
+        : crew_(crew), pids_(workers), own_pid_(getpid()), parent_(getppid()),
+          parent_pidfd_(parent_pidfd) {
         // From now on only the parent's end, the crew's wish and SIGKILL end this process.
         sigset_t all;
         sigfillset(&all);
@@ -123,9 +124,8 @@ private:
     }
 
     [[noreturn]] void become_worker(unsigned worker) {
-        const pid_t supervisor = getppid();
         setpgid(0, 0);
-        if (!os::set_parent_death_signal(SIGKILL, supervisor)) _exit(1);
+        if (!os::set_parent_death_signal(SIGKILL, own_pid_)) _exit(1);
         prctl(PR_SET_NAME, "prong-worker");
         signals_.reset();
         close(parent_pidfd_);
@@ -203,6 +203,7 @@ private:
 
     Crew& crew_;
     std::vector<pid_t> pids_; ///< by worker; 0: none
+    pid_t own_pid_;           ///< not asked for in a worker, whose supervisor may be gone by then
     pid_t parent_;
     int parent_pidfd_;
     base::UniqueFd signals_;
