@@ -59,7 +59,7 @@ std::set<std::string> held() {
 /// Waits until this process has no child. Those that it has not forked itself were orphans, which
 /// any program may get that is asked to take them: collected here, as init would.
 void await_no_children(const std::vector<pid_t>& own) {
-    const auto until = std::chrono::steady_clock::now() + 3s;
+    const auto until = std::chrono::steady_clock::now() + 5s;
     for (;;) {
         siginfo_t info{};
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0) return;

@@ -169,6 +169,17 @@ void use_pool(Judge& judge, const Shared<Gate>&) {
     user.end();
 }
 
+/// Until one of the tasks is running, or has failed.
+void await_start(Judge& judge, const std::vector<Future<int>>& futures, const Shared<Gate>& gate) {
+    const auto has_failed = [](const Future<int>& future) { return future.done(); };
+    judge.attempt("done", [&] {
+        judge.require("start", futures.empty() || eventually([&] {
+                                   return gate->arrivals() > 0 ||
+                                          std::ranges::any_of(futures, has_failed);
+                               }));
+    });
+}
+
 template <void (ProcessPoolExecutor::*End)()>
 void end_pool(Judge& judge, const Shared<Gate>& gate) {
     PoolUser user(judge, PoolOptions{.max_workers = 2});
@@ -177,13 +188,7 @@ void end_pool(Judge& judge, const Shared<Gate>& gate) {
     for (int i = 0; i < 4; ++i) {
         judge.attempt("submit", [&] { futures.push_back((*user).submit(pass(gate))); });
     }
-    const auto is_running_or_broken = [&] {
-        return gate->arrivals() > 0 ||
-               std::ranges::any_of(futures, [](auto& f) { return f.done(); });
-    };
-    judge.attempt("done", [&] {
-        judge.require("start", futures.empty() || eventually(is_running_or_broken));
-    });
+    await_start(judge, futures, gate);
     if (!judge.attempt("end", [&] { ((*user).*End)(); })) gate->open();
     for (auto& future : futures) {
         judge.attempt_error<Error>(
@@ -234,6 +239,33 @@ void flood(Judge& judge, const Shared<Gate>&) {
     });
     auto after = user.submit(9, square, 3);
     user.check(after);
+    user.end();
+}
+
+/// The harness sees whether all processes end.
+void die_with_pool(Judge& judge, const Shared<Gate>& gate) {
+    PoolUser user(judge, PoolOptions{.max_workers = 2});
+    if (!user) return;
+    std::vector<Future<int>> futures;
+    judge.attempt("submit", [&] { futures.push_back((*user).submit(pass(gate))); });
+    await_start(judge, futures, gate);
+    _exit(0);
+}
+
+void lose_supervisor(Judge& judge, const Shared<Gate>& gate) {
+    PoolUser user(judge, PoolOptions{.max_workers = 2});
+    if (!user) return;
+    std::vector<Future<int>> futures;
+    for (int i = 0; i < 4; ++i) {
+        judge.attempt("submit", [&] { futures.push_back((*user).submit(pass(gate))); });
+    }
+    await_start(judge, futures, gate);
+    const pid_t supervisor = supervisor_of(getpid());
+    if (supervisor > 0) kill(supervisor, SIGKILL);
+    for (auto& future : futures) {
+        judge.attempt_error<BrokenProcessPool>(
+            "get", [&] { static_cast<void>(future.get()); }, [](const auto&) { return true; });
+    }
     user.end();
 }
 
@@ -313,6 +345,10 @@ void use_process(Judge& judge, const Shared<Gate>&) {
 constexpr Call calls_that_end[] = {Call::fork,  Call::poll,    Call::waitid,
                                    Call::kill,  Call::setpgid, Call::pidfd_send_signal,
                                    Call::prctl, Call::read,    Call::futex_wait};
+constexpr Call calls_of_last_words[] = {Call::poll,    Call::read,  Call::kill,
+                                        Call::setpgid, Call::prctl, Call::waitid};
+constexpr Call calls_that_see_death[] = {Call::poll, Call::waitid, Call::futex_wait,
+                                         Call::pidfd_send_signal};
 constexpr Call calls_that_wait[] = {Call::futex_wait, Call::futex_waitv, Call::poll};
 constexpr Call calls_that_tidy[] = {Call::madvise};
 
@@ -323,6 +359,8 @@ constexpr Scenario scenarios[] = {
      calls_that_end},
     {"two_pools", use_two_pools, Role::supervisor, calls_that_wait},
     {"flood", flood, Role::supervisor, calls_that_tidy},
+    {"parent_dies", die_with_pool, Role::supervisor, calls_of_last_words},
+    {"supervisor_dies", lose_supervisor, Role::supervisor, calls_that_see_death},
     {"process", use_process, Role::child, {}},
 };
 
