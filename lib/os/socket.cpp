@@ -16,10 +16,14 @@ namespace {
 /// The longest piece for one call: a signal is answered within it, and no kernel limit is met.
 constexpr std::size_t piece_bytes = 16U << 20;
 
+bool is_passing(int error) {
+    return error == EINTR || error == EAGAIN;
+}
+
 /// The descriptor is the user's, too: he may have made it non-blocking.
 void wait_if_nonblocking(int fd, short events, const char* call) {
+    if (!is_passing(errno)) base::throw_errno(call);
     if (errno == EINTR) return;
-    if (errno != EAGAIN) base::throw_errno(call);
     pollfd entry{.fd = fd, .events = events, .revents = 0};
     poll(&entry, 1, -1);
 }
@@ -35,6 +39,7 @@ std::pair<base::UniqueFd, base::UniqueFd> socket_pair() {
 }
 
 void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte> body) {
+    const std::size_t all = head.size() + body.size();
     while (!head.empty() || !body.empty()) {
         // sendmsg only reads from there
         const auto piece = [](std::span<const std::byte> bytes) {
@@ -49,7 +54,10 @@ void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte
         if (sent < 0) {
             // Closed with bytes unread, the other side resets us once, and only then breaks the
             // pipe.
-            if (errno == ECONNRESET) base::throw_errno("sendmsg", EPIPE);
+            const int error = errno == ECONNRESET ? EPIPE : errno;
+            // What would follow a torso would be taken for the rest of it.
+            if (!is_passing(error) && head.size() + body.size() < all) shutdown(fd, SHUT_WR);
+            errno = error;
             wait_if_nonblocking(fd, POLLOUT, "sendmsg");
             continue;
         }

@@ -15,7 +15,8 @@ namespace prong::os {
 std::pair<base::UniqueFd, base::UniqueFd> socket_pair();
 
 /// Sends `head`, then `body`, all of it; waits while the other side's buffer is full. Throws
-/// `std::system_error`: EPIPE when the other side is gone, without a SIGPIPE.
+/// `std::system_error`: EPIPE when the other side is gone, without a SIGPIPE. After an error in the
+/// middle nothing more can be sent, and the other side sees an end.
 void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte> body);
 
 /// Receives into `buffer` until it is full or the other side is gone; returns how many bytes

@@ -77,7 +77,7 @@ void PoolCore::become_supervisor(int parent_pidfd) {
         os::close_network_sockets();
         status = proc::supervise(crew, state_.workers(), parent_pidfd);
     } catch (const std::exception& error) {
-        crew.broke(std::string("the supervisor could not start: ") + error.what());
+        crew.broke(std::string("the supervisor failed: ") + error.what());
     }
     _exit(status); // nothing of the parent's is flushed or destroyed a second time
 }
@@ -332,21 +332,25 @@ void PoolCore::reap_supervisor() {
     ended_.store(true, std::memory_order_release);
 }
 
-void PoolCore::give_orders(Orders orders) noexcept {
+void PoolCore::give_orders(Orders orders) {
     std::atomic<Orders>& word = state_.control().orders;
     Orders now = word.load(std::memory_order_relaxed);
     while (now < orders && !word.compare_exchange_weak(now, orders)) {
     }
     state_.parking.wake_all();
-    alert_supervisor();
+    tell_supervisor();
 }
 
-/// Makes the supervisor look at shared memory.
-void PoolCore::alert_supervisor() noexcept {
+/// Makes the supervisor look at shared memory. Throws `std::system_error`.
+void PoolCore::tell_supervisor() {
     if (!supervisor_pidfd_ || ended_.load(std::memory_order_acquire)) return;
+    os::send_signal(supervisor_pidfd_, SIGUSR1);
+}
+
+void PoolCore::alert_supervisor() noexcept {
     try {
-        os::send_signal(supervisor_pidfd_, SIGUSR1);
-    } catch (const std::system_error&) { // it has gone; whoever waits will see that
+        tell_supervisor();
+    } catch (const std::system_error&) { // whoever waits will try again, or see that it has gone
     }
 }
 
@@ -368,9 +372,16 @@ void PoolCore::shutdown(bool wait, bool cancel_queued) {
     }
     state_.lanes.close();
     if (cancel_queued) this->cancel_queued();
-    give_orders(Orders::drain);
+    try {
+        give_orders(Orders::drain);
+    } catch (const std::system_error&) { // it learns of it from the workers, who leave
+    }
     if (!wait || !supervisor_pidfd_) return;
-    os::wait_readable(supervisor_pidfd_.get(), base::Deadline::never());
+    try {
+        os::wait_readable(supervisor_pidfd_.get(), base::Deadline::never());
+    } catch (const std::system_error&) {
+        os::wait_for_end(supervisor_pidfd_.get());
+    }
     reap_supervisor();
 }
 

@@ -106,9 +106,11 @@ private:
     ~PoolCore() = default;
 
     [[noreturn]] void become_supervisor(int parent_pidfd);
-    void give_orders(Orders orders) noexcept;
+    /// Throws `std::system_error` when the supervisor cannot be told.
+    void give_orders(Orders orders);
     bool wait_for_room(ring::Ring& ring, bool may_wait);
     std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
+    void tell_supervisor();
     void alert_supervisor() noexcept;
     void remind_supervisor(std::uint32_t index) noexcept;
     /// What a worker is at.
