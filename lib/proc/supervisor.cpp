@@ -118,9 +118,8 @@ private:
     }
 
     [[noreturn]] void become_worker(unsigned worker) {
-        const pid_t supervisor = getppid();
         setpgid(0, 0);
-        if (!os::set_parent_death_signal(SIGKILL, supervisor)) _exit(1);
+        if (!os::set_parent_death_signal(SIGKILL, own_pid_)) _exit(1);
         prctl(PR_SET_NAME, "prong-worker");
         signals_.reset();
         close(parent_pidfd_);
@@ -192,6 +191,7 @@ private:
     Crew& crew_;
     std::vector<pid_t> pids_; ///< by worker; 0: none
     int parent_pidfd_;
+    pid_t own_pid_ = getpid();
     base::UniqueFd signals_;
     Crew::Wish wish_ = Crew::Wish::keep;
     bool broken_ = false;
