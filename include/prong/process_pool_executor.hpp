@@ -6,10 +6,10 @@
 #include <prong/error.hpp>
 #include <prong/future.hpp>
 #include <prong/map.hpp>
+#include <prong/worker_hook.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -23,9 +23,10 @@ struct PoolOptions {
     std::optional<int> max_workers = std::nullopt;
 
     /// Runs in each worker before its first task, also in one that replaces a dead one. It is
-    /// copied by the fork, so it may hold anything. If it throws or dies three times in a row with
+    /// copied by the fork, so it may hold anything (with `start_zygote`: a plain function or a
+    /// lambda without captures). If it throws or dies three times in a row with
     /// no worker starting in between, the pool is broken.
-    std::function<void()> initializer = nullptr;
+    WorkerHook initializer = nullptr;
 
     /// Tasks that wait for a worker; beyond it `submit` waits and `try_submit` declines.
     /// Default and most: about 16 million, less under a small `RLIMIT_AS`.

@@ -1,7 +1,5 @@
 #include "pool/crew.hpp"
 
-#include "pool/worker.hpp"
-
 namespace prong::pool {
 
 proc::Crew::Wish PoolCrew::wish() {
@@ -24,7 +22,7 @@ bool PoolCrew::has_work() {
 
 int PoolCrew::work(unsigned worker) {
     state_.region.keep_from_children(); // what a task forks has no business there
-    return run_worker_process(state_, worker, initializer_);
+    return run_worker_process(state_, worker, hooks_);
 }
 
 void PoolCrew::starting(unsigned worker) {

@@ -1,9 +1,9 @@
 #pragma once
 
 #include "pool/shared_state.hpp"
+#include "pool/worker.hpp"
 #include "proc/supervisor.hpp"
 
-#include <functional>
 #include <string>
 
 namespace prong::pool {
@@ -12,8 +12,7 @@ namespace prong::pool {
 /// what a dead worker has left.
 class PoolCrew final : public proc::Crew {
 public:
-    PoolCrew(SharedState& state, const std::function<void()>& initializer)
-        : state_(state), initializer_(initializer) {}
+    PoolCrew(SharedState& state, const WorkerHooks& hooks) : state_(state), hooks_(hooks) {}
 
     Wish wish() override;
     bool has_work() override;
@@ -28,7 +27,7 @@ public:
 
 private:
     SharedState& state_;
-    const std::function<void()>& initializer_;
+    const WorkerHooks& hooks_;
 };
 
 /// Ends the task of a dead worker, takes back its payload blocks, and lets the other workers look

@@ -1,13 +1,13 @@
 #pragma once
 
 #include "base/fd.hpp"
+#include "pool/fork_base.hpp"
 #include "pool/record_store.hpp"
 #include "pool/shared_state.hpp"
 
 #include <prong/detail/task_handle.hpp>
 
 #include <atomic>
-#include <functional>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -27,13 +27,13 @@ public:
         unsigned workers;
         std::uint64_t max_pending;
         SharedState::Sizes sizes;
-        std::function<void()> initializer;
+        WorkerHooks hooks;
     };
     /// Makes the shared memory, but no process yet. Throws `std::system_error`.
     static PoolCore* create(Setup setup);
 
-    /// Forks the supervisor, which forks the workers. Without it a test may run `run_tasks` in
-    /// threads. Throws `std::system_error`; the core is to be left then, too.
+    /// Starts the supervisor, which forks the workers. Without it a test may run `run_tasks` in
+    /// threads. Throws what `ForkBase::start_supervisor` throws; the core is to be left then, too.
     void start();
 
     /// The executor's end: `shutdown(true)` has been called. Deletes the core unless futures are
@@ -56,6 +56,8 @@ public:
     void require_own_process() const;
 
     // For drafts.
+
+    [[nodiscard]] const ForkBase& fork_base() const { return fork_base_; }
 
     std::uint32_t acquire_record();
     /// Queues a written task; empty if it would have to wait and `may_wait` is false.
@@ -90,7 +92,6 @@ private:
     explicit PoolCore(Setup setup);
     ~PoolCore() = default;
 
-    [[noreturn]] void become_supervisor(int parent_pidfd);
     void give_orders(Orders orders) noexcept;
     bool wait_for_room(bool may_wait);
     void require_usable();
@@ -102,7 +103,8 @@ private:
 
     SharedState state_;
     RecordStore records_;
-    std::function<void()> initializer_;
+    ForkBase fork_base_;
+    WorkerHooks hooks_;
     std::uint64_t max_pending_;
     unsigned fork_depth_;
 

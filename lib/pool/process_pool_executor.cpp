@@ -41,7 +41,7 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
     core_ = pool::PoolCore::create({.workers = workers,
                                     .max_pending = max_pending,
                                     .sizes = pool::SharedState::choose_sizes(workers, payload),
-                                    .initializer = std::move(options.initializer)});
+                                    .hooks = {.initializer = std::move(options.initializer)}});
     try {
         core_->start(); // core_ is there before the fork: in a worker it tells that this is a copy
     } catch (...) {

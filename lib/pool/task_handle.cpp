@@ -182,6 +182,7 @@ std::optional<TaskHandle> Draft::try_submit(const TaskType& type) && {
 }
 
 std::optional<TaskHandle> Draft::send(const TaskType& type, bool may_wait) {
+    core_->fork_base().require_known(type, {data(), size()});
     const std::uint64_t offset = block_ != 0 ? block_ : Record::bytes_offset;
     auto handle = core_->submit(index_, type, offset, size(), may_wait);
     if (handle) {

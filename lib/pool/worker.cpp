@@ -108,11 +108,10 @@ void run_tasks(SharedState& state, unsigned worker) {
     }
 }
 
-int run_worker_process(SharedState& state, unsigned worker,
-                       const std::function<void()>& initializer) {
+int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& hooks) {
     prepare_process();
     try {
-        if (initializer) initializer();
+        if (hooks.initializer) hooks.initializer();
     } catch (const std::exception& error) {
         state.slot(worker).failure.set(std::string("the initializer threw: ") + error.what());
         return 1;

@@ -37,7 +37,7 @@ public:
                                             .records = 1 << 14,
                                             .payload_span = 1 << 22,
                                             .payload_most = 1 << 20},
-                                  .initializer = {}})) {}
+                                  .hooks = {}})) {}
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
     ~ThreadPool() {
