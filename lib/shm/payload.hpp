@@ -70,6 +70,14 @@ public:
     /// block and nobody allocates.
     void trim() const noexcept;
 
+    /// The blocks that were ever used, at a moment when nobody allocates or frees.
+    struct Usage {
+        std::uint64_t owned;
+        std::uint64_t free; ///< and on a stack
+        std::uint64_t lost; ///< until the next `trim`
+    };
+    [[nodiscard]] Usage usage() const noexcept;
+
     [[nodiscard]] std::byte* at(std::uint64_t offset) const { return region_->base() + offset; }
     [[nodiscard]] std::uint64_t largest() const { return geometry_.largest_bytes; }
 

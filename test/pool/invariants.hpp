@@ -1,0 +1,163 @@
+#pragma once
+
+#include "pool/core_pool.hpp"
+#include "pool/helpers.hpp"
+
+#include <prong/error.hpp>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+/// \file
+/// What must hold whatever happens to a pool; the same checks for every harness that makes things
+/// happen. That no process, descriptor or mapping is left is checked by every test's main program.
+
+namespace prong::test {
+
+/// How a task has ended for who holds its future.
+enum class Ending { right, wrong, threw, died, cancelled, broken, pending };
+
+inline const char* name_of(Ending ending) {
+    switch (ending) {
+    case Ending::right:
+        return "the right result";
+    case Ending::wrong:
+        return "a wrong result";
+    case Ending::threw:
+        return "an error of another kind";
+    case Ending::died:
+        return "WorkerDied";
+    case Ending::cancelled:
+        return "CancelledError";
+    case Ending::broken:
+        return "BrokenProcessPool";
+    case Ending::pending:
+        break;
+    }
+    return "no end";
+}
+
+/// A future, whatever its type, and how it should end.
+class Expected {
+public:
+    /// The task counts its runs in `runs`. `normally`: how it ends if nothing happens to it.
+    template <typename R>
+    Expected(std::string name, Future<R> future, R value, const Counter& runs,
+             Ending normally = Ending::right)
+        : name_(std::move(name)), runs_(&runs), normally_(normally) {
+        auto shared = std::make_shared<Future<R>>(std::move(future));
+        done_ = [shared] { return shared->done(); };
+        running_ = [shared] { return shared->running(); };
+        take_ = [shared, value = std::move(value)](std::chrono::milliseconds limit) {
+            return take(*shared, value, limit);
+        };
+    }
+
+    [[nodiscard]] const std::string& name() const { return name_; }
+    [[nodiscard]] bool done() const { return done_(); }
+    [[nodiscard]] bool running() const { return running_(); }
+    [[nodiscard]] int runs() const { return runs_->load(); }
+
+    /// How it should end. The first word counts: what a fault has decided stays so.
+    void expect(Ending ending) {
+        if (!expected_) expected_ = ending;
+    }
+    /// Now the workers that run anything die.
+    void workers_die() {
+        if (running()) expect(Ending::died);
+        if (done()) expect(normally_);
+    }
+    [[nodiscard]] Ending expected() const { return expected_.value_or(normally_); }
+
+    /// Takes the result.
+    Ending end(std::chrono::milliseconds limit) { return take_(limit); }
+
+private:
+    template <typename R>
+    static Ending take(Future<R>& future, const R& value, std::chrono::milliseconds limit) {
+        try {
+            if (!future.wait_for(limit)) return Ending::pending;
+            return future.get() == value ? Ending::right : Ending::wrong;
+        } catch (const WorkerDied& error) {
+            return error.exitcode() == -SIGKILL ? Ending::died : Ending::threw;
+        } catch (const CancelledError&) {
+            return Ending::cancelled;
+        } catch (const BrokenProcessPool&) {
+            return Ending::broken;
+        } catch (...) {
+            return Ending::threw;
+        }
+    }
+
+    std::string name_;
+    const Counter* runs_;
+    Ending normally_;
+    std::function<bool()> done_;
+    std::function<bool()> running_;
+    std::function<Ending(std::chrono::milliseconds)> take_;
+    std::optional<Ending> expected_;
+};
+
+/// Collects what is violated; I1 to I8 as in the design, where I6 is for the leak check.
+class Invariants {
+public:
+    /// For futures that end without further help; for a failing test only, so it is generous.
+    static constexpr std::chrono::milliseconds patience = std::chrono::seconds(20);
+
+    void require(bool holds, const std::string& otherwise) {
+        if (!holds) violations_ += (violations_.empty() ? "" : "; ") + otherwise;
+    }
+
+    /// I1, I2, I5: it ends, as expected, and has run no more often than that allows. `limit` zero:
+    /// it must have ended.
+    void check(Expected& task, std::chrono::milliseconds limit = patience) {
+        const Ending ending = task.end(limit);
+        require(ending == task.expected(), task.name() + " came to " + name_of(ending) +
+                                               " and not to " + name_of(task.expected()));
+        const int runs = task.runs();
+        const int least = ending == Ending::right || ending == Ending::threw ? 1 : 0;
+        const int most = ending == Ending::cancelled ? 0 : 1;
+        require(runs >= least && runs <= most,
+                task.name() + " has run " + std::to_string(runs) + " times");
+    }
+
+    /// I3, I4: nothing is queued or running, every record is accounted for, and no payload is owned
+    /// by anybody or lost but for one block for each of `deaths` workers. To be called when all
+    /// tasks have ended and all futures are taken.
+    void check_at_rest(pool::PoolCore& core, std::uint64_t deaths) {
+        const auto counts = core.record_counts();
+        require(counts.free + counts.in_use == counts.touched,
+                std::to_string(counts.free) + " free records and " + std::to_string(counts.in_use) +
+                    " in use are not " + std::to_string(counts.touched));
+        require(counts.in_use == counts.abandoned,
+                std::to_string(counts.in_use) + " records are in use");
+        for (std::size_t i = 0; i < counts.touched; ++i) {
+            const auto status = core.status(static_cast<std::uint32_t>(i));
+            require(status.state != ring::TaskState::queued &&
+                        status.state != ring::TaskState::running,
+                    "record " + std::to_string(i) + " is still " +
+                        (status.state == ring::TaskState::queued
+                             ? "queued"
+                             : "running under " + std::to_string(status.owner)));
+        }
+        const auto usage = core.state().payload.usage();
+        if (counts.abandoned == 0) {
+            require(usage.owned == 0, std::to_string(usage.owned) + " payload blocks are owned");
+        }
+        require(usage.lost <= deaths, std::to_string(usage.lost) +
+                                          " payload blocks are lost after " +
+                                          std::to_string(deaths) + " deaths");
+    }
+
+    [[nodiscard]] bool hold() const { return violations_.empty(); }
+    [[nodiscard]] const std::string& violations() const { return violations_; }
+
+private:
+    std::string violations_;
+};
+
+} // namespace prong::test

@@ -1,0 +1,139 @@
+#pragma once
+
+#include "os/futex.hpp"
+#include "pool/core_pool.hpp"
+#include "pool/helpers.hpp"
+#include "pool/invariants.hpp"
+#include "steps/scenario.hpp"
+#include "steps/tracee.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace prong::test {
+
+/// Where a worker that has nothing to do goes to sleep. It is never let in: a worker that stands
+/// here is as good as asleep, and goes on as if woken.
+inline const Halt door{.places = {address_of(&os::futex_wait)}};
+
+/// A worker in the harness's hand, which comes back to the door after whatever it had to do.
+class Puppet {
+public:
+    explicit Puppet(Tracee tracee) : tracee_(std::move(tracee)) {}
+
+    Tracee& tracee() { return tracee_; }
+    void replace_by(Tracee tracee) {
+        tracee_ = std::move(tracee);
+        to_door();
+    }
+    void to_door() { tracee_.run_to(door); }
+
+    /// At the door: whether it would find that somebody has woken it.
+    [[nodiscard]] bool is_called() const {
+        return static_cast<std::uint32_t>(tracee_.word_at(tracee_.first_argument())) != 0;
+    }
+
+private:
+    Tracee tracee_;
+};
+
+/// A pool of real processes, in which no worker makes a step but by the harness. All workers stand
+/// at the door between the rounds, and the supervisor is traced so that each new worker is in hand
+/// before its first instruction.
+class Stage {
+public:
+    explicit Stage(unsigned workers, const CorePool::Supervise& supervise = {})
+        : pool_(workers, supervise) {
+        const pid_t supervisor = supervisor_of(getpid());
+        std::vector<pid_t> pids;
+        if (!eventually([&] { return (pids = workers_of(supervisor)).size() == workers; })) {
+            throw std::runtime_error("the pool's processes do not come");
+        }
+        supervisor_ = Tracee(supervisor);
+        for (const pid_t pid : pids) {
+            workers_.emplace_back(Tracee(pid));
+            workers_.back().tracee().interrupt();
+        }
+        pool_.state().parking.wake_all(); // those that sleep: to the door
+        for (Puppet& worker : workers_) worker.to_door();
+        // The word that a worker sleeps on tells which one it is.
+        std::ranges::sort(workers_, {},
+                          [](Puppet& worker) { return worker.tracee().first_argument(); });
+        come_to_rest();
+    }
+
+    [[nodiscard]] CorePool& pool() { return pool_; }
+    Puppet& worker(unsigned index) { return workers_[index]; }
+    Tracee& supervisor() { return supervisor_; }
+    /// The one that is woken first, and on which all is tried.
+    Tracee& victim() { return workers_[0].tracee(); }
+    [[nodiscard]] std::uint64_t deaths() const { return deaths_; }
+
+    /// Submits a scenario's tasks, as if somebody waited for each of them and for all together.
+    std::vector<Expected> submit(const Scenario& scenario) {
+        for (Counter& runs : *runs_) runs = 0;
+        std::vector<Expected> tasks = scenario.submit(pool_, *runs_);
+        pool_.state().control().waiting_for_completions = 1;
+        const auto touched = static_cast<std::uint32_t>(pool_.core().record_counts().touched);
+        for (std::uint32_t index = 0; index < touched; ++index) {
+            static_cast<void>(pool_.core().watch(index, ring::Status::watched));
+            static_cast<void>(pool_.core().watch(index, ring::Status::watched_with_others));
+        }
+        return tasks;
+    }
+
+    /// Lets all workers but `held` go on until there is nothing to do for them.
+    void come_to_rest(const Puppet* held = nullptr) {
+        for (bool again = true; again;) {
+            again = false;
+            for (Puppet& worker : workers_) {
+                if (&worker == held || !worker.is_called()) continue;
+                worker.to_door();
+                again = true;
+            }
+        }
+    }
+
+    /// SIGKILL for a worker that is in hand.
+    void kill(Tracee& tracee) {
+        ++deaths_;
+        tracee.kill();
+    }
+    /// The worker that replaces the one that was killed, before its first instruction.
+    Tracee next_worker() {
+        Tracee worker = supervisor_.await_fork();
+        supervisor_.resume();
+        return worker;
+    }
+
+    /// I8, after which all workers are back at the door: a new task is run by itself.
+    void check_accepts_work(Invariants& invariants) {
+        Counter& runs = runs_->back();
+        runs = 0;
+        Expected task = submit_echo(pool_, runs, "a new task", 42);
+        come_to_rest();
+        invariants.check(task, {});
+    }
+
+    /// The victim's way through a scenario, from door to door.
+    Path way_of_victim(const Scenario& scenario) {
+        Invariants ignored;
+        std::vector<Expected> tasks = submit(scenario);
+        const Path path = victim().record(door);
+        come_to_rest();
+        for (Expected& task : tasks) static_cast<void>(task.end({}));
+        return path;
+    }
+
+private:
+    Shared<RunCounts> runs_;
+    CorePool pool_;
+    Tracee supervisor_;
+    std::vector<Puppet> workers_;
+    std::uint64_t deaths_ = 0;
+};
+
+} // namespace prong::test

@@ -1,0 +1,72 @@
+#pragma once
+
+#include "pool/invariants.hpp"
+#include "steps/tracee.hpp"
+#include "support/environment.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <iostream>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace prong::test {
+
+/// The random numbers of this run.
+inline std::mt19937_64& random_numbers() {
+    static std::mt19937_64 numbers(test_seed());
+    return numbers;
+}
+
+inline Point random_point(const Path& path) {
+    return path[random_numbers()() % path.size()];
+}
+
+/// Points of a path: all of them in a full run, but `most` of them; else about `few`, evenly spread
+/// from a random one on.
+inline std::vector<Point> sample(const Path& path, std::size_t few,
+                                 std::size_t most = static_cast<std::size_t>(-1)) {
+    const std::size_t wanted = full_run() ? most : few;
+    const std::size_t distance = (path.size() + wanted - 1) / wanted;
+    std::vector<Point> points;
+    for (std::size_t i = random_numbers()() % std::max<std::size_t>(distance, 1); i < path.size();
+         i += std::max<std::size_t>(distance, 1)) {
+        points.push_back(path[i]);
+    }
+    return points;
+}
+
+/// Counts the points at which something was tried, and at how many of them it went wrong. Prints
+/// that at its end.
+class Tally {
+public:
+    Tally(std::string what, std::size_t path) : what_(std::move(what)), path_(path) {}
+    Tally(const Tally&) = delete;
+    Tally& operator=(const Tally&) = delete;
+    ~Tally() {
+        std::cout << "steps: " << what_ << ": " << points_ << " kill points of " << path_
+                  << " instructions, " << violations_ << " violations" << std::endl;
+    }
+
+    void count(const Point& point, const Invariants& invariants) {
+        ++points_;
+        if (invariants.hold()) return;
+        if (++violations_ > 5) return;
+        examples_ += "at " + std::to_string(point.address) + " (time " + std::to_string(point.nth) +
+                     "): " + invariants.violations() + "\n";
+    }
+
+    [[nodiscard]] std::size_t points() const { return points_; }
+    [[nodiscard]] std::size_t violations() const { return violations_; }
+    [[nodiscard]] const std::string& examples() const { return examples_; }
+
+private:
+    std::string what_;
+    std::size_t path_;
+    std::size_t points_ = 0;
+    std::size_t violations_ = 0;
+    std::string examples_;
+};
+
+} // namespace prong::test

@@ -1,0 +1,274 @@
+#include "steps/tracee.hpp"
+
+#include "support/sanitizer.hpp"
+
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstddef>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace prong::test {
+namespace {
+
+#if defined(__x86_64__)
+
+constexpr std::uint64_t breakpoint = 0xcc; // int3: one byte, so it fits everywhere
+
+Address program_counter(const user_regs_struct& registers) {
+    return registers.rip;
+}
+
+/// How long the instruction is if it is a string instruction that repeats itself, else 0. It traps
+/// after each repetition.
+unsigned repeated_length(Address address) {
+    const auto* const code = reinterpret_cast<const unsigned char*>(address);
+    if (code[0] != 0xf2 && code[0] != 0xf3) return 0;
+    const unsigned wide = (code[1] & 0xf0) == 0x40 ? 1 : 0;
+    const unsigned opcode = code[1 + wide];
+    const bool is_string = (opcode >= 0xa4 && opcode <= 0xa7) || (opcode >= 0xaa && opcode <= 0xaf);
+    return is_string ? 2 + wide : 0;
+}
+
+#endif
+
+template <typename Data>
+long trace(__ptrace_request request, pid_t pid, std::uint64_t address, Data data) {
+    errno = 0;
+    const long result = ptrace(request, pid, address, data);
+    if (result == -1 && errno != 0)
+        throw std::system_error(errno, std::generic_category(), "ptrace");
+    return result;
+}
+
+user_regs_struct registers_of(pid_t pid) {
+    user_regs_struct registers{};
+    trace(PTRACE_GETREGS, pid, 0, &registers);
+    return registers;
+}
+
+[[noreturn]] void fail(pid_t pid, int status) {
+    const std::string process = "the traced process " + std::to_string(pid);
+    if (WIFEXITED(status)) {
+        throw std::runtime_error(process + " has exited with " +
+                                 std::to_string(WEXITSTATUS(status)));
+    }
+    if (WIFSIGNALED(status)) {
+        throw std::runtime_error(process + " was killed by signal " +
+                                 std::to_string(WTERMSIG(status)));
+    }
+    throw std::runtime_error(process + " has stopped with status " + std::to_string(status));
+}
+
+int collect(pid_t pid) {
+    int status = 0;
+    while (waitpid(pid, &status, __WALL) != pid) {
+        if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "waitpid");
+    }
+    return status;
+}
+
+bool is_event(int status, int event) {
+    return status >> 8 == (SIGTRAP | event << 8);
+}
+
+/// Breakpoints in a process that stands; gone when it stands again.
+class Breakpoints {
+public:
+    Breakpoints(pid_t pid, const std::vector<Address>& places) : pid_(pid) {
+        for (const Address place : places) {
+            if (place == 0) continue;
+            const auto word = static_cast<std::uint64_t>(trace(PTRACE_PEEKTEXT, pid_, place, 0));
+            words_.emplace_back(place, word);
+            trace(PTRACE_POKETEXT, pid_, place, (word & ~std::uint64_t{0xff}) | breakpoint);
+        }
+    }
+    Breakpoints(const Breakpoints&) = delete;
+    Breakpoints& operator=(const Breakpoints&) = delete;
+
+    /// In the opposite order: two may be within one word.
+    void remove() {
+        for (; !words_.empty(); words_.pop_back()) {
+            trace(PTRACE_POKETEXT, pid_, words_.back().first, words_.back().second);
+        }
+    }
+
+private:
+    pid_t pid_;
+    std::vector<std::pair<Address, std::uint64_t>> words_;
+};
+
+} // namespace
+
+const char* cannot_trace() {
+#if !defined(__x86_64__)
+    return "stepping is written for x86-64 only";
+#else
+    if (address_sanitizer || thread_sanitizer) return "a sanitizer's instructions are too many";
+    const pid_t child = fork();
+    if (child == 0) {
+        for (;;) pause();
+    }
+    const bool allowed = ptrace(PTRACE_SEIZE, child, 0, PTRACE_O_EXITKILL) == 0;
+    ::kill(child, SIGKILL);
+    collect(child);
+    return allowed ? "" : "ptrace is not allowed here";
+#endif
+}
+
+Tracee::Tracee(pid_t pid) : pid_(pid) {
+    trace(PTRACE_SEIZE, pid_, 0, PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK);
+}
+
+Tracee& Tracee::operator=(Tracee&& other) noexcept {
+    if (this == &other) return *this;
+    detach();
+    pid_ = std::exchange(other.pid_, 0);
+    stands_ = other.stands_;
+    return *this;
+}
+
+Address Tracee::address() const {
+    return static_cast<Address>(
+        trace(PTRACE_PEEKUSER, pid_, offsetof(user, regs) + offsetof(user_regs_struct, rip), 0));
+}
+
+std::uint64_t Tracee::first_argument() const {
+    return registers_of(pid_).rdi;
+}
+
+std::uint64_t Tracee::word_at(std::uint64_t address) const {
+    return static_cast<std::uint64_t>(trace(PTRACE_PEEKDATA, pid_, address, 0));
+}
+
+void Tracee::resume() {
+    trace(PTRACE_CONT, pid_, 0, 0);
+    stands_ = false;
+}
+
+void Tracee::interrupt() {
+    trace(PTRACE_INTERRUPT, pid_, 0, 0);
+    if (!is_event(wait_for_stop(), PTRACE_EVENT_STOP)) throw std::runtime_error("no stop");
+}
+
+int Tracee::wait_for_stop() {
+    const int status = collect(pid_);
+    if (!WIFSTOPPED(status)) {
+        const pid_t pid = std::exchange(pid_, 0);
+        fail(pid, status);
+    }
+    stands_ = true;
+    return status;
+}
+
+/// Steps or continues to the next trap; signals that come in between are delivered.
+void Tracee::expect_trap(int request) {
+    for (int signal = 0;;) {
+        trace(static_cast<__ptrace_request>(request), pid_, 0, signal);
+        const int status = wait_for_stop();
+        signal = WSTOPSIG(status);
+        if (status >> 16 != 0) fail(pid_, status);
+        if (signal == SIGTRAP) return;
+    }
+}
+
+void Tracee::continue_to(const std::vector<Address>& places) {
+    Breakpoints breakpoints(pid_, places);
+    expect_trap(PTRACE_CONT);
+    breakpoints.remove();
+    user_regs_struct registers = registers_of(pid_);
+    --registers.rip;
+    trace(PTRACE_SETREGS, pid_, 0, &registers);
+}
+
+void Tracee::step() {
+    const Address here = address();
+    if (const unsigned length = repeated_length(here)) return continue_to({here + length});
+    expect_trap(PTRACE_SINGLESTEP);
+}
+
+Path Tracee::record(const Halt& halt) {
+    Path path;
+    std::map<Address, unsigned> times;
+    Address here = address();
+    do {
+        path.push_back({.address = here, .nth = ++times[here]});
+        step();
+        here = address();
+    } while (std::ranges::count(halt.places, here) == 0 || halt.go_on());
+    return path;
+}
+
+bool Tracee::run_to(Point point, const Halt& halt) {
+    std::vector<Address> places = halt.places;
+    places.push_back(point.address);
+    if (address() == point.address && --point.nth == 0) return true;
+    step(); // off the place where it stands
+    for (;;) {
+        const Address here = address();
+        const bool is_halt = std::ranges::count(halt.places, here) != 0;
+        if (is_halt && !halt.go_on()) return false;
+        if (here == point.address && --point.nth == 0) return true;
+        if (is_halt || here == point.address) {
+            step();
+        } else {
+            continue_to(places);
+        }
+    }
+}
+
+Tracee Tracee::await_fork() {
+    const int status = wait_for_stop();
+    if (!is_event(status, PTRACE_EVENT_FORK)) fail(pid_, status);
+    unsigned long child = 0;
+    trace(PTRACE_GETEVENTMSG, pid_, 0, &child);
+    Tracee result;
+    result.pid_ = static_cast<pid_t>(child);
+    if (!is_event(result.wait_for_stop(), PTRACE_EVENT_STOP)) throw std::runtime_error("no stop");
+    return result;
+}
+
+int Tracee::await_end() {
+    if (stands_ && ptrace(PTRACE_CONT, pid_, 0, 0) == 0) stands_ = false;
+    for (;;) {
+        const int status = collect(pid_);
+        if (!WIFSTOPPED(status)) {
+            pid_ = 0;
+            return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+        }
+        const bool is_signal = status >> 16 == 0;
+        trace(PTRACE_CONT, pid_, 0, is_signal ? WSTOPSIG(status) : 0);
+    }
+}
+
+void Tracee::kill() {
+    ::kill(pid_, SIGKILL);
+    stands_ = false;
+    await_end();
+}
+
+void Tracee::stop() {
+    ::kill(pid_, SIGSTOP); // taken before the next instruction
+    detach();
+}
+
+void Tracee::detach() noexcept {
+    if (pid_ == 0) return;
+    try {
+        if (!stands_) interrupt();
+        ptrace(PTRACE_DETACH, pid_, 0, 0);
+    } catch (const std::exception&) { // it has ended
+    }
+    pid_ = 0;
+}
+
+} // namespace prong::test
