@@ -125,10 +125,14 @@ public:
                 task.name() + " has run " + std::to_string(runs) + " times");
     }
 
-    /// I3, I4: nothing is queued or running, every record is accounted for, and no payload is owned
-    /// by anybody or lost but for one block for each of `deaths` workers. To be called when all
-    /// tasks have ended and all futures are taken.
+    /// All that must hold of the memory when all tasks have ended and all futures are taken.
     void check_at_rest(pool::PoolCore& core, std::uint64_t deaths) {
+        check_records(core);
+        check_payload(core, deaths);
+    }
+
+    /// I3, I4: nothing is queued or running, every record is accounted for.
+    void check_records(pool::PoolCore& core) {
         const auto counts = core.record_counts();
         require(counts.free + counts.in_use == counts.touched,
                 std::to_string(counts.free) + " free records and " + std::to_string(counts.in_use) +
@@ -144,8 +148,12 @@ public:
                              ? "queued"
                              : "running under " + std::to_string(status.owner)));
         }
+    }
+
+    /// No block is owned by anybody or lost, but for one for each of `deaths` workers.
+    void check_payload(pool::PoolCore& core, std::uint64_t deaths) {
         const auto usage = core.state().payload.usage();
-        if (counts.abandoned == 0) {
+        if (core.record_counts().abandoned == 0) {
             require(usage.owned == 0, std::to_string(usage.owned) + " payload blocks are owned");
         }
         require(usage.lost <= deaths, std::to_string(usage.lost) +

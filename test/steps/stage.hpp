@@ -97,10 +97,20 @@ public:
         }
     }
 
-    /// SIGKILL for a worker that is in hand.
-    void kill(Tracee& tracee) {
+    /// The same, while the supervisor may be about to wake somebody; until `done()`.
+    template <typename Predicate>
+    [[nodiscard]] bool come_to_rest_until(Predicate done, const Puppet* held = nullptr) {
+        return eventually([&] {
+            come_to_rest(held);
+            return done();
+        });
+    }
+
+    /// SIGKILL for a worker that is in hand: decides the end of what it runs.
+    void kill(Tracee& worker, std::vector<Expected>& tasks) {
+        for (Expected& task : tasks) task.workers_die();
         ++deaths_;
-        tracee.kill();
+        worker.kill();
     }
     /// The worker that replaces the one that was killed, before its first instruction.
     Tracee next_worker() {
@@ -109,26 +119,42 @@ public:
         return worker;
     }
 
-    /// I8, after which all workers are back at the door: a new task is run by itself.
-    void check_accepts_work(Invariants& invariants) {
+    /// A task of the stage's own.
+    Expected submit_another(const char* name) {
         Counter& runs = runs_->back();
         runs = 0;
-        Expected task = submit_echo(pool_, runs, "a new task", 42);
+        return submit_echo(pool_, runs, name, 42);
+    }
+    /// I8, after which all workers are back at the door: a new task is run.
+    void check_accepts_work(Invariants& invariants) {
+        Expected task = submit_another("a new task");
         come_to_rest();
         invariants.check(task, {});
     }
 
     /// The victim's way through a scenario, from door to door.
     Path way_of_victim(const Scenario& scenario) {
-        Invariants ignored;
         std::vector<Expected> tasks = submit(scenario);
         const Path path = victim().record(door);
-        come_to_rest();
-        for (Expected& task : tasks) static_cast<void>(task.end({}));
+        end(tasks);
+        return path;
+    }
+    /// The way of one that replaces the victim, from its first instruction through the scenario.
+    Path way_of_replacement(const Scenario& scenario) {
+        std::vector<Expected> tasks = submit(scenario);
+        kill(victim(), tasks);
+        victim() = next_worker();
+        const Path path = victim().record(door);
+        end(tasks);
         return path;
     }
 
 private:
+    void end(std::vector<Expected>& tasks) {
+        come_to_rest();
+        for (Expected& task : tasks) static_cast<void>(task.end({}));
+    }
+
     Shared<RunCounts> runs_;
     CorePool pool_;
     Tracee supervisor_;

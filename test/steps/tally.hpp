@@ -4,10 +4,13 @@
 #include "steps/tracee.hpp"
 #include "support/environment.hpp"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <iostream>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -46,11 +49,15 @@ public:
     Tally& operator=(const Tally&) = delete;
     ~Tally() {
         std::cout << "steps: " << what_ << ": " << points_ << " kill points of " << path_
-                  << " instructions, " << violations_ << " violations" << std::endl;
+                  << " instructions, " << violations_ << " violations";
+        if (missed_ != 0) std::cout << " (" << missed_ << " points not met again)";
+        std::cout << std::endl;
     }
 
-    void count(const Point& point, const Invariants& invariants) {
+    /// `reached`: whether this run has come to the point at all; else it was at its end.
+    void count(const Point& point, bool reached, const Invariants& invariants) {
         ++points_;
+        missed_ += reached ? 0 : 1;
         if (invariants.hold()) return;
         if (++violations_ > 5) return;
         examples_ += "at " + std::to_string(point.address) + " (time " + std::to_string(point.nth) +
@@ -62,9 +69,19 @@ public:
     [[nodiscard]] const std::string& examples() const { return examples_; }
 
 private:
+    static std::string place_of(Address address) {
+        Dl_info info{};
+        if (dladdr(reinterpret_cast<void*>(address), &info) == 0) return "?";
+        std::ostringstream text;
+        text << info.dli_fname << "+0x" << std::hex
+             << address - reinterpret_cast<Address>(info.dli_fbase);
+        return text.str(); // what addr2line takes
+    }
+
     std::string what_;
     std::size_t path_;
     std::size_t points_ = 0;
+    std::size_t missed_ = 0;
     std::size_t violations_ = 0;
     std::string examples_;
 };

@@ -24,10 +24,6 @@ namespace {
 
 constexpr std::uint64_t breakpoint = 0xcc; // int3: one byte, so it fits everywhere
 
-Address program_counter(const user_regs_struct& registers) {
-    return registers.rip;
-}
-
 /// How long the instruction is if it is a string instruction that repeats itself, else 0. It traps
 /// after each repetition.
 unsigned repeated_length(Address address) {
@@ -125,6 +121,10 @@ const char* cannot_trace() {
 #endif
 }
 
+bool Halt::is_at(Address address) const {
+    return std::ranges::find(places, address) != places.end();
+}
+
 Tracee::Tracee(pid_t pid) : pid_(pid) {
     trace(PTRACE_SEIZE, pid_, 0, PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK);
 }
@@ -199,26 +199,44 @@ void Tracee::step() {
 Path Tracee::record(const Halt& halt) {
     Path path;
     std::map<Address, unsigned> times;
+    unsigned cost = 0;
     Address here = address();
     do {
-        path.push_back({.address = here, .nth = ++times[here]});
+        // To come by a mark takes two traps each time, a step one.
+        Point point{.address = here, .mark = here, .nth = ++times[here], .steps = 0};
+        if (!path.empty() && ++cost < 2 * point.nth) {
+            const Point& before = path.back();
+            point = {
+                .address = here, .mark = before.mark, .nth = before.nth, .steps = before.steps + 1};
+        } else {
+            cost = 2 * point.nth;
+        }
+        path.push_back(point);
         step();
         here = address();
-    } while (std::ranges::count(halt.places, here) == 0 || halt.go_on());
+    } while (!halt.is_at(here) || halt.go_on());
     return path;
 }
 
-bool Tracee::run_to(Point point, const Halt& halt) {
+bool Tracee::run_to(const Point& point, const Halt& halt) {
+    if (!run_to_mark(point.mark, point.nth, halt)) return false;
+    for (unsigned i = 0; i < point.steps; ++i) {
+        step();
+        if (halt.is_at(address()) && !halt.go_on()) return false;
+    }
+    return address() == point.address;
+}
+
+bool Tracee::run_to_mark(Address mark, unsigned nth, const Halt& halt) {
     std::vector<Address> places = halt.places;
-    places.push_back(point.address);
-    if (address() == point.address && --point.nth == 0) return true;
+    places.push_back(mark);
+    if (address() == mark && --nth == 0) return true;
     step(); // off the place where it stands
     for (;;) {
         const Address here = address();
-        const bool is_halt = std::ranges::count(halt.places, here) != 0;
-        if (is_halt && !halt.go_on()) return false;
-        if (here == point.address && --point.nth == 0) return true;
-        if (is_halt || here == point.address) {
+        if (halt.is_at(here) && !halt.go_on()) return false;
+        if (here == mark && --nth == 0) return true;
+        if (halt.is_at(here) || here == mark) {
             step();
         } else {
             continue_to(places);

@@ -21,11 +21,13 @@ Address address_of(R (*function)(Args...) noexcept) {
     return reinterpret_cast<Address>(function);
 }
 
-/// An instruction of a run: the `nth` time (from 1) that the process comes to `address`. That is
-/// how a later run is brought to the same instruction without stepping through all before it.
+/// An instruction of a run, and how a later run is brought there without stepping through all
+/// before it: so many steps after the `nth` time (from 1) that it comes to `mark`.
 struct Point {
     Address address;
+    Address mark;
     unsigned nth;
+    unsigned steps;
 };
 using Path = std::vector<Point>;
 
@@ -33,6 +35,8 @@ using Path = std::vector<Point>;
 struct Halt {
     std::vector<Address> places;
     std::function<bool()> go_on = [] { return false; };
+
+    [[nodiscard]] bool is_at(Address address) const;
 };
 
 /// Why no test can trace its descendants here, instruction by instruction; empty if it can.
@@ -67,10 +71,11 @@ public:
     void step();
     /// Every instruction from here on until a halt says so.
     Path record(const Halt& halt);
-    /// Goes on to `point`, counted from here on; false when a halt has ended the run before.
-    bool run_to(Point point, const Halt& halt);
+    /// Goes on to `point`, counted from here on; false when that was not there, or a halt has ended
+    /// the run before.
+    bool run_to(const Point& point, const Halt& halt);
     /// Goes on until a halt says so.
-    void run_to(const Halt& halt) { run_to({.address = 0, .nth = 1}, halt); }
+    void run_to(const Halt& halt) { run_to_mark(0, 1, halt); }
 
     /// Lets it run, until one of the next.
     void resume();
@@ -90,6 +95,7 @@ public:
     void forget() { pid_ = 0; }
 
 private:
+    bool run_to_mark(Address mark, unsigned nth, const Halt& halt);
     int wait_for_stop();
     void expect_trap(int request);
     void continue_to(const std::vector<Address>& places);

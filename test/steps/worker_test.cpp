@@ -1,63 +1,204 @@
 // A worker is taken through its work instruction by instruction, and at each of them something
-// happens to it. Neither clock nor chance plays a part: no process of the pool moves but by the
-// test (or, the supervisor, because of a death), so what the parent sees is exact.
+// happens to it. Neither clock nor chance plays a part: no worker moves but by the test, and the
+// supervisor only because of a death, so what the parent must see is exact.
 
 #include "steps/stage.hpp"
 #include "steps/tally.hpp"
 #include "support/catch.hpp"
 
+#include <sys/wait.h>
+
 #include <csignal>
-#include <optional>
-#include <stdexcept>
+#include <exception>
+#include <memory>
 #include <string>
 #include <vector>
 
 using namespace prong::test;
+using prong::BrokenProcessPool;
 
 namespace {
 
-constexpr Scenario all_scenarios[] = {small_task, block_task, large_task, throwing_task,
-                                      three_tasks};
+/// What is tried at every point of a way. The pool is at rest before and afterwards.
+struct Trial {
+    const char* name;
+    unsigned workers;
+    Path (Stage::*way)(const Scenario&);
+    /// Returns whether it has come to the point; else it was at the end of the way.
+    bool (*round)(Stage& stage, const Scenario& scenario, const Point& point,
+                  Invariants& invariants);
+    bool ends_pool = false;
+};
 
-/// What happens at one point. The stage is at rest before and afterwards, unless an invariant does
-/// not hold.
-using Round = void (*)(Stage& stage, const Scenario& scenario, Point point, Invariants& invariants);
+/// The victim is dead: the supervisor repairs and replaces.
+void replace_victim(Stage& stage) {
+    stage.worker(0).replace_by(stage.next_worker());
+    stage.come_to_rest();
+}
 
+/// All is over, and nothing else will happen: what has not ended by now never will.
 void check_all(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
     for (Expected& task : tasks) invariants.check(task, {});
     stage.check_accepts_work(invariants);
     invariants.check_at_rest(stage.pool().core(), stage.deaths());
 }
 
-void kill_victim(Stage& stage, std::vector<Expected>& tasks, Tracee& victim) {
-    for (Expected& task : tasks) task.workers_die();
-    stage.kill(victim);
-}
+constexpr Trial killed{
+    .name = "SIGKILL",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
 
-void kill_worker(Stage& stage, const Scenario& scenario, Point point, Invariants& invariants) {
-    auto tasks = stage.submit(scenario);
-    stage.victim().run_to(point, door);
-    kill_victim(stage, tasks, stage.victim());
-    stage.worker(0).replace_by(stage.next_worker());
-    stage.come_to_rest();
-    check_all(stage, tasks, invariants);
-}
+constexpr Trial killed_at_start{
+    .name = "SIGKILL from the fork on",
+    .workers = 1,
+    .way = &Stage::way_of_replacement,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            stage.kill(stage.victim(), tasks);
+            stage.victim() = stage.next_worker();
+            const bool reached = stage.victim().run_to(point, door);
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
 
-/// Tries a round at the points of the victim's way.
-void try_points(const std::string& what, const Scenario& scenario, unsigned workers, Round round,
-                std::size_t few) {
-    std::optional<Stage> stage(std::in_place, workers);
-    const Path path = stage->way_of_victim(scenario);
-    Tally tally(what + ", " + scenario.name, path.size());
+/// The replacement is killed too, somewhere on its way.
+constexpr Trial killed_twice{
+    .name = "SIGKILL, and for the replacement",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            static const Path start = stage.way_of_replacement(scenario);
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            stage.kill(stage.victim(), tasks);
+            stage.victim() = stage.next_worker();
+            stage.victim().run_to(random_point(start), door);
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// Another worker does all that it can in between.
+constexpr Trial killed_beside_another{
+    .name = "SIGKILL after another worker has run",
+    .workers = 2,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            tasks.push_back(stage.submit_another("another task"));
+            stage.pool().core().nudge(); // as who waits for it does
+            stage.come_to_rest(&stage.worker(0));
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// A worker that is stopped holds up nobody, and goes on when it may.
+constexpr Trial stopped{
+    .name = "SIGSTOP",
+    .workers = 2,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            const pid_t pid = stage.victim().pid();
+            stage.victim().stop();
+            Expected other = stage.submit_another("another task");
+            const auto others_done = [&] {
+                return other.done() && std::ranges::all_of(tasks, [](const Expected& task) {
+                           return task.done() || task.running();
+                       });
+            };
+            invariants.require(stage.come_to_rest_until(others_done, &stage.worker(0)),
+                               "a stopped worker holds up others");
+            invariants.check(other, {});
+            kill(pid, SIGCONT);
+            for (Expected& task : tasks) invariants.check(task);
+            stage.victim() = Tracee(pid);
+            stage.victim().interrupt();
+            stage.pool().state().parking.wake_all();
+            stage.worker(0).to_door();
+            tasks.clear();
+            Expected last = stage.submit_another("a new task");
+            invariants.require(stage.come_to_rest_until([&] { return last.done(); }),
+                               "no new work");
+            invariants.check(last, {});
+            invariants.check_at_rest(stage.pool().core(), stage.deaths());
+            return reached;
+        },
+};
+
+/// Who is to repair is dead himself.
+constexpr Trial supervisor_killed{
+    .name = "SIGKILL for the supervisor",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            for (Expected& task : tasks) {
+                if (!task.done()) task.expect(Ending::broken);
+            }
+            const pid_t supervisor = stage.supervisor().pid();
+            kill(supervisor, SIGKILL);
+            siginfo_t info{};
+            waitid(P_PID, static_cast<id_t>(supervisor), &info, WEXITED | WNOWAIT);
+            stage.supervisor().forget(); // the parent collects it
+            invariants.require(stage.victim().await_end() == -SIGKILL,
+                               "the worker has outlived its supervisor");
+            for (Expected& task : tasks) invariants.check(task);
+            try {
+                Expected late = stage.submit_another("a late task");
+                late.expect(Ending::broken);
+                invariants.check(late);
+            } catch (const BrokenProcessPool&) { // the pool has noticed before
+            }
+            invariants.check_records(stage.pool().core()); // its memory goes with the pool
+            return reached;
+        },
+    .ends_pool = true,
+};
+
+void try_points(const Trial& trial, const Scenario& scenario, std::size_t few) {
+    auto stage = std::make_unique<Stage>(trial.workers);
+    const Path path = (*stage.*trial.way)(scenario);
+    Tally tally(trial.name + std::string(", ") + scenario.name, path.size());
     for (const Point& point : sample(path, few)) {
         Invariants invariants;
+        bool reached = false;
         try {
-            round(*stage, scenario, point, invariants);
+            reached = trial.round(*stage, scenario, point, invariants);
         } catch (const std::exception& error) {
             invariants.require(false, error.what());
         }
-        tally.count(point, invariants);
-        if (!invariants.hold()) stage.emplace(workers);
+        tally.count(point, reached, invariants);
+        if (trial.ends_pool || !invariants.hold()) {
+            stage.reset();
+            stage = std::make_unique<Stage>(trial.workers);
+        }
     }
     INFO(tally.examples());
     CHECK(tally.points() > 0);
@@ -74,7 +215,39 @@ bool skipped() {
 
 TEST_CASE("a worker is killed at every instruction") {
     if (skipped()) return;
-    for (const Scenario& scenario : all_scenarios) {
-        try_points("SIGKILL", scenario, 1, kill_worker, 20);
-    }
+    try_points(killed, small_task, 60);
+    try_points(killed, block_task, 40);
+    try_points(killed, large_task, 20);
+    try_points(killed, throwing_task, 20);
+    try_points(killed, three_tasks, 40);
+}
+
+TEST_CASE("a worker is killed at every instruction of its start") {
+    if (skipped()) return;
+    try_points(killed_at_start, small_task, 60);
+}
+
+TEST_CASE("a worker is killed at every instruction, and its replacement on its way") {
+    if (skipped()) return;
+    try_points(killed_twice, block_task, 40);
+}
+
+TEST_CASE("a worker is killed at every instruction when another has run in between") {
+    if (skipped()) return;
+    try_points(killed_beside_another, small_task, 30);
+    try_points(killed_beside_another, block_task, 20);
+    try_points(killed_beside_another, three_tasks, 30);
+}
+
+TEST_CASE("a worker is stopped at every instruction, while another works on") {
+    if (skipped()) return;
+    try_points(stopped, small_task, 30);
+    try_points(stopped, block_task, 20);
+    try_points(stopped, three_tasks, 20);
+}
+
+TEST_CASE("the supervisor is killed at every instruction of a worker") {
+    if (skipped()) return;
+    try_points(supervisor_killed, small_task, 30);
+    try_points(supervisor_killed, block_task, 20);
 }
