@@ -41,24 +41,30 @@ inline std::vector<Expected> one(Expected task) {
     return tasks;
 }
 
-inline std::string text_of(std::size_t size) {
-    std::string text(size, ' ');
-    for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + i * i % 26);
+/// No two tasks give the same, so that an old result is not taken for a new one.
+inline int next_value() {
+    static int last = 0;
+    return ++last;
+}
+inline std::string next_text(std::size_t size) {
+    std::string text = std::to_string(next_value());
+    for (std::size_t i = text.size(); i < size; ++i) text += static_cast<char>('a' + i * i % 26);
     return text;
 }
 
 inline constexpr Scenario small_task{"an int", [](CorePool& pool, RunCounts& runs) {
-                                         return one(submit_echo(pool, runs[0], "the task", 4711));
+                                         return one(
+                                             submit_echo(pool, runs[0], "the task", next_value()));
                                      }};
 
-inline constexpr Scenario block_task{"1 KiB", [](CorePool& pool, RunCounts& runs) {
-                                         return one(
-                                             submit_echo(pool, runs[0], "the task", text_of(1000)));
-                                     }};
+inline constexpr Scenario block_task{
+    "1 KiB", [](CorePool& pool, RunCounts& runs) {
+        return one(submit_echo(pool, runs[0], "the task", next_text(1000)));
+    }};
 
 inline constexpr Scenario large_task{
     "100 KiB", [](CorePool& pool, RunCounts& runs) {
-        return one(submit_echo(pool, runs[0], "the task", text_of(100 * 1024)));
+        return one(submit_echo(pool, runs[0], "the task", next_text(100 * 1024)));
     }};
 
 inline constexpr Scenario throwing_task{
@@ -74,11 +80,11 @@ inline constexpr Scenario three_tasks{
     "two tasks and a cancelled one between", [](CorePool& pool, RunCounts& runs) {
         const auto count = with_captures([place = &runs[1]] { return place->fetch_add(1); });
         std::vector<Expected> tasks;
-        tasks.push_back(submit_echo(pool, runs[0], "the first", 1));
+        tasks.push_back(submit_echo(pool, runs[0], "the first", next_value()));
         Future<int> cancelled = pool.submit(count);
         const Ending ending = cancelled.cancel() ? Ending::cancelled : Ending::right;
         tasks.emplace_back("the cancelled one", std::move(cancelled), 0, runs[1], ending);
-        tasks.push_back(submit_echo(pool, runs[2], "the last", 3));
+        tasks.push_back(submit_echo(pool, runs[2], "the last", next_value()));
         return tasks;
     }};
 

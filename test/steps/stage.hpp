@@ -123,7 +123,7 @@ public:
     Expected submit_another(const char* name) {
         Counter& runs = runs_->back();
         runs = 0;
-        return submit_echo(pool_, runs, name, 42);
+        return submit_echo(pool_, runs, name, next_value());
     }
     /// I8, after which all workers are back at the door: a new task is run.
     void check_accepts_work(Invariants& invariants) {

@@ -40,20 +40,9 @@ inline std::vector<Point> sample(const Path& path, std::size_t few,
     return points;
 }
 
-/// Counts the points at which something was tried, and at how many of them it went wrong. Prints
-/// that at its end.
+/// Counts the points at which something was tried, and at how many of them it went wrong.
 class Tally {
 public:
-    Tally(std::string what, std::size_t path) : what_(std::move(what)), path_(path) {}
-    Tally(const Tally&) = delete;
-    Tally& operator=(const Tally&) = delete;
-    ~Tally() {
-        std::cout << "steps: " << what_ << ": " << points_ << " kill points of " << path_
-                  << " instructions, " << violations_ << " violations";
-        if (missed_ != 0) std::cout << " (" << missed_ << " points not met again)";
-        std::cout << std::endl;
-    }
-
     /// `reached`: whether this run has come to the point at all; else it was at its end.
     void count(const Point& point, bool reached, const Invariants& invariants) {
         ++points_;
@@ -62,6 +51,14 @@ public:
         if (++violations_ > 5) return;
         examples_ += "at " + std::to_string(point.address) + " (time " + std::to_string(point.nth) +
                      "): " + invariants.violations() + "\n";
+    }
+
+    /// `path`: how many instructions there are.
+    void print(const std::string& what, std::size_t path) const {
+        std::cout << "steps: " << what << ": " << points_ << " kill points of " << path
+                  << " instructions, " << violations_ << " violations";
+        if (missed_ != 0) std::cout << " (" << missed_ << " points not met again)";
+        std::cout << std::endl;
     }
 
     [[nodiscard]] std::size_t points() const { return points_; }
@@ -78,8 +75,6 @@ private:
         return text.str(); // what addr2line takes
     }
 
-    std::string what_;
-    std::size_t path_;
     std::size_t points_ = 0;
     std::size_t missed_ = 0;
     std::size_t violations_ = 0;

@@ -2,15 +2,13 @@
 // happens to it. Neither clock nor chance plays a part: no worker moves but by the test, and the
 // supervisor only because of a death, so what the parent must see is exact.
 
-#include "steps/stage.hpp"
-#include "steps/tally.hpp"
+#include "steps/trial.hpp"
 #include "support/catch.hpp"
 
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <csignal>
-#include <exception>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,45 +16,6 @@ using namespace prong::test;
 using prong::BrokenProcessPool;
 
 namespace {
-
-/// What is tried at every point of a way. The pool is at rest before and afterwards.
-struct Trial {
-    const char* name;
-    unsigned workers;
-    Path (Stage::*way)(const Scenario&);
-    /// Returns whether it has come to the point; else it was at the end of the way.
-    bool (*round)(Stage& stage, const Scenario& scenario, const Point& point,
-                  Invariants& invariants);
-    bool ends_pool = false;
-};
-
-/// The victim is dead: the supervisor repairs and replaces.
-void replace_victim(Stage& stage) {
-    stage.worker(0).replace_by(stage.next_worker());
-    stage.come_to_rest();
-}
-
-/// All is over, and nothing else will happen: what has not ended by now never will.
-void check_all(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
-    for (Expected& task : tasks) invariants.check(task, {});
-    stage.check_accepts_work(invariants);
-    invariants.check_at_rest(stage.pool().core(), stage.deaths());
-}
-
-constexpr Trial killed{
-    .name = "SIGKILL",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
-            stage.kill(stage.victim(), tasks);
-            replace_victim(stage);
-            check_all(stage, tasks, invariants);
-            return reached;
-        },
-};
 
 constexpr Trial killed_at_start{
     .name = "SIGKILL from the fork on",
@@ -182,72 +141,43 @@ constexpr Trial supervisor_killed{
     .ends_pool = true,
 };
 
-void try_points(const Trial& trial, const Scenario& scenario, std::size_t few) {
-    auto stage = std::make_unique<Stage>(trial.workers);
-    const Path path = (*stage.*trial.way)(scenario);
-    Tally tally(trial.name + std::string(", ") + scenario.name, path.size());
-    for (const Point& point : sample(path, few)) {
-        Invariants invariants;
-        bool reached = false;
-        try {
-            reached = trial.round(*stage, scenario, point, invariants);
-        } catch (const std::exception& error) {
-            invariants.require(false, error.what());
-        }
-        tally.count(point, reached, invariants);
-        if (trial.ends_pool || !invariants.hold()) {
-            stage.reset();
-            stage = std::make_unique<Stage>(trial.workers);
-        }
-    }
-    INFO(tally.examples());
-    CHECK(tally.points() > 0);
-    CHECK(tally.violations() == 0);
-}
-
-bool skipped() {
-    const std::string reason = cannot_trace();
-    if (!reason.empty()) WARN("skipped: " << reason);
-    return !reason.empty();
-}
-
 } // namespace
 
 TEST_CASE("a worker is killed at every instruction") {
     if (skipped()) return;
-    try_points(killed, small_task, 60);
-    try_points(killed, block_task, 40);
-    try_points(killed, large_task, 20);
-    try_points(killed, throwing_task, 20);
-    try_points(killed, three_tasks, 40);
+    require_none_wrong(killed, small_task, 60);
+    require_none_wrong(killed, block_task, 40);
+    require_none_wrong(killed, large_task, 20);
+    require_none_wrong(killed, throwing_task, 20);
+    require_none_wrong(killed, three_tasks, 40);
 }
 
 TEST_CASE("a worker is killed at every instruction of its start") {
     if (skipped()) return;
-    try_points(killed_at_start, small_task, 60);
+    require_none_wrong(killed_at_start, small_task, 60);
 }
 
 TEST_CASE("a worker is killed at every instruction, and its replacement on its way") {
     if (skipped()) return;
-    try_points(killed_twice, block_task, 40);
+    require_none_wrong(killed_twice, block_task, 40);
 }
 
 TEST_CASE("a worker is killed at every instruction when another has run in between") {
     if (skipped()) return;
-    try_points(killed_beside_another, small_task, 30);
-    try_points(killed_beside_another, block_task, 20);
-    try_points(killed_beside_another, three_tasks, 30);
+    require_none_wrong(killed_beside_another, small_task, 30);
+    require_none_wrong(killed_beside_another, block_task, 20);
+    require_none_wrong(killed_beside_another, three_tasks, 30);
 }
 
 TEST_CASE("a worker is stopped at every instruction, while another works on") {
     if (skipped()) return;
-    try_points(stopped, small_task, 30);
-    try_points(stopped, block_task, 20);
-    try_points(stopped, three_tasks, 20);
+    require_none_wrong(stopped, small_task, 30);
+    require_none_wrong(stopped, block_task, 20);
+    require_none_wrong(stopped, three_tasks, 20);
 }
 
 TEST_CASE("the supervisor is killed at every instruction of a worker") {
     if (skipped()) return;
-    try_points(supervisor_killed, small_task, 30);
-    try_points(supervisor_killed, block_task, 20);
+    require_none_wrong(supervisor_killed, small_task, 30);
+    require_none_wrong(supervisor_killed, block_task, 20);
 }

@@ -1,0 +1,181 @@
+// The harness of worker_test.cpp must notice when something is wrong: here, workers and
+// supervisors do one thing wrong on purpose, over the same shared memory.
+
+#include "pool/crew.hpp"
+#include "pool/result_writer.hpp"
+#include "pool/worker.hpp"
+#include "proc/supervisor.hpp"
+#include "steps/trial.hpp"
+#include "support/catch.hpp"
+
+#include <prong/detail/task_type.hpp>
+
+#include <functional>
+#include <optional>
+#include <string>
+
+using namespace prong::test;
+using prong::os::ProcessExit;
+using prong::pool::SharedState;
+using prong::ring::Claim;
+using prong::ring::Note;
+using prong::ring::Record;
+using prong::ring::Ring;
+using prong::ring::Status;
+using prong::ring::TaskState;
+
+namespace {
+
+enum class Mistake {
+    none,
+    ticket_before_owner, ///< takes the position, then the record
+    late_note,           ///< notes what it has claimed, not what it is about to claim
+    early_end,           ///< says that the task has ended, then runs it
+    no_repair,           ///< the supervisor replaces a dead worker, no more
+    payload_forgotten,   ///< the supervisor repairs the record, not the payload
+};
+
+/// As a ring does whose position is the claim: each position is given to one worker, which then
+/// takes the record that is there.
+std::optional<Claim> take_ticket(SharedState& state, std::uint16_t owner, Note& note) {
+    if (!state.ring.has_work()) return std::nullopt;
+    const auto generation = prong::ring::generation_of(state.ring.cursor().head.fetch_add(1));
+    for (std::uint32_t index = 0; index < state.ring.record_count(); ++index) {
+        Record& record = state.ring.record(index);
+        Status status = Status::unpack(record.status.load());
+        if (status.state != TaskState::queued || status.generation != generation) continue;
+        note.record = index + 1;
+        std::uint64_t word = status.pack();
+        status.state = TaskState::running;
+        status.owner = owner;
+        if (!record.status.compare_exchange_strong(word, status.pack())) return std::nullopt;
+        return Claim{.record = &record, .index = index, .status = status};
+    }
+    return std::nullopt; // cancelled
+}
+
+std::optional<Claim> claim(SharedState& state, std::uint16_t owner, Mistake mistake) {
+    Note& note = state.slot(owner).note;
+    if (mistake == Mistake::ticket_before_owner) return take_ticket(state, owner, note);
+    if (mistake != Mistake::late_note) return state.ring.claim(owner, note);
+    Note own{};
+    const auto claimed = state.ring.claim(owner, own);
+    if (claimed) note.record = claimed->index + 1;
+    return claimed;
+}
+
+void run(const SharedState& state, std::uint16_t owner, Record& record) {
+    const auto* const arguments = record.arguments_offset < sizeof(Record)
+                                      ? record.bytes
+                                      : state.payload.at(record.arguments_offset);
+    prong::detail::Reader reader({arguments, record.arguments_length});
+    prong::pool::ResultWriter writer(state, owner, record);
+    reinterpret_cast<const prong::detail::TaskType*>(record.task_type)->run(reader, writer);
+    writer.store();
+}
+
+void run_and_end(const SharedState& state, const Claim& claim, Mistake mistake) {
+    std::uint8_t waiters = 0;
+    if (mistake != Mistake::early_end) run(state, claim.status.owner, *claim.record);
+    if (Ring::finish(claim, TaskState::returned, waiters)) state.announce(*claim.record, waiters);
+    if (mistake == Mistake::early_end) run(state, claim.status.owner, *claim.record);
+}
+
+/// The worker's loop in short.
+int work_wrongly(SharedState& state, std::uint16_t worker, Mistake mistake) {
+    state.slot(worker).ready = true;
+    state.control().starts.fetch_add(1);
+    state.parking.set_searching(worker);
+    while (!state.ring.drained()) {
+        if (const auto claimed = claim(state, worker, mistake)) {
+            run_and_end(state, *claimed, mistake);
+        } else {
+            state.parking.park(worker,
+                               [&] { return state.ring.has_work() || state.ring.drained(); });
+        }
+    }
+    return 0;
+}
+
+/// The pool's crew, but for the mistake.
+class WrongCrew final : public prong::proc::Crew {
+public:
+    WrongCrew(SharedState& state, Mistake mistake) : state_(state), mistake_(mistake) {}
+
+    int work(unsigned worker) override {
+        return work_wrongly(state_, static_cast<std::uint16_t>(worker), mistake_);
+    }
+    bool ended(unsigned worker, ProcessExit exit) override {
+        if (mistake_ == Mistake::no_repair) return true;
+        if (mistake_ != Mistake::payload_forgotten) return crew_.ended(worker, exit);
+        std::uint8_t waiters = 0;
+        const Record* const record =
+            state_.ring.repair(static_cast<std::uint16_t>(worker), state_.slot(worker).note,
+                               exit.pid, exit.exitcode, waiters);
+        if (record != nullptr) state_.announce(*record, waiters);
+        state_.parking.forget(worker);
+        return true;
+    }
+
+    Wish wish() override { return crew_.wish(); }
+    bool has_work() override { return crew_.has_work(); }
+    void starting(unsigned worker) override { crew_.starting(worker); }
+    unsigned starts() override { return crew_.starts(); }
+    std::string failure(unsigned worker) override { return crew_.failure(worker); }
+    void stopped(unsigned worker) override { crew_.stopped(worker); }
+    void continued(unsigned worker) override { crew_.continued(worker); }
+    void broke(const std::string& cause) override { crew_.broke(cause); }
+
+private:
+    SharedState& state_;
+    Mistake mistake_;
+    std::function<void()> no_initializer_;
+    prong::pool::PoolCrew crew_{state_, no_initializer_};
+};
+
+std::size_t violations(Mistake mistake, const Scenario& scenario, std::size_t few) {
+    const auto supervise = [mistake](SharedState& state, int parent_pidfd) {
+        WrongCrew crew(state, mistake);
+        return prong::proc::supervise(crew, state.workers(), parent_pidfd);
+    };
+    const Tally tally = try_points(killed, scenario, few, supervise);
+    CHECK(tally.points() > 0);
+    UNSCOPED_INFO(tally.examples());
+    return tally.violations();
+}
+
+constexpr std::size_t all_points = 10'000;
+
+} // namespace
+
+TEST_CASE("a worker's loop that does nothing wrong is found to be right") {
+    if (skipped()) return;
+    CHECK(violations(Mistake::none, small_task, 50) == 0);
+    CHECK(violations(Mistake::none, block_task, 50) == 0);
+}
+
+TEST_CASE("a claim that takes the position before the record is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mistake::ticket_before_owner, small_task, all_points) > 0);
+}
+
+TEST_CASE("a claim that is noted after it is made is caught") {
+    if (skipped()) return;
+    // Several tasks: the note of the one before must not happen to be right.
+    CHECK(violations(Mistake::late_note, three_tasks, all_points) > 0);
+}
+
+TEST_CASE("an end that is told before the task has run is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mistake::early_end, small_task, 50) > 0);
+}
+
+TEST_CASE("a supervisor that does not repair is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mistake::no_repair, small_task, 50) > 0);
+}
+
+TEST_CASE("a supervisor that does not take back payload is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mistake::payload_forgotten, block_task, 50) > 0);
+}
