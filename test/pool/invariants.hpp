@@ -41,6 +41,22 @@ inline const char* name_of(Ending ending) {
     return "no end";
 }
 
+/// What `is_right`, which gets a result and looks at it, says or throws.
+template <typename IsRight>
+Ending ending_of(IsRight is_right) {
+    try {
+        return is_right() ? Ending::right : Ending::wrong;
+    } catch (const WorkerDied& error) {
+        return error.exitcode() == -SIGKILL ? Ending::died : Ending::threw;
+    } catch (const CancelledError&) {
+        return Ending::cancelled;
+    } catch (const BrokenProcessPool&) {
+        return Ending::broken;
+    } catch (...) {
+        return Ending::threw;
+    }
+}
+
 /// A future, whatever its type, and how it should end.
 class Expected {
 public:
@@ -53,7 +69,8 @@ public:
         done_ = [shared] { return shared->done(); };
         running_ = [shared] { return shared->running(); };
         take_ = [shared, value = std::move(value)](std::chrono::milliseconds limit) {
-            return take(*shared, value, limit);
+            if (!shared->wait_for(limit)) return Ending::pending;
+            return ending_of([&] { return shared->get() == value; });
         };
     }
 
@@ -77,22 +94,6 @@ public:
     Ending end(std::chrono::milliseconds limit) { return take_(limit); }
 
 private:
-    template <typename R>
-    static Ending take(Future<R>& future, const R& value, std::chrono::milliseconds limit) {
-        try {
-            if (!future.wait_for(limit)) return Ending::pending;
-            return future.get() == value ? Ending::right : Ending::wrong;
-        } catch (const WorkerDied& error) {
-            return error.exitcode() == -SIGKILL ? Ending::died : Ending::threw;
-        } catch (const CancelledError&) {
-            return Ending::cancelled;
-        } catch (const BrokenProcessPool&) {
-            return Ending::broken;
-        } catch (...) {
-            return Ending::threw;
-        }
-    }
-
     std::string name_;
     const Counter* runs_;
     Ending normally_;

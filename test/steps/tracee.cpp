@@ -77,32 +77,6 @@ bool is_event(int status, int event) {
     return status >> 8 == (SIGTRAP | event << 8);
 }
 
-/// Breakpoints in a process that stands; gone when it stands again.
-class Breakpoints {
-public:
-    Breakpoints(pid_t pid, const std::vector<Address>& places) : pid_(pid) {
-        for (const Address place : places) {
-            if (place == 0) continue;
-            const auto word = static_cast<std::uint64_t>(trace(PTRACE_PEEKTEXT, pid_, place, 0));
-            words_.emplace_back(place, word);
-            trace(PTRACE_POKETEXT, pid_, place, (word & ~std::uint64_t{0xff}) | breakpoint);
-        }
-    }
-    Breakpoints(const Breakpoints&) = delete;
-    Breakpoints& operator=(const Breakpoints&) = delete;
-
-    /// In the opposite order: two may be within one word.
-    void remove() {
-        for (; !words_.empty(); words_.pop_back()) {
-            trace(PTRACE_POKETEXT, pid_, words_.back().first, words_.back().second);
-        }
-    }
-
-private:
-    pid_t pid_;
-    std::vector<std::pair<Address, std::uint64_t>> words_;
-};
-
 } // namespace
 
 const char* cannot_trace() {
@@ -134,6 +108,7 @@ Tracee& Tracee::operator=(Tracee&& other) noexcept {
     detach();
     pid_ = std::exchange(other.pid_, 0);
     stands_ = other.stands_;
+    breakpoints_ = std::move(other.breakpoints_);
     return *this;
 }
 
@@ -151,8 +126,7 @@ std::uint64_t Tracee::word_at(std::uint64_t address) const {
 }
 
 void Tracee::resume() {
-    trace(PTRACE_CONT, pid_, 0, 0);
-    stands_ = false;
+    trap(PTRACE_CONT, 0);
 }
 
 void Tracee::interrupt() {
@@ -170,30 +144,54 @@ int Tracee::wait_for_stop() {
     return status;
 }
 
-/// Steps or continues to the next trap; signals that come in between are delivered.
-void Tracee::expect_trap(int request) {
-    for (int signal = 0;;) {
-        trace(static_cast<__ptrace_request>(request), pid_, 0, signal);
+void Tracee::trap(int request, int signal) {
+    trace(static_cast<__ptrace_request>(request), pid_, 0, signal);
+    stands_ = false;
+}
+
+/// Until the next trap; signals that come in between are delivered.
+void Tracee::await_trap(int request) {
+    for (;;) {
         const int status = wait_for_stop();
-        signal = WSTOPSIG(status);
         if (status >> 16 != 0) fail(pid_, status);
-        if (signal == SIGTRAP) return;
+        if (WSTOPSIG(status) == SIGTRAP) return;
+        trap(request, WSTOPSIG(status));
     }
 }
 
-void Tracee::continue_to(const std::vector<Address>& places) {
-    Breakpoints breakpoints(pid_, places);
-    expect_trap(PTRACE_CONT);
-    breakpoints.remove();
+void Tracee::set_out(const std::vector<Address>& places) {
+    for (const Address place : places) {
+        const std::uint64_t word = word_at(place);
+        breakpoints_.emplace_back(place, word);
+        trace(PTRACE_POKETEXT, pid_, place, (word & ~std::uint64_t{0xff}) | breakpoint);
+    }
+    trap(PTRACE_CONT, 0);
+}
+
+void Tracee::arrive() {
+    await_trap(PTRACE_CONT);
+    remove_breakpoints();
     user_regs_struct registers = registers_of(pid_);
     --registers.rip;
     trace(PTRACE_SETREGS, pid_, 0, &registers);
 }
 
+void Tracee::remove_breakpoints() {
+    // In the opposite order: two may be within one word.
+    for (; !breakpoints_.empty(); breakpoints_.pop_back()) {
+        trace(PTRACE_POKETEXT, pid_, breakpoints_.back().first, breakpoints_.back().second);
+    }
+}
+
 void Tracee::step() {
     const Address here = address();
-    if (const unsigned length = repeated_length(here)) return continue_to({here + length});
-    expect_trap(PTRACE_SINGLESTEP);
+    if (const unsigned length = repeated_length(here)) {
+        set_out({here + length});
+        arrive();
+    } else {
+        trap(PTRACE_SINGLESTEP, 0);
+        await_trap(PTRACE_SINGLESTEP);
+    }
 }
 
 Path Tracee::record(const Halt& halt) {
@@ -229,7 +227,7 @@ bool Tracee::run_to(const Point& point, const Halt& halt) {
 
 bool Tracee::run_to_mark(Address mark, unsigned nth, const Halt& halt) {
     std::vector<Address> places = halt.places;
-    places.push_back(mark);
+    if (mark != 0) places.push_back(mark);
     if (address() == mark && --nth == 0) return true;
     step(); // off the place where it stands
     for (;;) {
@@ -239,7 +237,8 @@ bool Tracee::run_to_mark(Address mark, unsigned nth, const Halt& halt) {
         if (halt.is_at(here) || here == mark) {
             step();
         } else {
-            continue_to(places);
+            set_out(places);
+            arrive();
         }
     }
 }
@@ -255,8 +254,15 @@ Tracee Tracee::await_fork() {
     return result;
 }
 
+std::optional<Tracee> Tracee::await_fork_or_end() {
+    siginfo_t info{};
+    waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WSTOPPED | WNOWAIT | __WALL);
+    if (info.si_code == CLD_TRAPPED) return await_fork();
+    await_end();
+    return std::nullopt;
+}
+
 int Tracee::await_end() {
-    if (stands_ && ptrace(PTRACE_CONT, pid_, 0, 0) == 0) stands_ = false;
     for (;;) {
         const int status = collect(pid_);
         if (!WIFSTOPPED(status)) {
@@ -283,6 +289,7 @@ void Tracee::detach() noexcept {
     if (pid_ == 0) return;
     try {
         if (!stands_) interrupt();
+        remove_breakpoints();
         ptrace(PTRACE_DETACH, pid_, 0, 0);
     } catch (const std::exception&) { // it has ended
     }

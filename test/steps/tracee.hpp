@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -79,11 +80,18 @@ public:
 
     /// Lets it run, until one of the next.
     void resume();
+    /// Lets it run to one of these places, and waits until it is there.
+    void set_out(const std::vector<Address>& places);
+    void arrive();
     /// Stops it, wherever it is.
     void interrupt();
     /// Running: until it forks. Returns the child before its first instruction; this stands, too.
     Tracee await_fork();
-    /// Until it ends. Returns its exit code, or -N for signal N.
+    /// Likewise, or until it ends; then this is nobody.
+    std::optional<Tracee> await_fork_or_end();
+    [[nodiscard]] bool is_nobody() const { return pid_ == 0; }
+    /// Running, or about to be killed by somebody: until it ends. Returns its exit code, or -N for
+    /// signal N.
     int await_end();
 
     /// SIGKILL: not one more instruction is executed.
@@ -97,11 +105,13 @@ public:
 private:
     bool run_to_mark(Address mark, unsigned nth, const Halt& halt);
     int wait_for_stop();
-    void expect_trap(int request);
-    void continue_to(const std::vector<Address>& places);
+    void await_trap(int request);
+    void trap(int request, int signal);
+    void remove_breakpoints();
 
     pid_t pid_ = 0;
     bool stands_ = false;
+    std::vector<std::pair<Address, std::uint64_t>> breakpoints_; ///< and what was there
 };
 
 } // namespace prong::test
