@@ -16,7 +16,7 @@
 namespace prong::test {
 
 /// What the tasks of a scenario count their runs in.
-using RunCounts = std::array<Counter, 4>;
+using RunCounts = std::array<Counter, 8>;
 
 /// What a worker is given to do while it is stepped through, and how that normally ends.
 struct Scenario {

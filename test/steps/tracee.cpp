@@ -131,7 +131,13 @@ void Tracee::resume() {
 
 void Tracee::interrupt() {
     trace(PTRACE_INTERRUPT, pid_, 0, 0);
-    if (!is_event(wait_for_stop(), PTRACE_EVENT_STOP)) throw std::runtime_error("no stop");
+    for (;;) {
+        const int status = wait_for_stop();
+        if (is_event(status, PTRACE_EVENT_STOP)) return;
+        const bool has_forked = is_event(status, PTRACE_EVENT_FORK);
+        if (has_forked) static_cast<void>(take_child()); // let go at once
+        trap(PTRACE_CONT, has_forked ? 0 : WSTOPSIG(status));
+    }
 }
 
 int Tracee::wait_for_stop() {
@@ -153,9 +159,10 @@ void Tracee::trap(int request, int signal) {
 void Tracee::await_trap(int request) {
     for (;;) {
         const int status = wait_for_stop();
-        if (status >> 16 != 0) fail(pid_, status);
-        if (WSTOPSIG(status) == SIGTRAP) return;
-        trap(request, WSTOPSIG(status));
+        const bool was_continued = is_event(status, PTRACE_EVENT_STOP); // told before SIGCONT
+        if (status >> 16 != 0 && !was_continued) fail(pid_, status);
+        if (WSTOPSIG(status) == SIGTRAP && !was_continued) return;
+        trap(request, was_continued ? 0 : WSTOPSIG(status));
     }
 }
 
@@ -246,6 +253,10 @@ bool Tracee::run_to_mark(Address mark, unsigned nth, const Halt& halt) {
 Tracee Tracee::await_fork() {
     const int status = wait_for_stop();
     if (!is_event(status, PTRACE_EVENT_FORK)) fail(pid_, status);
+    return take_child();
+}
+
+Tracee Tracee::take_child() const {
     unsigned long child = 0;
     trace(PTRACE_GETEVENTMSG, pid_, 0, &child);
     Tracee result;
@@ -290,8 +301,8 @@ void Tracee::detach() noexcept {
     try {
         if (!stands_) interrupt();
         remove_breakpoints();
-        ptrace(PTRACE_DETACH, pid_, 0, 0);
-    } catch (const std::exception&) { // it has ended
+        if (ptrace(PTRACE_DETACH, pid_, 0, 0) != 0) collect(pid_); // somebody has killed it
+    } catch (const std::exception&) {                              // it has ended
     }
     pid_ = 0;
 }

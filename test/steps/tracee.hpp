@@ -83,7 +83,7 @@ public:
     /// Lets it run to one of these places, and waits until it is there.
     void set_out(const std::vector<Address>& places);
     void arrive();
-    /// Stops it, wherever it is.
+    /// Stops it, wherever it is. What it has forked meanwhile is let go.
     void interrupt();
     /// Running: until it forks. Returns the child before its first instruction; this stands, too.
     Tracee await_fork();
@@ -104,6 +104,7 @@ public:
 
 private:
     bool run_to_mark(Address mark, unsigned nth, const Halt& halt);
+    [[nodiscard]] Tracee take_child() const;
     int wait_for_stop();
     void await_trap(int request);
     void trap(int request, int signal);

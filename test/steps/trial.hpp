@@ -51,29 +51,42 @@ inline constexpr Trial killed{
         },
 };
 
-/// Tries it at all points of a way, or at a `few` if this is no full run. `supervise` replaces the
-/// real supervisor.
-inline Tally try_points(const Trial& trial, const Scenario& scenario, std::size_t few,
-                        const CorePool::Supervise& supervise = {}) {
-    auto stage = std::make_unique<Stage>(trial.workers, supervise);
-    const Path path = (*stage.*trial.way)(scenario);
+/// Tries something at all points of a way, or at a `few` if this is no full run. `make` makes where
+/// it takes place, `find_way` records the way there, `round` tries one point; after it a new place
+/// is made, if that is used up or something went wrong.
+template <typename Make, typename FindWay, typename Round>
+Tally try_points(const std::string& what, std::size_t few, Make make, FindWay find_way, Round round,
+                 bool used_up) {
+    auto place = make();
+    const Path path = find_way(*place);
     Tally tally;
     for (const Point& point : sample(path, few)) {
+        if (!place) place = make();
         Invariants invariants;
         bool reached = false;
         try {
-            reached = trial.round(*stage, scenario, point, invariants);
+            reached = round(*place, point, invariants);
         } catch (const std::exception& error) {
             invariants.require(false, error.what());
         }
         tally.count(point, reached, invariants);
-        if (trial.ends_pool || !invariants.hold()) {
-            stage.reset();
-            stage = std::make_unique<Stage>(trial.workers, supervise);
-        }
+        if (used_up || !invariants.hold()) place.reset();
     }
-    tally.print(trial.name + std::string(", ") + scenario.name, path.size());
+    tally.print(what, path.size());
     return tally;
+}
+
+/// `supervise` replaces the real supervisor.
+inline Tally try_points(const Trial& trial, const Scenario& scenario, std::size_t few,
+                        const CorePool::Supervise& supervise = {}) {
+    return try_points(
+        trial.name + std::string(", ") + scenario.name, few,
+        [&] { return std::make_unique<Stage>(trial.workers, supervise); },
+        [&](Stage& stage) { return (stage.*trial.way)(scenario); },
+        [&](Stage& stage, const Point& point, Invariants& invariants) {
+            return trial.round(stage, scenario, point, invariants);
+        },
+        trial.ends_pool);
 }
 
 /// The same, where nothing must go wrong.
