@@ -42,7 +42,8 @@ struct Play {
 /// parent goes to sleep, it does what there is to do.
 class Household {
 public:
-    explicit Household(const Play& play) : play_(play) {
+    explicit Household(const Play& play, CorePool::Supervise supervise = {})
+        : play_(play), supervise_(std::move(supervise)) {
         std::cout.flush();
         const pid_t pid = fork();
         if (pid < 0) throw std::runtime_error("fork");
@@ -154,7 +155,7 @@ private:
     }
 
     void play_with_new_pool() {
-        CorePool pool(1);
+        CorePool pool(1, supervise_);
         Invariants invariants;
         check_accepts_work(pool, invariants);
         std::uint64_t acts = 0;
@@ -192,7 +193,10 @@ private:
     void worker_to_door() { bring_worker_to({.address = 0, .mark = 0, .nth = 1, .steps = 0}); }
 
     bool parent_goes_on() {
-        if (at(&curtain_up) || at(&curtain_down)) return false;
+        if (at(&curtain_up) || at(&curtain_down)) {
+            vain_sleeps_ = 0;
+            return false;
+        }
         if (at(&os::wait_readable)) {
             if (play_.ends_pool) { // it waits for them
                 supervisor_.detach();
@@ -200,16 +204,21 @@ private:
             }
         } else if (at(&os::futex_wait) && worker_is_called()) {
             worker_to_door();
+            vain_sleeps_ = 0;
+        } else if (at(&os::futex_wait) && ++vain_sleeps_ > 12) {
+            throw std::runtime_error("the parent waits for ever");
         }
         return true;
     }
 
     Play play_;
+    CorePool::Supervise supervise_;
     Shared<Gate> gate_;
     Shared<Board> board_;
     Tracee parent_;
     Tracee supervisor_;
     Puppet worker_{Tracee()};
+    int vain_sleeps_ = 0; ///< of the parent, while the worker had nothing to do
     Halt on_the_way_{.places = {address_of(&os::futex_wait), address_of(&os::wait_readable),
                                 address_of(&curtain_up), address_of(&curtain_down)},
                      .go_on = [this] { return parent_goes_on(); }};

@@ -89,9 +89,10 @@ inline Tally try_points(const Trial& trial, const Scenario& scenario, std::size_
         trial.ends_pool);
 }
 
-/// The same, where nothing must go wrong.
-inline void require_none_wrong(const Trial& trial, const Scenario& scenario, std::size_t few) {
-    const Tally tally = try_points(trial, scenario, few);
+/// `try_points` where nothing must go wrong.
+template <typename AnyTrial, typename Content>
+void require_none_wrong(const AnyTrial& trial, const Content& content, std::size_t few) {
+    const Tally tally = try_points(trial, content, few);
     INFO(tally.examples());
     CHECK(tally.points() > 0);
     CHECK(tally.violations() == 0);
