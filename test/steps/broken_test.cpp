@@ -136,61 +136,62 @@ private:
 
 template <typename AnyTrial, typename Content>
 std::size_t violations(Mistake mistake, const AnyTrial& trial, const Content& content,
-                       std::size_t few) {
+                       const Share& share) {
     const auto supervise = [mistake](SharedState& state, int parent_pidfd) {
         WrongCrew crew(state, mistake);
         return prong::proc::supervise(crew, state.workers(), parent_pidfd);
     };
-    const Tally tally = try_points(trial, content, few, supervise);
+    const Tally tally = try_points(trial, content, share, supervise);
     CHECK(tally.points() > 0);
     UNSCOPED_INFO(tally.examples());
     return tally.violations();
 }
 
-constexpr std::size_t all_points = 10'000;
+constexpr Share all{.few = 10'000};
+constexpr Share some{.few = 50, .most = 50};
 
 } // namespace
 
 TEST_CASE("a worker's loop that does nothing wrong is found to be right") {
     if (skipped()) return;
-    CHECK(violations(Mistake::none, killed, small_task, 50) == 0);
-    CHECK(violations(Mistake::none, killed, block_task, 50) == 0);
+    CHECK(violations(Mistake::none, killed, small_task, some) == 0);
+    CHECK(violations(Mistake::none, killed, block_task, some) == 0);
 }
 
 TEST_CASE("a claim that takes the position before the record is caught") {
     if (skipped()) return;
-    CHECK(violations(Mistake::ticket_before_owner, killed, small_task, all_points) > 0);
+    CHECK(violations(Mistake::ticket_before_owner, killed, small_task, all) > 0);
 }
 
 TEST_CASE("a claim that is noted after it is made is caught") {
     if (skipped()) return;
     // Several tasks: the note of the one before must not happen to be right.
-    CHECK(violations(Mistake::late_note, killed, three_tasks, all_points) > 0);
+    CHECK(violations(Mistake::late_note, killed, three_tasks, all) > 0);
 }
 
 TEST_CASE("an end that is told before the task has run is caught") {
     if (skipped()) return;
-    CHECK(violations(Mistake::early_end, killed, small_task, 50) > 0);
+    CHECK(violations(Mistake::early_end, killed, small_task, some) > 0);
 }
 
 TEST_CASE("a supervisor that does not repair is caught") {
     if (skipped()) return;
-    CHECK(violations(Mistake::no_repair, killed, small_task, 50) > 0);
+    CHECK(violations(Mistake::no_repair, killed, small_task, some) > 0);
 }
 
 TEST_CASE("a supervisor that does not take back payload is caught") {
     if (skipped()) return;
-    CHECK(violations(Mistake::payload_forgotten, killed, block_task, 50) > 0);
+    CHECK(violations(Mistake::payload_forgotten, killed, block_task, some) > 0);
 }
 
 TEST_CASE("a parent that is told of an end before it is there is seen to be wrong") {
     if (skipped()) return;
-    CHECK(violations(Mistake::none, worker_dies_under_sleeper, one_small, 30) == 0);
-    CHECK(violations(Mistake::early_end, worker_dies_under_sleeper, one_small, 30) > 0);
+    CHECK(violations(Mistake::none, worker_dies_under_sleeper, one_small, some) == 0);
+    CHECK(violations(Mistake::early_end, worker_dies_under_sleeper, one_small, some) > 0);
 }
 
 TEST_CASE("a parent that waits for ever is seen to do so") {
     if (skipped()) return;
-    CHECK(violations(Mistake::none, worker_dies_under_parent, everything, 30) == 0);
-    CHECK(violations(Mistake::no_repair, worker_dies_under_parent, everything, 30) > 0);
+    CHECK(violations(Mistake::none, worker_dies_under_parent, everything, some) == 0);
+    CHECK(violations(Mistake::no_repair, worker_dies_under_parent, everything, some) > 0);
 }

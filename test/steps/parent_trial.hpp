@@ -157,18 +157,20 @@ inline constexpr ParentTrial parent_dies{
     .ends_household = true};
 
 /// `supervise` replaces the real supervisor.
-inline Tally try_points(const ParentTrial& trial, const Play& play, std::size_t few,
+inline Tally try_points(const ParentTrial& trial, const Play& play, const Share& share,
                         const CorePool::Supervise& supervise = {}) {
     Path work;
     const auto find_way = [&](Household& household) {
-        work = household.way_of_worker();
-        static_cast<void>(household.to_next_act());
+        // The first time is not like the others.
+        if (!trial.ends_household) static_cast<void>(household.to_next_act());
         const Path way = (household.*trial.way)();
+        static_cast<void>(household.to_next_act());
+        work = household.way_of_worker();
         static_cast<void>(household.to_next_act());
         return way;
     };
     return try_points(
-        trial.name + std::string(", ") + play.name, few,
+        trial.name + std::string(", ") + play.name, share,
         [&] { return std::make_unique<Household>(play, supervise); }, find_way,
         [&](Household& household, const Point& point, Invariants& invariants) {
             return trial.round(household, point, work, invariants);

@@ -132,6 +132,10 @@ public:
         invariants.check(task, {});
     }
 
+    void run(const Scenario& scenario) {
+        std::vector<Expected> tasks = submit(scenario);
+        end(tasks);
+    }
     /// The victim's way through a scenario, from door to door.
     Path way_of_victim(const Scenario& scenario) {
         std::vector<Expected> tasks = submit(scenario);

@@ -26,15 +26,18 @@ inline Point random_point(const Path& path) {
     return path[random_numbers()() % path.size()];
 }
 
-/// Points of a path: all of them in a full run, but `most` of them; else about `few`, evenly spread
-/// from a random one on.
-inline std::vector<Point> sample(const Path& path, std::size_t few,
-                                 std::size_t most = static_cast<std::size_t>(-1)) {
-    const std::size_t wanted = full_run() ? most : few;
+/// How many points of a path are tried, about, and in a full run.
+struct Share {
+    std::size_t few;
+    std::size_t most = static_cast<std::size_t>(-1);
+};
+
+/// Points of a path, evenly spread from a random one on.
+inline Path sample(const Path& path, const Share& share) {
+    const std::size_t wanted = std::min(full_run() ? share.most : share.few, path.size());
     const std::size_t distance = (path.size() + wanted - 1) / wanted;
-    std::vector<Point> points;
-    for (std::size_t i = random_numbers()() % std::max<std::size_t>(distance, 1); i < path.size();
-         i += std::max<std::size_t>(distance, 1)) {
+    Path points;
+    for (std::size_t i = random_numbers()() % distance; i < path.size(); i += distance) {
         points.push_back(path[i]);
     }
     return points;

@@ -145,39 +145,39 @@ constexpr Trial supervisor_killed{
 
 TEST_CASE("a worker is killed at every instruction") {
     if (skipped()) return;
-    require_none_wrong(killed, small_task, 60);
-    require_none_wrong(killed, block_task, 40);
-    require_none_wrong(killed, large_task, 20);
-    require_none_wrong(killed, throwing_task, 20);
-    require_none_wrong(killed, three_tasks, 40);
+    require_none_wrong(killed, small_task, {.few = 60});
+    require_none_wrong(killed, block_task, {.few = 40});
+    require_none_wrong(killed, large_task, {.few = 20});
+    require_none_wrong(killed, throwing_task, {.few = 20});
+    require_none_wrong(killed, three_tasks, {.few = 40});
 }
 
 TEST_CASE("a worker is killed at every instruction of its start") {
     if (skipped()) return;
-    require_none_wrong(killed_at_start, small_task, 60);
+    require_none_wrong(killed_at_start, small_task, {.few = 60});
 }
 
 TEST_CASE("a worker is killed at every instruction, and its replacement on its way") {
     if (skipped()) return;
-    require_none_wrong(killed_twice, block_task, 40);
+    require_none_wrong(killed_twice, block_task, {.few = 40});
 }
 
 TEST_CASE("a worker is killed at every instruction when another has run in between") {
     if (skipped()) return;
-    require_none_wrong(killed_beside_another, small_task, 30);
-    require_none_wrong(killed_beside_another, block_task, 20);
-    require_none_wrong(killed_beside_another, three_tasks, 30);
+    require_none_wrong(killed_beside_another, small_task, {.few = 30});
+    require_none_wrong(killed_beside_another, block_task, {.few = 20});
+    require_none_wrong(killed_beside_another, three_tasks, {.few = 30});
 }
 
 TEST_CASE("a worker is stopped at every instruction, while another works on") {
     if (skipped()) return;
-    require_none_wrong(stopped, small_task, 30);
-    require_none_wrong(stopped, block_task, 20);
-    require_none_wrong(stopped, three_tasks, 20);
+    require_none_wrong(stopped, small_task, {.few = 30});
+    require_none_wrong(stopped, block_task, {.few = 20});
+    require_none_wrong(stopped, three_tasks, {.few = 20});
 }
 
 TEST_CASE("the supervisor is killed at every instruction of a worker") {
     if (skipped()) return;
-    require_none_wrong(supervisor_killed, small_task, 30);
-    require_none_wrong(supervisor_killed, block_task, 20);
+    require_none_wrong(supervisor_killed, small_task, {.few = 30});
+    require_none_wrong(supervisor_killed, block_task, {.few = 20});
 }
