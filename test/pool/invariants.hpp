@@ -79,12 +79,12 @@ public:
     [[nodiscard]] bool running() const { return running_(); }
     [[nodiscard]] int runs() const { return runs_->load(); }
 
-    /// How it should end. The first word counts: what a fault has decided stays so.
-    void expect(Ending ending) {
-        if (!expected_) expected_ = ending;
-    }
-    /// Now the workers that run anything die.
+    /// How it should end, whatever was said before.
+    void expect(Ending ending) { expected_ = ending; }
+    /// Now the workers that run anything die: that decides how it should end, unless something has
+    /// before.
     void workers_die() {
+        if (expected_) return;
         if (running()) expect(Ending::died);
         if (done()) expect(normally_);
     }

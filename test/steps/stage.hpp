@@ -1,9 +1,11 @@
 #pragma once
 
 #include "os/futex.hpp"
+#include "os/process.hpp"
 #include "pool/core_pool.hpp"
 #include "pool/helpers.hpp"
 #include "pool/invariants.hpp"
+#include "ring/ring.hpp"
 #include "steps/scenario.hpp"
 #include "steps/tracee.hpp"
 
@@ -18,6 +20,9 @@ namespace prong::test {
 /// Where a worker that has nothing to do goes to sleep. It is never let in: a worker that stands
 /// here is as good as asleep, and goes on as if woken.
 inline const Halt door{.places = {address_of(&os::futex_wait)}};
+
+/// Where the supervisor begins to replace a worker, having repaired what it has left.
+inline const Halt repaired{.places = {address_of(&os::fork_process)}};
 
 /// A worker in the harness's hand, which comes back to the door after whatever it had to do.
 class Puppet {
@@ -151,6 +156,23 @@ public:
         const Path path = victim().record(door);
         end(tasks);
         return path;
+    }
+
+    /// The supervisor's way, from its sleep, when a worker has died within a task.
+    Path way_of_repair(const Scenario& scenario) {
+        std::vector<Expected> tasks = submit(scenario);
+        kill_within_task(tasks);
+        const Path path = supervisor_.record(repaired);
+        supervisor_.resume();
+        workers_[0].replace_by(next_worker());
+        end(tasks);
+        return path;
+    }
+    /// The victim is killed when it is about to publish a result; the supervisor stands.
+    void kill_within_task(std::vector<Expected>& tasks) {
+        supervisor_.interrupt();
+        victim().run_to({.places = {address_of(&ring::Ring::finish)}});
+        kill(victim(), tasks);
     }
 
 private:

@@ -109,6 +109,30 @@ constexpr Trial stopped{
         },
 };
 
+/// The supervisor is killed where it stands, and the worker with it; the parent has to notice.
+void check_lost(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
+    for (Expected& task : tasks) {
+        if (!task.done()) task.expect(Ending::broken);
+    }
+    const pid_t supervisor = stage.supervisor().pid();
+    kill(supervisor, SIGKILL);
+    siginfo_t info{};
+    waitid(P_PID, static_cast<id_t>(supervisor), &info, WEXITED | WNOWAIT);
+    stage.supervisor().forget(); // the parent collects it
+    if (!stage.victim().is_nobody()) {
+        invariants.require(stage.victim().await_end() == -SIGKILL,
+                           "the worker has outlived its supervisor");
+    }
+    for (Expected& task : tasks) invariants.check(task);
+    try {
+        Expected late = stage.submit_another("a late task");
+        late.expect(Ending::broken);
+        invariants.check(late);
+    } catch (const BrokenProcessPool&) { // the pool has noticed before
+    }
+    invariants.check_records(stage.pool().core()); // its memory goes with the pool
+}
+
 /// Who is to repair is dead himself.
 constexpr Trial supervisor_killed{
     .name = "SIGKILL for the supervisor",
@@ -118,28 +142,33 @@ constexpr Trial supervisor_killed{
         [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
             auto tasks = stage.submit(scenario);
             const bool reached = stage.victim().run_to(point, door);
-            for (Expected& task : tasks) {
-                if (!task.done()) task.expect(Ending::broken);
-            }
-            const pid_t supervisor = stage.supervisor().pid();
-            kill(supervisor, SIGKILL);
-            siginfo_t info{};
-            waitid(P_PID, static_cast<id_t>(supervisor), &info, WEXITED | WNOWAIT);
-            stage.supervisor().forget(); // the parent collects it
-            invariants.require(stage.victim().await_end() == -SIGKILL,
-                               "the worker has outlived its supervisor");
-            for (Expected& task : tasks) invariants.check(task);
-            try {
-                Expected late = stage.submit_another("a late task");
-                late.expect(Ending::broken);
-                invariants.check(late);
-            } catch (const BrokenProcessPool&) { // the pool has noticed before
-            }
-            invariants.check_records(stage.pool().core()); // its memory goes with the pool
+            check_lost(stage, tasks, invariants);
             return reached;
         },
     .ends_pool = true,
 };
+
+/// The supervisor is killed while it repairs what a worker has left that died somewhere.
+constexpr Trial supervisor_killed_in_repair{
+    .name = "SIGKILL for the supervisor while it repairs",
+    .workers = 1,
+    .way = &Stage::way_of_repair,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            stage.kill_within_task(tasks);
+            const bool reached = stage.supervisor().run_to(point, repaired);
+            check_lost(stage, tasks, invariants);
+            return reached;
+        },
+    .ends_pool = true,
+};
+
+bool is_asleep(pid_t pid) {
+    return std::ranges::any_of(list_processes(), [&](const ProcessInfo& process) {
+        return process.pid == pid && process.state == 'S';
+    });
+}
 
 } // namespace
 
@@ -180,4 +209,28 @@ TEST_CASE("the supervisor is killed at every instruction of a worker") {
     if (skipped()) return;
     require_none_wrong(supervisor_killed, small_task, {.few = 30});
     require_none_wrong(supervisor_killed, block_task, {.few = 20});
+}
+
+TEST_CASE("the supervisor is killed at every instruction of a repair") {
+    if (skipped()) return;
+    require_none_wrong(supervisor_killed_in_repair, small_task, {.few = 20});
+    require_none_wrong(supervisor_killed_in_repair, block_task, {.few = 20});
+}
+
+TEST_CASE("a worker is killed asleep, and when it has just been woken") {
+    if (skipped()) return;
+    Stage stage(1);
+    for (int round = 0; round < 20; ++round) {
+        Invariants invariants;
+        std::vector<Expected> tasks;
+        stage.victim().resume();
+        REQUIRE(eventually([&] { return is_asleep(stage.victim().pid()); }));
+        if (round % 2 == 1) tasks = stage.submit(small_task);
+        stage.victim().interrupt();
+        stage.kill(stage.victim(), tasks);
+        replace_victim(stage);
+        check_all(stage, tasks, invariants);
+        INFO(invariants.violations());
+        CHECK(invariants.hold());
+    }
 }
