@@ -29,7 +29,7 @@ public:
                                         .sizes = {.workers = workers,
                                                   .ring_entries = 1 << 12,
                                                   .records = 1 << 14,
-                                                  .payload_span = 1 << 22,
+                                                  .payload_span = 1 << 26,
                                                   .payload_most = 1 << 20},
                                         .initializer = {}})) {
         if (!supervise) {

@@ -43,7 +43,7 @@ inline const char* name_of(Ending ending) {
 
 /// What `is_right`, which gets a result and looks at it, says or throws.
 template <typename IsRight>
-Ending ending_of(IsRight is_right) {
+Ending ending_of(IsRight is_right, std::string* error_text = nullptr) {
     try {
         return is_right() ? Ending::right : Ending::wrong;
     } catch (const WorkerDied& error) {
@@ -52,7 +52,8 @@ Ending ending_of(IsRight is_right) {
         return Ending::cancelled;
     } catch (const BrokenProcessPool&) {
         return Ending::broken;
-    } catch (...) {
+    } catch (const std::exception& error) {
+        if (error_text != nullptr) *error_text = error.what();
         return Ending::threw;
     }
 }
@@ -68,9 +69,10 @@ public:
         auto shared = std::make_shared<Future<R>>(std::move(future));
         done_ = [shared] { return shared->done(); };
         running_ = [shared] { return shared->running(); };
-        take_ = [shared, value = std::move(value)](std::chrono::milliseconds limit) {
+        take_ = [shared, value = std::move(value)](std::chrono::milliseconds limit,
+                                                   std::string& error_text) {
             if (!shared->wait_for(limit)) return Ending::pending;
-            return ending_of([&] { return shared->get() == value; });
+            return ending_of([&] { return shared->get() == value; }, &error_text);
         };
     }
 
@@ -91,7 +93,9 @@ public:
     [[nodiscard]] Ending expected() const { return expected_.value_or(normally_); }
 
     /// Takes the result.
-    Ending end(std::chrono::milliseconds limit) { return take_(limit); }
+    Ending end(std::chrono::milliseconds limit) { return take_(limit, error_text_); }
+    /// What the error was, if it was of another kind.
+    [[nodiscard]] const std::string& error_text() const { return error_text_; }
 
 private:
     std::string name_;
@@ -99,7 +103,8 @@ private:
     Ending normally_;
     std::function<bool()> done_;
     std::function<bool()> running_;
-    std::function<Ending(std::chrono::milliseconds)> take_;
+    std::function<Ending(std::chrono::milliseconds, std::string&)> take_;
+    std::string error_text_;
     std::optional<Ending> expected_;
 };
 
@@ -118,7 +123,9 @@ public:
     void check(Expected& task, std::chrono::milliseconds limit = patience) {
         const Ending ending = task.end(limit);
         require(ending == task.expected(), task.name() + " came to " + name_of(ending) +
-                                               " and not to " + name_of(task.expected()));
+                                               " and not to " + name_of(task.expected()) +
+                                               (task.error_text().empty() ? "" : ": ") +
+                                               task.error_text());
         const int runs = task.runs();
         const int least = ending == Ending::right || ending == Ending::threw ? 1 : 0;
         const int most = ending == Ending::cancelled ? 0 : 1;

@@ -52,8 +52,7 @@ public:
         missed_ += reached ? 0 : 1;
         if (invariants.hold()) return;
         if (++violations_ > 5) return;
-        examples_ += "at " + std::to_string(point.address) + " (time " + std::to_string(point.nth) +
-                     "): " + invariants.violations() + "\n";
+        examples_ += place_of(point.address) + ": " + invariants.violations() + "\n";
     }
 
     /// `path`: how many instructions there are.

@@ -175,10 +175,18 @@ bool is_asleep(pid_t pid) {
 TEST_CASE("a worker is killed at every instruction") {
     if (skipped()) return;
     require_none_wrong(killed, small_task, {.few = 60});
+    require_none_wrong(killed, three_tasks, {.few = 40});
+}
+
+TEST_CASE("a worker is killed at every instruction of a task with payload") {
+    if (skipped()) return;
     require_none_wrong(killed, block_task, {.few = 40});
     require_none_wrong(killed, large_task, {.few = 20});
+}
+
+TEST_CASE("a worker is killed at every instruction of a task that throws") {
+    if (skipped()) return;
     require_none_wrong(killed, throwing_task, {.few = 20});
-    require_none_wrong(killed, three_tasks, {.few = 40});
 }
 
 TEST_CASE("a worker is killed at every instruction of its start") {
