@@ -27,7 +27,8 @@ struct Block {
 /// never has two owners and a dead owner's is found again. Which free block to try next comes from
 /// a stack of free blocks threaded through the words (a tagged Treiber stack), or, when that is
 /// empty, from the first block that was never used. The stack is only a hint: a process that dies
-/// between taking a hint and the block loses one block until the next `trim`.
+/// between taking a hint and the block, or before a freed block is on the stack, loses one block: a
+/// small one until the next `trim` that finds many of them, a large one for good.
 ///
 /// Thread safety: any thread of any process, but for `trim`.
 class Payload {

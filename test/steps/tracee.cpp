@@ -20,7 +20,7 @@
 namespace prong::test {
 namespace {
 
-#if defined(__x86_64__)
+// What is known of the processor: x86-64.
 
 constexpr std::uint64_t breakpoint = 0xcc; // int3: one byte, so it fits everywhere
 
@@ -34,8 +34,6 @@ unsigned repeated_length(Address address) {
     const bool is_string = (opcode >= 0xa4 && opcode <= 0xa7) || (opcode >= 0xaa && opcode <= 0xaf);
     return is_string ? 2 + wide : 0;
 }
-
-#endif
 
 template <typename Data>
 long trace(__ptrace_request request, pid_t pid, std::uint64_t address, Data data) {
@@ -80,9 +78,6 @@ bool is_event(int status, int event) {
 } // namespace
 
 const char* cannot_trace() {
-#if !defined(__x86_64__)
-    return "stepping is written for x86-64 only";
-#else
     if (address_sanitizer || thread_sanitizer) return "a sanitizer's instructions are too many";
     const pid_t child = fork();
     if (child == 0) {
@@ -92,7 +87,6 @@ const char* cannot_trace() {
     ::kill(child, SIGKILL);
     collect(child);
     return allowed ? "" : "ptrace is not allowed here";
-#endif
 }
 
 bool Halt::is_at(Address address) const {
