@@ -55,6 +55,7 @@ public:
 
     [[nodiscard]] unsigned workers() const { return state_.workers(); }
     [[nodiscard]] SharedState& state() { return state_; }
+    [[nodiscard]] RecordStore::Counts record_counts() const { return records_.counts(); }
 
     /// Whether this process is not the one that made the pool.
     [[nodiscard]] bool is_copy() const noexcept;

@@ -66,6 +66,14 @@ bool RecordStore::let_go() noexcept {
     return one_user_less();
 }
 
+RecordStore::Counts RecordStore::counts() const {
+    const std::lock_guard lock(mutex_);
+    return {.touched = touched_,
+            .free = free_.size(),
+            .in_use = in_use_,
+            .abandoned = abandoned_.size()};
+}
+
 bool RecordStore::one_user_less() noexcept {
     --users_;
     return closed_ && users_ == 0;

@@ -208,4 +208,27 @@ void Payload::trim() const noexcept {
     }
 }
 
+Payload::Usage Payload::usage() const noexcept {
+    Usage usage{};
+    for (unsigned size_class = 0; size_class < geometry_.classes(); ++size_class) {
+        const std::uint64_t blocks = geometry_.blocks(size_class);
+        std::uint64_t touched = 0;
+        // Beyond `fresh` there may be some whose taker has died before it moved that on.
+        for (; touched < blocks; ++touched) {
+            const std::uint64_t held = word({.size_class = size_class, .index = touched}).load();
+            if (held == 0) break;
+            usage.owned += (held & kind_mask) == kind_owned ? 1 : 0;
+            usage.lost += (held & kind_mask) == kind_owned ? 0 : 1;
+        }
+        std::uint64_t next = head(size_class).top.load() & 0xffffffff;
+        for (std::uint64_t i = 0; i < touched && next != 0 && next <= blocks; ++i) {
+            const Place place{.size_class = size_class, .index = next - 1};
+            ++usage.free;
+            --usage.lost;
+            next = next_of(word(place).load());
+        }
+    }
+    return usage;
+}
+
 } // namespace prong::shm

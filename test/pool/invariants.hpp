@@ -1,0 +1,197 @@
+#pragma once
+
+#include "pool/core_pool.hpp"
+#include "pool/helpers.hpp"
+
+#include <prong/error.hpp>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+/// \file
+/// What must hold whatever happens to a pool; the same checks for every harness that makes things
+/// happen. That no process, descriptor or mapping is left is checked by every test's main program.
+
+namespace prong::test {
+
+/// How a task has ended for who holds its future.
+enum class Ending { right, wrong, threw, died, cancelled, broken, pending };
+
+inline const char* name_of(Ending ending) {
+    switch (ending) {
+    case Ending::right:
+        return "the right result";
+    case Ending::wrong:
+        return "a wrong result";
+    case Ending::threw:
+        return "an error of another kind";
+    case Ending::died:
+        return "WorkerDied";
+    case Ending::cancelled:
+        return "CancelledError";
+    case Ending::broken:
+        return "BrokenProcessPool";
+    case Ending::pending:
+        break;
+    }
+    return "no end";
+}
+
+/// What `is_right`, which gets a result and looks at it, says or throws.
+template <typename IsRight>
+Ending ending_of(IsRight is_right, std::string* error_text = nullptr) {
+    try {
+        return is_right() ? Ending::right : Ending::wrong;
+    } catch (const WorkerDied& error) {
+        return error.exitcode() == -SIGKILL ? Ending::died : Ending::threw;
+    } catch (const CancelledError&) {
+        return Ending::cancelled;
+    } catch (const BrokenProcessPool&) {
+        return Ending::broken;
+    } catch (const std::exception& error) {
+        if (error_text != nullptr) *error_text = error.what();
+        return Ending::threw;
+    }
+}
+
+/// A future, whatever its type, and how it should end.
+class Expected {
+public:
+    /// The task counts its runs in `runs`. `normally`: how it ends if nothing happens to it.
+    template <typename R>
+    Expected(std::string name, Future<R> future, R value, const Counter& runs,
+             Ending normally = Ending::right)
+        : name_(std::move(name)), runs_(&runs), normally_(normally) {
+        auto shared = std::make_shared<Future<R>>(std::move(future));
+        done_ = [shared] { return shared->done(); };
+        running_ = [shared] { return shared->running(); };
+        kill_ = [shared] { return shared->kill(); };
+        take_ = [shared, value = std::move(value)](std::chrono::milliseconds limit,
+                                                   std::string& error_text) {
+            if (!shared->wait_for(limit)) return Ending::pending;
+            return ending_of([&] { return shared->get() == value; }, &error_text);
+        };
+    }
+
+    [[nodiscard]] const std::string& name() const { return name_; }
+    [[nodiscard]] bool done() const { return done_(); }
+    [[nodiscard]] bool running() {
+        const bool is_running = running_();
+        was_running_ = was_running_ || is_running;
+        return is_running;
+    }
+    [[nodiscard]] int runs() const { return runs_->load(); }
+
+    /// It is tried again when its worker dies, often enough.
+    void set_retried() { retried_ = true; }
+    /// Ends it by `Future::kill`; returns whether that is to be seen to.
+    bool kill() {
+        const bool was_killed = kill_();
+        if (was_killed) expect(Ending::cancelled);
+        return was_killed;
+    }
+    [[nodiscard]] int most_runs() const {
+        return retried_ ? 3 : expected() == Ending::cancelled && !was_running_ ? 0 : 1;
+    }
+
+    /// How it should end, whatever was said before.
+    void expect(Ending ending) { expected_ = ending; }
+    /// Now the workers that run anything die: that decides how it should end, unless something has
+    /// before.
+    void workers_die() {
+        if (expected_ || retried_) return;
+        if (running()) expect(Ending::died);
+        if (done()) expect(normally_);
+    }
+    [[nodiscard]] Ending expected() const { return expected_.value_or(normally_); }
+
+    /// Takes the result.
+    Ending end(std::chrono::milliseconds limit) { return take_(limit, error_text_); }
+    /// What the error was, if it was of another kind.
+    [[nodiscard]] const std::string& error_text() const { return error_text_; }
+
+private:
+    std::string name_;
+    const Counter* runs_;
+    Ending normally_;
+    std::function<bool()> done_;
+    std::function<bool()> running_;
+    std::function<bool()> kill_;
+    bool retried_ = false;
+    bool was_running_ = false;
+    std::function<Ending(std::chrono::milliseconds, std::string&)> take_;
+    std::string error_text_;
+    std::optional<Ending> expected_;
+};
+
+/// Collects what is violated; I1 to I8 as in the design, where I6 is for the leak check.
+class Invariants {
+public:
+    /// For futures that end without further help; for a failing test only, so it is generous.
+    static constexpr std::chrono::milliseconds patience = std::chrono::seconds(20);
+
+    void require(bool holds, const std::string& otherwise) {
+        if (!holds) violations_ += (violations_.empty() ? "" : "; ") + otherwise;
+    }
+
+    /// I1, I2, I5: it ends, as expected, and has run no more often than that allows. `limit` zero:
+    /// it must have ended.
+    void check(Expected& task, std::chrono::milliseconds limit = patience) {
+        const Ending ending = task.end(limit);
+        require(ending == task.expected(), task.name() + " came to " + name_of(ending) +
+                                               " and not to " + name_of(task.expected()) +
+                                               (task.error_text().empty() ? "" : ": ") +
+                                               task.error_text());
+        const int runs = task.runs();
+        const int least = ending == Ending::right || ending == Ending::threw ? 1 : 0;
+        require(runs >= least && runs <= task.most_runs(),
+                task.name() + " has run " + std::to_string(runs) + " times");
+    }
+
+    /// All that must hold of the memory when all tasks have ended and all futures are taken.
+    void check_at_rest(pool::PoolCore& core, std::uint64_t deaths) {
+        check_records(core);
+        check_payload(core, deaths);
+    }
+
+    /// I3, I4: nothing is queued or running, every record is accounted for.
+    void check_records(pool::PoolCore& core) {
+        const auto counts = core.record_counts();
+        require(counts.free + counts.in_use == counts.touched,
+                std::to_string(counts.free) + " free records and " + std::to_string(counts.in_use) +
+                    " in use are not " + std::to_string(counts.touched));
+        require(counts.in_use == counts.abandoned,
+                std::to_string(counts.in_use) + " records are in use");
+        for (std::size_t i = 0; i < counts.touched; ++i) {
+            const auto status = ring::status_of(core.state().records[i]);
+            require(status.state != ring::TaskState::queued && !is_claimed(status.state),
+                    "record " + std::to_string(i) + " is still " +
+                        (status.state == ring::TaskState::queued
+                             ? "queued"
+                             : "running under " + std::to_string(status.owner)));
+        }
+    }
+
+    /// No block is owned by anybody or lost, but for one for each of `deaths` workers.
+    void check_payload(pool::PoolCore& core, std::uint64_t deaths) {
+        const auto usage = core.state().payload.usage();
+        if (core.record_counts().abandoned == 0) {
+            require(usage.owned == 0, std::to_string(usage.owned) + " payload blocks are owned");
+        }
+        require(usage.lost <= deaths, std::to_string(usage.lost) +
+                                          " payload blocks are lost after " +
+                                          std::to_string(deaths) + " deaths");
+    }
+
+    [[nodiscard]] bool hold() const { return violations_.empty(); }
+    [[nodiscard]] const std::string& violations() const { return violations_; }
+
+private:
+    std::string violations_;
+};
+
+} // namespace prong::test
