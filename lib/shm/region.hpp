@@ -27,6 +27,10 @@ public:
     /// Gives the whole pages between the two offsets back to the system; they read as zero again.
     void discard(std::uint64_t begin, std::uint64_t end) const noexcept;
 
+    /// Makes all between the two offsets read as zero, the same way as far as that goes: what was
+    /// never touched stays so.
+    void clear(std::uint64_t begin, std::uint64_t end) const noexcept;
+
     /// Children that are forked from now on do not get the mapping.
     void keep_from_children() const noexcept;
 
