@@ -6,6 +6,7 @@
 #include <cxxabi.h>
 
 #include <any>
+#include <csignal>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -240,6 +241,7 @@ Death decode_death(Reader& reader) {
     Death death;
     death.pid = decode<int>(reader);
     death.exitcode = decode<int>(reader);
+    if (death.exitcode < -NSIG) throw CodecError("a worker's death by an unknown signal");
     death.out_of_memory = decode<bool>(reader);
     for (auto left = decode<std::uint64_t>(reader); left != 0; --left)
         death.frames.push_back(reinterpret_cast<const void*>(decode<std::uint64_t>(reader)));

@@ -12,8 +12,10 @@ namespace prong::pool {
 namespace {
 
 /// The attempts at the task before the one that has just failed, and this one noted beside them.
-void note_attempt(TaskSettings& settings, os::ProcessExit exit, Obituary& obituary) {
-    const std::uint32_t before = settings.deaths.load(std::memory_order_relaxed);
+void note_attempt(TaskSettings& settings, const WorkerEnd& end, Obituary& obituary) {
+    const os::ProcessExit exit = end.exit;
+    const std::uint32_t before =
+        end.earlier_attempts.value_or(settings.deaths.load(std::memory_order_relaxed));
     const auto places = static_cast<std::uint32_t>(settings.last_deaths.size());
     for (std::uint32_t i = before - std::min(before, places - 1); i < before; ++i)
         obituary.earlier.push_back(settings.last_deaths[i % places]);
@@ -50,16 +52,17 @@ void end_task(SharedState& state, unsigned worker, const ring::Claim& task, cons
     ring::TaskState otherwise = ring::TaskState::died;
     if (task.status.has(ring::Status::has_options)) {
         TaskSettings& settings = state.settings(task.index);
-        note_attempt(settings, end.exit, obituary);
+        note_attempt(settings, end, obituary);
         if (settings.output_bytes != 0 && end.exit.exitcode == -SIGXFSZ) {
             obituary.excess = {LimitKind::output, settings.output_bytes, settings.output_bytes};
             otherwise = ring::TaskState::over_limit;
-        } else if (end.may_retry && obituary.attempts <= settings.max_retries &&
+        } else if (end.may_retry && is_intact(settings) &&
+                   obituary.attempts <= settings.max_retries &&
                    ring::requeue(task, slot.note).state == ring::TaskState::queued) {
             state.control().retried.fetch_add(1, std::memory_order_relaxed);
             return;
         }
-        if (settings.capture_output) obituary.death.last_output = captured_output(end.capture);
+        if (settings.capture_output != 0) obituary.death.last_output = captured_output(end.capture);
     }
     write_obituary(state, worker, *task.record, obituary);
     const ring::Status after = ring::bury(task, otherwise);
@@ -73,8 +76,8 @@ void end_task(SharedState& state, unsigned worker, const ring::Claim& task, cons
 } // namespace
 
 PoolCrew::PoolCrew(SharedState& state, const CrewOptions& options)
-    : state_(state), options_(options), supervisor_(getpid()), captures_(state.workers()),
-      enforcer_(state, captures_) {}
+    : state_(state), options_(options), supervisor_(getpid()), attempts_(state.workers()),
+      captures_(state.workers()), enforcer_(state, captures_) {}
 
 proc::Crew::Wish PoolCrew::wish() {
     switch (state_.control().orders.load(std::memory_order_acquire)) {
@@ -151,8 +154,20 @@ bool PoolCrew::ended(unsigned worker, os::ProcessExit exit) {
          .out_of_memory = exit.exitcode == -SIGKILL && !excess && out_of_memory_kills_.any_new(),
          .excess = excess,
          .may_retry = wish() <= Wish::drain,
+         .earlier_attempts = count_attempt(worker),
          .capture = captures_[worker].get()});
     return had_started;
+}
+
+/// Counts one more failed attempt at the dead worker's task; returns how many there were before.
+std::uint32_t PoolCrew::count_attempt(unsigned worker) {
+    const auto task = ring::unfinished(state_.records, static_cast<std::uint16_t>(worker),
+                                       state_.slot(worker).note);
+    if (!task) return 0;
+    Attempts& attempts = attempts_[worker];
+    if (attempts.index != task->index || attempts.generation != task->status.generation)
+        attempts = {.index = task->index, .generation = task->status.generation};
+    return attempts.count++;
 }
 
 base::Deadline PoolCrew::attend(const std::function<void(unsigned)>& kill) {

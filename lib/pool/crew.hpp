@@ -39,9 +39,18 @@ public:
     void broke(const std::string& cause) override;
 
 private:
+    /// The task of a worker's that has failed, and how often: no worker can spoil the count.
+    struct Attempts {
+        std::uint32_t index = 0;
+        std::uint32_t generation = 0;
+        std::uint32_t count = 0;
+    };
+    std::uint32_t count_attempt(unsigned worker);
+
     SharedState& state_;
     const CrewOptions& options_;
     int supervisor_;
+    std::vector<Attempts> attempts_;       ///< by worker
     std::vector<base::UniqueFd> captures_; ///< by worker
     Enforcer enforcer_;
     os::OutOfMemoryKills out_of_memory_kills_;
@@ -54,6 +63,8 @@ struct WorkerEnd {
     bool out_of_memory = false;
     std::optional<Excess> excess = std::nullopt;
     bool may_retry = true; ///< somebody will take this worker's place
+    /// Attempts at its task that had failed before. Default: what shared memory says.
+    std::optional<std::uint32_t> earlier_attempts = std::nullopt;
     int capture = -1;
 };
 

@@ -69,9 +69,9 @@ std::int64_t Enforcer::look_at_time(unsigned worker, const ring::Claim& task, st
     if (now < stop_at) return stop_at;
     ring::tell_to_stop(*task.record, task.status);
     os::futex_wake(task.record->status, os::everyone); // a thread behind a stop token
-    const std::int64_t kill_at =
-        settings.grace_ns < no_alarm - stop_at ? stop_at + settings.grace_ns : no_alarm;
-    if (now < kill_at) return kill_at;
+    const std::int64_t grace = settings.grace_ns;
+    if (stop_at > 0 && grace >= no_alarm - stop_at) return no_alarm;
+    if (stop_at > 0 && now < stop_at + grace) return stop_at + grace; // else it is nonsense
     ring::condemn(*task.record, task.status, ring::Verdict::timeout);
     return no_alarm;
 }
@@ -83,7 +83,7 @@ std::int64_t Enforcer::look_at_usage(unsigned worker, const ring::Claim& task, s
     Watched& watched = workers_[worker];
     if (now < watched.next_usage_ns) return watched.next_usage_ns;
     watched.next_usage_ns = now + usage_interval.count();
-    if (settings.capture_output) trim_capture(captures_[worker].get());
+    if (settings.capture_output != 0) trim_capture(captures_[worker].get());
     const auto excess = measure(worker, settings);
     if (!excess) return watched.next_usage_ns;
     watched.excess = excess;
@@ -101,8 +101,9 @@ std::optional<Excess> Enforcer::measure(unsigned worker, const TaskSettings& set
             return Excess{LimitKind::memory, settings.resident_bytes, used - start};
     }
     if (settings.cpu_ns != 0) {
+        const std::int64_t total = os::processor_time(pid).count();
         const std::int64_t used =
-            os::processor_time(pid).count() - slot.cpu_ns_at_start.load(std::memory_order_relaxed);
+            total - std::clamp<std::int64_t>(slot.cpu_ns_at_start.load(), 0, total);
         if (used > settings.cpu_ns)
             return Excess{LimitKind::cpu_time, static_cast<std::uint64_t>(settings.cpu_ns),
                           static_cast<std::uint64_t>(used)};

@@ -30,7 +30,7 @@ std::string size_text(std::uint64_t bytes) {
 void require_memory(std::uint64_t bytes, const char* what) {
     if (bytes < large_bytes) return;
     const std::uint64_t available = shm::available_memory();
-    if (bytes + reserve_bytes <= available) return;
+    if (available >= reserve_bytes && bytes <= available - reserve_bytes) return;
     throw LimitExceeded(LimitKind::shared_memory,
                         std::string(what) + " takes " + size_text(bytes) + ", but only " +
                             size_text(available) +

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 
 namespace prong::pool {
@@ -119,6 +120,7 @@ Obituary read_obituary(Reader reader) {
     Obituary obituary;
     obituary.death.pid = decode<std::int32_t>(reader);
     obituary.death.exitcode = decode<std::int32_t>(reader);
+    if (obituary.death.exitcode < -std::int32_t{NSIG}) throw CodecError("an unknown signal");
     const auto what_follows = decode<std::uint8_t>(reader);
     obituary.death.out_of_memory = (what_follows & with_out_of_memory) != 0;
     if ((what_follows & with_excess) != 0) {

@@ -13,8 +13,10 @@
 #include <chrono>
 #include <csignal>
 #include <ctime>
+#include <ranges>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 namespace prong::pool {
 namespace {
@@ -28,6 +30,14 @@ constexpr Nanoseconds longest_slice = std::chrono::milliseconds(64);
 
 /// How often those who only poll look for the supervisor's death.
 constexpr Nanoseconds look_interval = std::chrono::milliseconds(10);
+
+/// A queue in which nothing moves, so often and so long, has been written over: not even a thread
+/// that has taken a position and was preempted then takes that long to publish its task.
+constexpr unsigned most_times_blocked = 16;
+constexpr Nanoseconds longest_blocked = std::chrono::seconds(5);
+
+/// The supervisor of a broken pool is killed when it has not ended so long after it was told to.
+constexpr Nanoseconds supervisor_patience = std::chrono::seconds(10);
 
 std::int64_t coarse_now_ns() {
     timespec now{};
@@ -80,7 +90,7 @@ void PoolCore::require_own_process() const {
 
 void PoolCore::require_usable() {
     if (!state_.control().broken.load(std::memory_order_acquire) &&
-        !ended_.load(std::memory_order_acquire)) {
+        !broken_off_.load(std::memory_order_acquire) && !ended_.load(std::memory_order_acquire)) {
         return;
     }
     const std::lock_guard lock(supervisor_mutex_);
@@ -90,7 +100,9 @@ void PoolCore::require_usable() {
 
 std::string PoolCore::broken_cause() {
     std::string cause = "the process pool is broken: ";
-    if (state_.control().broken.load(std::memory_order_acquire)) {
+    if (spoilt_.load(std::memory_order_acquire)) {
+        cause += "a worker has written over the memory that it shares with this process";
+    } else if (state_.control().broken.load(std::memory_order_acquire)) {
         cause += state_.control().cause.get();
     } else {
         cause += "its supervisor process has ended before its time";
@@ -203,9 +215,14 @@ void PoolCore::nudge() noexcept {
 
 // Waiting
 
-ring::Status PoolCore::status(std::uint32_t index, std::uint32_t generation) const noexcept {
+ring::Status PoolCore::status(std::uint32_t index, std::uint32_t generation) noexcept {
     ring::Record& record = state_.records[index];
     const ring::Status now = ring::status_of(record);
+    if (now.generation != generation || now.state == ring::TaskState::vacant) {
+        spoilt_.store(true, std::memory_order_release);
+        break_off();
+        return ring::give_up(record, generation);
+    }
     if (now.state != ring::TaskState::queued || !now.has(ring::Status::has_options)) return now;
     if (!TaskScope::is_too_late(state_.settings(index))) return now;
     return ring::expire(record, generation);
@@ -227,6 +244,7 @@ bool PoolCore::kill(std::uint32_t index, std::uint32_t generation) noexcept {
     while (status.state == ring::TaskState::running && status.generation == generation) {
         status = ring::condemn(record, status, ring::Verdict::kill);
     }
+    if (status.generation != generation) return false; // a worker has gone mad
     if (status.state == ring::TaskState::queued) return kill(index, generation); // to be retried
     if (status.state != ring::TaskState::condemned) return false;
     alert_supervisor();
@@ -236,7 +254,8 @@ bool PoolCore::kill(std::uint32_t index, std::uint32_t generation) noexcept {
 ring::Status PoolCore::settle(std::uint32_t index, std::uint32_t generation) noexcept {
     ring::Record& record = state_.records[index];
     // After terminate_workers a task may be queued again though nobody is left to take it.
-    if (state_.control().orders.load() >= Orders::terminate) ring::cancel(record, generation);
+    if (!broken_off_.load() && orders_.load() >= Orders::terminate)
+        ring::cancel(record, generation);
     return ring::give_up(record, generation);
 }
 
@@ -246,10 +265,6 @@ bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimeP
     Nanoseconds slice = first_slice;
     for (;;) {
         const ring::Status now = status(index, generation);
-        if (now.generation != generation) { // a worker has gone mad
-            settle(index, generation);
-            return true;
-        }
         if (is_final(now.state)) {
             spinner.found();
             return true;
@@ -266,7 +281,7 @@ bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimeP
         os::futex_wait(record.status, static_cast<std::uint32_t>(watched.pack()),
                        base::Deadline::at(limit).left(slice));
         if (is_final(ring::status_of(record).state)) continue;
-        if (has_ended() && !is_final(ring::status_of(record).state)) settle(index, generation);
+        if (is_hopeless(index, generation)) settle(index, generation);
         nudge();
         if (watched.has(ring::Status::has_options)) remind_supervisor(index);
         slice = std::min(2 * slice, longest_slice);
@@ -296,7 +311,8 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
 
 bool PoolCore::has_ended() {
     if (ended_.load(std::memory_order_acquire)) return true;
-    if (state_.control().broken.load(std::memory_order_acquire)) return true;
+    if (state_.control().broken.load(std::memory_order_acquire)) break_off();
+    if (broken_off_.load(std::memory_order_acquire)) return true;
     if (!supervisor_pidfd_) return false; // workers are threads of a test
     const std::int64_t now = coarse_now_ns();
     std::int64_t next = next_look_ns_.load(std::memory_order_relaxed);
@@ -304,9 +320,87 @@ bool PoolCore::has_ended() {
                                                              std::memory_order_relaxed)) {
         return false;
     }
-    if (!os::wait_readable(supervisor_pidfd_.get(), base::Deadline::now())) return false;
-    reap_supervisor();
+    if (os::wait_readable(supervisor_pidfd_.get(), base::Deadline::now())) {
+        reap_supervisor();
+        return true;
+    }
+    look_after_memory();
+    return broken_off_.load(std::memory_order_acquire);
+}
+
+bool PoolCore::is_hopeless(std::uint32_t index, std::uint32_t generation) {
+    if (has_ended()) return true;
+    if (!supervisor_pidfd_ || !is_forsaken(index, generation)) return false;
+    spoilt_.store(true, std::memory_order_release);
+    break_off();
     return true;
+}
+
+// Shared memory that makes no sense
+
+/// Whether shared memory says of a task that is not final what cannot be true: it is queued where
+/// nobody will find it, or has an owner who knows nothing of it.
+bool PoolCore::is_forsaken(std::uint32_t index, std::uint32_t generation) const noexcept {
+    const ring::Record& record = state_.records[index];
+    const std::uint64_t word = record.status.load();
+    const ring::Status status = ring::Status::unpack(word);
+    // What is concluded holds if the status stays the same from the first look to the last. A retry
+    // gives it back its former value, but counts: one of these before it does, one after.
+    const auto retries = [&] {
+        const bool may_retry = status.has(ring::Status::has_options);
+        return std::pair(may_retry ? state_.settings(index).deaths.load() : 0,
+                         state_.control().retried.load());
+    };
+    const auto retries_before = retries();
+    if (record.status.load() != word) return false;
+    const auto awaits_retry = [&](unsigned worker) {
+        return ring::retried(state_.records, state_.slot(worker).note) == &record;
+    };
+    const auto all_workers = std::views::iota(0U, workers());
+    bool has_future = true;
+    if (status.generation == generation && ring::is_claimed(status.state)) {
+        has_future = status.owner < workers() &&
+                     state_.slot(status.owner).note.record.load() == std::uint64_t{index} + 1 &&
+                     !state_.parking.is_parked(status.owner);
+    } else if (status.generation == generation && status.state == ring::TaskState::queued) {
+        has_future =
+            state_.lanes.holds(index, generation) || std::ranges::any_of(all_workers, awaits_retry);
+    }
+    return !has_future && record.status.load() == word && retries() == retries_before;
+}
+
+/// Writes again what only this process writes, wakes workers that nobody may know to be asleep, and
+/// breaks the pool if nothing else helps.
+void PoolCore::look_after_memory() noexcept {
+    const std::unique_lock lock(looks_mutex_, std::try_to_lock);
+    if (!lock) return;
+    if (state_.control().orders.load() != orders_.load()) give_orders(orders_.load());
+    state_.lanes.repeat_signs();
+    const std::uint64_t length = state_.lanes.length();
+    if (state_.lanes.drained() || (length == looks_.length && state_.lanes.has_work()))
+        state_.parking.wake_all();
+    looks_.length = length;
+
+    const auto blocked_at = state_.lanes.blocked_at();
+    const std::int64_t now = coarse_now_ns();
+    if (!blocked_at || blocked_at != looks_.blocked_at) {
+        looks_.blocked_at = blocked_at;
+        looks_.times_blocked = 0;
+        looks_.blocked_since_ns = now;
+    } else {
+        ++looks_.times_blocked;
+    }
+    if (state_.lanes.is_plausible() && (looks_.times_blocked < most_times_blocked ||
+                                        now - looks_.blocked_since_ns < longest_blocked.count()))
+        return;
+    spoilt_.store(true, std::memory_order_release);
+    break_off();
+}
+
+/// Has the supervisor kill all workers and end: what is not final will not become so any more.
+void PoolCore::break_off() noexcept {
+    if (broken_off_.exchange(true)) return;
+    give_orders(Orders::kill);
 }
 
 // Ending
@@ -318,10 +412,13 @@ void PoolCore::reap_supervisor() {
 }
 
 void PoolCore::give_orders(Orders orders) {
-    std::atomic<Orders>& word = state_.control().orders;
-    Orders now = word.load(std::memory_order_relaxed);
-    while (now < orders && !word.compare_exchange_weak(now, orders)) {
+    Orders now = orders_.load();
+    while (now < orders && !orders_.compare_exchange_weak(now, orders)) {
     }
+    do { // the last of several threads writes what all of them want
+        now = orders_.load();
+        state_.control().orders.store(now);
+    } while (orders_.load() != now);
     state_.parking.wake_all();
     tell_supervisor();
 }
@@ -362,12 +459,25 @@ void PoolCore::shutdown(bool wait, bool cancel_queued) {
     } catch (const std::system_error&) { // it learns of it from the workers, who leave
     }
     if (!wait || !supervisor_pidfd_) return;
+    wait_for_supervisor();
+    reap_supervisor();
+}
+
+void PoolCore::wait_for_supervisor() {
+    std::optional<base::Deadline> patience;
+    Nanoseconds slice = first_slice;
     try {
-        os::wait_readable(supervisor_pidfd_.get(), base::Deadline::never());
-    } catch (const std::system_error&) {
+        while (!os::wait_readable(supervisor_pidfd_.get(), base::Deadline::after(slice))) {
+            slice = std::min(2 * slice, 4 * longest_slice);
+            if (state_.control().broken.load()) break_off();
+            look_after_memory();
+            if (!broken_off_.load()) continue;
+            if (!patience) patience = base::Deadline::after(supervisor_patience);
+            if (patience->passed()) os::send_signal(supervisor_pidfd_, SIGKILL);
+        }
+    } catch (const std::system_error&) { // poll fails
         os::wait_for_end(supervisor_pidfd_.get());
     }
-    reap_supervisor();
 }
 
 /// Cancels what no worker has claimed, also what is to be tried again.

@@ -83,7 +83,7 @@ public:
 
     void abandon(const Holding& holding) noexcept;
     /// Ends a task that waits in the queue if its deadline has passed.
-    [[nodiscard]] ring::Status status(std::uint32_t index, std::uint32_t generation) const noexcept;
+    ring::Status status(std::uint32_t index, std::uint32_t generation) noexcept;
     ring::Status watch(std::uint32_t index, std::uint8_t flag) const noexcept {
         return ring::watch(state_.records[index], flag);
     }
@@ -95,8 +95,12 @@ public:
     template <typename Predicate>
     static void wait_for_completion(std::span<PoolCore* const> pools, detail::TimePoint limit,
                                     Predicate done);
-    /// Whether nobody is left to run anything. Looks for the supervisor's death now and then.
+    /// Whether nobody is left to run anything. Now and then, looks for the supervisor's death, and
+    /// whether shared memory still makes sense.
     bool has_ended();
+    /// Whether nobody is left to run this task, which is not final: `has_ended`, or a worker has
+    /// written over what the others need to know of it, which breaks the pool.
+    bool is_hopeless(std::uint32_t index, std::uint32_t generation);
     /// Ends a task that nobody is left to end; returns its status then.
     ring::Status settle(std::uint32_t index, std::uint32_t generation) noexcept;
     /// Wakes sleeping workers if there is work: one may have been stopped after it was chosen.
@@ -110,6 +114,10 @@ private:
     /// Throws `std::system_error` when the supervisor cannot be told.
     void give_orders(Orders orders);
     bool wait_for_room(ring::Ring& ring, bool may_wait);
+    [[nodiscard]] bool is_forsaken(std::uint32_t index, std::uint32_t generation) const noexcept;
+    void look_after_memory() noexcept;
+    void break_off() noexcept;
+    void wait_for_supervisor();
     std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
     void tell_supervisor();
     void alert_supervisor() noexcept;
@@ -142,11 +150,24 @@ private:
     unsigned fork_depth_;
 
     std::atomic<std::uint64_t> cancelled_ = 0;
-    std::atomic<bool> ended_ = false; ///< the supervisor is gone
+    std::atomic<Orders> orders_ = Orders::run;
+    std::atomic<bool> ended_ = false;      ///< the supervisor is gone
+    std::atomic<bool> broken_off_ = false; ///< it is to go, since nothing can be relied on any more
+    std::atomic<bool> spoilt_ = false;     ///< that is because a worker has spoilt shared memory
     std::atomic<std::int64_t> next_look_ns_ = 0;
     std::mutex supervisor_mutex_; ///< guards the next ones
     base::UniqueFd supervisor_pidfd_;
     bool shut_down_ = false;
+
+    /// What was seen at the last looks.
+    struct Looks {
+        std::uint64_t length = 0;
+        std::optional<ring::Position> blocked_at = std::nullopt;
+        unsigned times_blocked = 0;
+        std::int64_t blocked_since_ns = 0;
+    };
+    std::mutex looks_mutex_; ///< guards the next one
+    Looks looks_;
 };
 
 template <typename Predicate>

@@ -81,13 +81,16 @@ bool RecordStore::one_user_less() noexcept {
 
 void RecordStore::free_payload(const Holding& holding) const noexcept {
     const ring::Record& record = state_.records[holding.index];
-    if (holding.arguments != 0) state_.payload.free(holding.arguments, record.arguments_length);
+    if (holding.arguments != 0) {
+        state_.payload.free(holding.arguments, ring::read_once(record.arguments_length));
+    }
     const ring::Status status = ring::status_of(record);
     const bool has_result =
         status.generation == holding.generation && ring::has_end_bytes(status.state);
-    const std::uint64_t result = record.result_offset;
-    if (has_result && result >= sizeof(ring::Record)) {
-        state_.payload.free(result, record.result_length);
+    if (!has_result) return;
+    const std::uint64_t result = ring::read_once(record.result_offset);
+    if (result >= sizeof(ring::Record)) {
+        state_.payload.free(result, ring::read_once(record.result_length));
     }
 }
 

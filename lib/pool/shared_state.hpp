@@ -3,6 +3,7 @@
 #include "os/futex.hpp"
 #include "pool/task_settings.hpp"
 #include "ring/lanes.hpp"
+#include "shm/flag.hpp"
 #include "shm/payload.hpp"
 #include "shm/region.hpp"
 #include "sync/parking_lot.hpp"
@@ -53,7 +54,7 @@ struct Control {
     /// An `Admission`, written by the parent.
     os::FutexWord admission;
     /// Set by the supervisor, after `cause`, when it gives the pool up.
-    std::atomic<bool> broken;
+    shm::Flag broken;
     SharedText cause;
     /// How many times a worker has become ready. Tells a passing failure from one that repeats.
     std::atomic<std::uint32_t> starts;
@@ -97,13 +98,13 @@ struct WorkerSlot {
 
     // Written by the supervisor.
     alignas(64) std::atomic<int> pid; ///< 0: no process
-    std::atomic<bool> stopped;
+    shm::Flag stopped;
     std::atomic<std::uint64_t> deaths;
 
     /// Set by the worker when its initializer has returned.
-    std::atomic<bool> ready;
+    shm::Flag ready;
     /// Set by the worker when it ends of its own accord.
-    std::atomic<bool> leaving;
+    shm::Flag leaving;
     /// Why its initializer failed.
     SharedText failure;
     CrashDump crash;

@@ -34,14 +34,14 @@ PoolStats PoolCore::stats() {
 
 WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns) {
     const WorkerSlot& slot = state_.slot(worker);
-    WorkerStats stats{
-        .index = static_cast<int>(worker),
-        .pid = has_ended() ? 0 : slot.pid.load(),
-        .state = WorkerState::absent,
-        .task = {},
-        .since = std::chrono::nanoseconds(std::max<std::int64_t>(now_ns - slot.since_ns.load(), 0)),
-        .finished = slot.finished.load(),
-        .deaths = slot.deaths.load()};
+    WorkerStats stats{.index = static_cast<int>(worker),
+                      .pid = has_ended() ? 0 : slot.pid.load(),
+                      .state = WorkerState::absent,
+                      .task = {},
+                      .since = std::chrono::nanoseconds(
+                          now_ns - std::clamp<std::int64_t>(slot.since_ns.load(), 0, now_ns)),
+                      .finished = slot.finished.load(),
+                      .deaths = slot.deaths.load()};
     if (stats.pid == 0) return stats;
     if (auto task = running_task(worker)) stats.task = std::move(task->name);
     stats.state = slot.stopped.load()  ? WorkerState::stopped
@@ -60,12 +60,13 @@ std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned worker) con
                         .index = task->index,
                         .status = task->status,
                         .name = "a task [task " + std::to_string(task->status.generation) + "]"};
-    const detail::TaskType* const type = known_types_.find(task->record->task_type);
+    const detail::TaskType* const type =
+        known_types_.find(ring::read_once(task->record->task_type));
     if (type == nullptr) return running;
     // The task may end, and its record be used again, at any time: the bytes are only looked at to
     // find a function's name, whatever they say.
-    const std::uint64_t offset = task->record->arguments_offset;
-    const std::uint64_t length = task->record->arguments_length;
+    const std::uint64_t offset = ring::read_once(task->record->arguments_offset);
+    const std::uint64_t length = ring::read_once(task->record->arguments_length);
     detail::Reader arguments;
     if (offset == ring::Record::bytes_offset && length <= sizeof(task->record->bytes)) {
         arguments = detail::Reader({task->record->bytes, length});

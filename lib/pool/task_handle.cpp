@@ -31,10 +31,11 @@ std::exception_ptr error_of(TaskState end, Reader bytes, const pool::TaskSetting
 }
 
 /// The bytes that a record says it has, or nothing if that cannot be: a worker may have written
-/// anything there.
+/// anything there, and may be about to.
 std::optional<std::span<const std::byte>> checked_bytes(const pool::SharedState& state,
                                                         const Record& record, std::uint64_t offset,
-                                                        std::uint64_t length) {
+                                                        const std::uint64_t& length_word) {
+    const std::uint64_t length = ring::read_once(length_word);
     if (offset < sizeof(Record)) {
         if (offset < Record::bytes_offset || length > sizeof(Record) - offset) return std::nullopt;
         return std::span(reinterpret_cast<const std::byte*>(&record) + offset, length);
@@ -68,7 +69,7 @@ void TaskHandle::abandon() noexcept {
 bool TaskHandle::done() const {
     pool::PoolCore& pool = core();
     if (is_final(pool.status(index_, generation_).state)) return true;
-    if (!pool.has_ended()) return false;
+    if (!pool.is_hopeless(index_, generation_)) return false;
     return is_final(pool.settle(index_, generation_).state);
 }
 
@@ -100,14 +101,16 @@ bool TaskHandle::wait_until(TimePoint limit) const {
 void TaskHandle::require_memory() const {
     pool::PoolCore& pool = core();
     if (pool.status(index_, generation_).state != TaskState::returned) return;
-    pool::require_memory(pool.state().records[index_].result_length, "this task's result");
+    pool::require_memory(ring::read_once(pool.state().records[index_].result_length),
+                         "this task's result");
 }
 
 Reader TaskHandle::result() const {
     if (const std::exception_ptr error = exception()) std::rethrow_exception(error);
     const pool::SharedState& state = core().state();
     const Record& record = state.records[index_];
-    const auto bytes = checked_bytes(state, record, record.result_offset, record.result_length);
+    const auto bytes =
+        checked_bytes(state, record, ring::read_once(record.result_offset), record.result_length);
     if (!bytes) {
         throw CodecError("the result of " + name() +
                          " is said to lie outside of the pool's "
@@ -121,7 +124,8 @@ std::exception_ptr TaskHandle::exception() const {
     const pool::SharedState& state = pool.state();
     const Record& record = state.records[index_];
     const ring::Status status = pool.status(index_, generation_);
-    const auto bytes = checked_bytes(state, record, record.result_offset, record.result_length);
+    const auto bytes =
+        checked_bytes(state, record, ring::read_once(record.result_offset), record.result_length);
     switch (status.state) {
     case TaskState::returned:
         return nullptr;

@@ -37,7 +37,7 @@ std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns) {
 }
 
 bool is_metered(const TaskSettings& settings) {
-    return settings.resident_bytes != 0 || settings.cpu_ns != 0 || settings.capture_output;
+    return settings.resident_bytes != 0 || settings.cpu_ns != 0 || settings.capture_output != 0;
 }
 
 bool TaskScope::is_too_late(const TaskSettings& settings) {
@@ -52,7 +52,7 @@ TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettin
     if (settings.cpu_ns != 0)
         slot_.cpu_ns_at_start.store(os::processor_time(getpid()).count(),
                                     std::memory_order_relaxed);
-    if (settings.capture_output) output_.emplace(capture_);
+    if (settings.capture_output != 0) output_.emplace(capture_);
     arm(state, surroundings.supervisor);
     if (settings.output_bytes != 0) file_size_.emplace(RLIMIT_FSIZE, settings.output_bytes);
     if (settings.address_space_bytes != 0)
@@ -88,7 +88,8 @@ std::optional<Excess> TaskScope::memory_excess() const {
 }
 
 std::string TaskScope::last_output() const {
-    return settings_.capture_output && capture_ >= 0 ? captured_output(capture_) : std::string();
+    return settings_.capture_output != 0 && capture_ >= 0 ? captured_output(capture_)
+                                                          : std::string();
 }
 
 } // namespace prong::pool

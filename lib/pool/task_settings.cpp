@@ -1,5 +1,6 @@
 #include "pool/task_settings.hpp"
 
+#include <bit>
 #include <limits>
 #include <stdexcept>
 
@@ -18,6 +19,20 @@ std::uint64_t field(const std::optional<std::size_t>& bytes, const char* name) {
         throw std::invalid_argument(std::string("TaskLimits::") + name + " must be at least 1");
     }
     return bytes.value_or(0);
+}
+
+std::uint64_t seal_of(const TaskSettings& settings) {
+    std::uint64_t seal = 1;
+    for (const std::uint64_t word :
+         {static_cast<std::uint64_t>(settings.timeout_ns),
+          static_cast<std::uint64_t>(settings.grace_ns),
+          static_cast<std::uint64_t>(settings.deadline_ns),
+          static_cast<std::uint64_t>(settings.cpu_ns), settings.resident_bytes,
+          settings.address_space_bytes, settings.output_bytes,
+          std::uint64_t{settings.max_retries} << 8 | settings.capture_output}) {
+        seal = std::rotl(seal ^ word, 29) * 0x9e3779b97f4a7c15; // odd: no word is lost
+    }
+    return seal;
 }
 
 } // namespace
@@ -43,8 +58,13 @@ void write_settings(TaskSettings& settings, const TaskOptions& options) {
     settings.address_space_bytes = field(options.limits.address_space_bytes, "address_space_bytes");
     settings.output_bytes = field(options.limits.output_bytes, "output_bytes");
     settings.max_retries = static_cast<std::uint32_t>(options.max_retries);
-    settings.capture_output = options.capture_output;
+    settings.capture_output = options.capture_output ? 1 : 0;
+    settings.seal = seal_of(settings);
     settings.deaths.store(0, std::memory_order_relaxed);
+}
+
+bool is_intact(const TaskSettings& settings) {
+    return settings.seal == seal_of(settings);
 }
 
 } // namespace prong::pool

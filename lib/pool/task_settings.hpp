@@ -26,7 +26,8 @@ struct alignas(256) TaskSettings {
     std::uint64_t address_space_bytes;
     std::uint64_t output_bytes;
     std::uint32_t max_retries;
-    bool capture_output;
+    std::uint8_t capture_output; ///< a bool
+    std::uint64_t seal;          ///< of all before it: tells whether a worker has written over them
 
     std::atomic<std::uint32_t> deaths;         ///< attempts that have failed
     std::array<FailedAttempt, 16> last_deaths; ///< the n-th in place n modulo 16
@@ -35,6 +36,10 @@ static_assert(sizeof(TaskSettings) == 256);
 
 /// Fills in what the user wants of a task that is submitted now. Throws `std::invalid_argument`.
 void write_settings(TaskSettings& settings, const TaskOptions& options);
+
+/// Whether they are as `write_settings` has left them, as far as a worker that has gone mad is no
+/// forger.
+[[nodiscard]] bool is_intact(const TaskSettings& settings);
 
 /// Whether these options differ from none at all (but for the priority).
 [[nodiscard]] bool needs_settings(const TaskOptions& options);

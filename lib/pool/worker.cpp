@@ -22,9 +22,14 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <thread>
 
 namespace prong::pool {
 namespace {
+
+/// How long a worker waits for its end; it is overdue if some word that the supervisor needs to see
+/// it was written over.
+constexpr std::chrono::seconds condemned_patience{1};
 
 detail::Reader arguments_of(const SharedState& state, const ring::Record& record) {
     const auto* const begin = record.arguments_offset < sizeof(ring::Record)
@@ -82,6 +87,11 @@ private:
     bool found_work() { // false: somebody else was faster
         claim_ = state_.lanes.claim(owner_, slot_.note, turn_);
         return claim_.has_value();
+    }
+    /// Whether nothing will come any more. A ring alone that looks so may have been written over.
+    [[nodiscard]] bool is_over() const {
+        return state_.control().orders.load(std::memory_order_relaxed) != Orders::run &&
+               state_.lanes.drained();
     }
     bool complete();
     ring::TaskState execute_task();
@@ -150,7 +160,7 @@ Leaving Worker::run() {
                 pass_work_on();
                 return Leaving::recycled;
             }
-        } else if (state_.lanes.drained()) {
+        } else if (is_over()) {
             state_.parking.stop_searching(worker_);
             state_.parking.wake_all(); // the others should leave, too
             return Leaving::drained;
@@ -159,8 +169,7 @@ Leaving Worker::run() {
             slot_.since_ns.store(coarse_now_ns(), std::memory_order_relaxed);
             state_.parking.set_searching(worker_); // and look once more
         } else if (!spinner_.spin(state_.parking.searching())) {
-            state_.parking.park(worker_,
-                                [&] { return state_.lanes.has_work() || state_.lanes.drained(); });
+            state_.parking.park(worker_, [&] { return state_.lanes.has_work() || is_over(); });
         }
     }
 }
@@ -218,7 +227,7 @@ ring::TaskState Worker::execute_with_options() {
 ring::Status Worker::finish(ring::TaskState end) {
     const ring::Status after = ring::finish(*claim_, end);
     if (after.state != ring::TaskState::running) return after;
-    const bool captured = state_.settings(claim_->index).capture_output;
+    const bool captured = state_.settings(claim_->index).capture_output != 0;
     state_.payload.reclaim(slot_.note.block.load(std::memory_order_relaxed), worker_); // the result
     slot_.note.block.store(0, std::memory_order_release);
     write_obituary(state_, worker_, *claim_->record,
@@ -292,7 +301,10 @@ int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& h
     slot.ready.store(true, std::memory_order_release);
     state.control().starts.fetch_add(1, std::memory_order_release);
     const Leaving leaving = run_tasks(state, worker, with_jitter(recycling), surroundings);
-    while (leaving == Leaving::condemned) pause(); // for the supervisor's SIGKILL
+    if (leaving == Leaving::condemned) {
+        std::this_thread::sleep_for(condemned_patience); // for the supervisor's SIGKILL
+        kill(getpid(), SIGKILL);
+    }
     slot.leaving.store(true, std::memory_order_release);
     trouble = trouble_in(hooks.on_exit, "on_worker_exit");
     if (!trouble.empty()) std::fprintf(stderr, "prong: %s\n", trouble.c_str());

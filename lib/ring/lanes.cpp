@@ -21,6 +21,27 @@ void Lanes::close() noexcept {
     for (Ring& ring : rings_) ring.close();
 }
 
+void Lanes::repeat_signs() noexcept {
+    if (uses_several_.load() && !signs_->several.load()) signs_->several.store(true);
+    for (Ring& ring : rings_) ring.repeat_signs();
+}
+
+bool Lanes::is_plausible() const noexcept {
+    return std::ranges::all_of(rings_, [](const Ring& ring) { return ring.is_plausible(); });
+}
+
+bool Lanes::holds(std::uint32_t index, std::uint32_t generation) const noexcept {
+    return std::ranges::any_of(rings_,
+                               [=](const Ring& ring) { return ring.holds(index, generation); });
+}
+
+std::optional<Position> Lanes::blocked_at() const noexcept {
+    for (const Ring& ring : rings_) {
+        if (const auto position = ring.blocked_at()) return position;
+    }
+    return std::nullopt;
+}
+
 std::optional<Claim> Lanes::claim(std::uint16_t owner, Note& note, std::uint64_t turn) noexcept {
     Ring& normal = (*this)[Lane::normal];
     if (!signs_->several.load(std::memory_order_relaxed)) return normal.claim(owner, note);

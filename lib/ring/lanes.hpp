@@ -1,6 +1,7 @@
 #pragma once
 
 #include "ring/ring.hpp"
+#include "shm/flag.hpp"
 
 #include <array>
 
@@ -13,7 +14,7 @@ inline constexpr std::size_t lane_count = 3;
 /// The words of the lanes in shared memory.
 struct LaneSigns {
     /// Whether any lane but the normal one was ever used. Written by the parent.
-    alignas(128) std::atomic<bool> several;
+    alignas(128) shm::Flag several;
     std::array<Cursor, lane_count> cursors;
 };
 
@@ -34,6 +35,7 @@ public:
 
     /// To be called before something is published in another lane than the normal one.
     void use_several() noexcept {
+        uses_several_.store(true, std::memory_order_relaxed);
         if (!signs_->several.load(std::memory_order_relaxed)) signs_->several.store(true);
     }
 
@@ -44,6 +46,16 @@ public:
     Ring::Refusal reserve(Lane lane, std::uint64_t limit, Position& position) noexcept;
 
     void close() noexcept;
+
+    /// Writes again what the parent alone writes, in case a worker has written over it.
+    void repeat_signs() noexcept;
+
+    /// `Ring::is_plausible` of all lanes.
+    [[nodiscard]] bool is_plausible() const noexcept;
+    /// `Ring::holds` of any lane.
+    [[nodiscard]] bool holds(std::uint32_t index, std::uint32_t generation) const noexcept;
+    /// `Ring::blocked_at` of the first lane of which it is true.
+    [[nodiscard]] std::optional<Position> blocked_at() const noexcept;
 
     template <typename Wake>
     void cancel_all(Wake wake) {
@@ -76,6 +88,7 @@ private:
 
     LaneSigns* signs_;
     std::array<Ring, lane_count> rings_;
+    std::atomic<bool> uses_several_{false}; ///< the parent's own
 };
 
 } // namespace prong::ring

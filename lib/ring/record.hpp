@@ -86,6 +86,13 @@ struct alignas(128) Record {
     /// the task ended, even when the machine has no more memory.
     static constexpr std::size_t room_for_end = 16;
 };
+
+/// Reads a word that another process may be changing, exactly once: what was checked is what is
+/// used.
+[[nodiscard]] inline std::uint64_t read_once(const std::uint64_t& word) noexcept {
+    return *static_cast<const volatile std::uint64_t*>(&word);
+}
+
 static_assert(sizeof(Record) == 128 && offsetof(Record, bytes) == Record::bytes_offset);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 

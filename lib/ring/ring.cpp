@@ -27,11 +27,33 @@ Position Ring::tail() const noexcept {
     return tail_.load(std::memory_order_acquire) & ~closed_bit;
 }
 
-/// The head as far as it can be true: at most a lap behind the tail.
+/// The head as far as it can be true: not before what was retired, not beyond the tail.
 Position Ring::trusted_head() const noexcept {
+    const Position begin = retired_.load(std::memory_order_acquire);
+    const Position head = cursor_->head.load(std::memory_order_relaxed);
+    return head >= begin && head <= tail() ? head : begin;
+}
+
+bool Ring::is_plausible() const noexcept {
+    const Position head = cursor_->head.load(std::memory_order_acquire);
+    const bool is_between = head >= retired_.load(std::memory_order_acquire) && head <= tail();
+    // If it has moved on meanwhile, the others may have moved on beyond what was read.
+    return is_between || cursor_->head.load(std::memory_order_acquire) != head;
+}
+
+bool Ring::holds(std::uint32_t index, std::uint32_t generation) const noexcept {
     const Position end = tail();
-    const Position behind = end - cursor_->head.load(std::memory_order_relaxed);
-    return end - std::min<Position>(behind <= entries_.size() ? behind : 0, end);
+    const Position behind = Position{generation_of(end) - generation - 1} + 1;
+    if (behind > std::min<Position>(end, entries_.size())) return false;
+    const Position position = end - behind;
+    return entry(position).load(std::memory_order_acquire) == entry_value(position, index) &&
+           cursor_->head.load(std::memory_order_acquire) <= position;
+}
+
+std::optional<Position> Ring::blocked_at() const noexcept {
+    const Position head = cursor_->head.load(std::memory_order_acquire);
+    const bool is_blocked = head < tail() && !is_published(head, entry(head).load());
+    return is_blocked ? std::optional(head) : std::nullopt;
 }
 
 Ring::Refusal Ring::reserve(std::uint64_t limit, Position& position) noexcept {
@@ -66,6 +88,11 @@ Position Ring::close() noexcept {
     const Position end = tail_.fetch_or(closed_bit) & ~closed_bit;
     cursor_->final_tail.store(end + 1, std::memory_order_release);
     return end;
+}
+
+void Ring::repeat_signs() noexcept {
+    if (is_closed() && cursor_->final_tail.load() != tail() + 1)
+        cursor_->final_tail.store(tail() + 1);
 }
 
 std::uint64_t Ring::length() const noexcept {

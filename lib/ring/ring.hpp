@@ -59,12 +59,29 @@ public:
     /// No position is given out from now on; returns one past the last.
     Position close() noexcept;
 
+    /// Writes again what the parent alone writes, in case a worker has written over it.
+    void repeat_signs() noexcept;
+
     /// Cancels everything that is queued, and calls `wake(record, flags)` for each.
     template <typename Wake>
     void cancel_all(Wake wake);
 
     /// One past the last position so far.
     [[nodiscard]] Position tail() const noexcept;
+
+    // What the parent knows without trusting shared memory. All of it is exact: whatever a worker
+    // or another thread is about to do, or died in, these hold.
+
+    /// Whether the head can be true.
+    [[nodiscard]] bool is_plausible() const noexcept;
+
+    /// Whether a task that was published in this ring, and has been queued ever since, is still to
+    /// come.
+    [[nodiscard]] bool holds(std::uint32_t index, std::uint32_t generation) const noexcept;
+
+    /// The position from which workers get no further. A thread that is about to publish there may
+    /// be the reason, so this means something only if it lasts.
+    [[nodiscard]] std::optional<Position> blocked_at() const noexcept;
 
     // The worker's side.
 
@@ -98,6 +115,9 @@ private:
     [[nodiscard]] std::uint64_t entry_value(Position position, std::uint32_t index) const;
     [[nodiscard]] bool is_published(Position position, std::uint64_t value) const;
     [[nodiscard]] Position trusted_head() const noexcept;
+    [[nodiscard]] bool is_closed() const noexcept {
+        return (tail_.load(std::memory_order_acquire) & closed_bit) != 0;
+    }
     void advance(Position from) noexcept;
 
     /// How many entries are retired together.

@@ -91,7 +91,7 @@ private:
         Word fresh; ///< blocks from here on were never used
     };
     struct alignas(64) Totals {
-        std::atomic<std::int64_t> kept; ///< touched bytes in free blocks
+        Word kept; ///< touched bytes in free blocks
     };
     struct Place {
         unsigned size_class;

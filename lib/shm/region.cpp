@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <string>
@@ -46,6 +47,12 @@ std::unique_ptr<bip::mapped_region> map(int fd, std::size_t size) {
     } catch (const bip::interprocess_exception& error) {
         base::throw_errno("mmap", error.get_native_error());
     }
+}
+
+/// The first page that begins in there, and the end of the last one that ends in there.
+std::pair<std::uint64_t, std::uint64_t> whole_pages(std::uint64_t begin, std::uint64_t end) {
+    const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    return {(begin + page - 1) / page * page, end / page * page};
 }
 
 std::uint64_t read_number(const char* path) {
@@ -87,10 +94,16 @@ Region::Region(Region&&) noexcept = default;
 Region::~Region() = default;
 
 void Region::discard(std::uint64_t begin, std::uint64_t end) const noexcept {
-    const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-    begin = (begin + page - 1) / page * page;
-    end = end / page * page;
-    if (begin < end) madvise(base_ + begin, end - begin, MADV_REMOVE);
+    const auto [first, last] = whole_pages(begin, end);
+    if (first < last) madvise(base_ + first, last - first, MADV_REMOVE);
+}
+
+void Region::clear(std::uint64_t begin, std::uint64_t end) const noexcept {
+    const auto [first, last] = whole_pages(begin, end);
+    const bool discarded =
+        first < last && madvise(base_ + first, last - first, MADV_REMOVE) == 0; // not if locked
+    std::memset(base_ + begin, 0, (discarded ? first : end) - begin);
+    if (discarded) std::memset(base_ + last, 0, end - last);
 }
 
 void Region::keep_from_children() const noexcept {

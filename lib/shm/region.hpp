@@ -35,6 +35,10 @@ public:
     /// The memfd, for a process that is to map it too. The region does not need it.
     [[nodiscard]] base::UniqueFd release_descriptor() noexcept { return std::move(memory_); }
 
+    /// Makes all between the two offsets read as zero, the same way as far as that goes: what was
+    /// never touched stays so.
+    void clear(std::uint64_t begin, std::uint64_t end) const noexcept;
+
     /// Children that are forked from now on do not get the mapping.
     void keep_from_children() const noexcept;
 

@@ -1,15 +1,10 @@
 // A pool whose workers are threads of the test: what ThreadSanitizer can follow.
 
-#include "pool/crew.hpp"
 #include "pool/helpers.hpp"
-#include "pool/pool_core.hpp"
-#include "pool/worker.hpp"
+#include "pool/thread_pool.hpp"
 #include "support/catch.hpp"
 
-#include <prong/detail/task.hpp>
-
 #include <functional>
-#include <limits>
 #include <optional>
 #include <string>
 #include <thread>
@@ -19,63 +14,8 @@ using namespace prong::test;
 using namespace std::chrono_literals;
 using prong::Future;
 using prong::with_captures;
-using prong::detail::task_result_t;
-using prong::pool::PoolCore;
 
 namespace {
-
-constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
-
-/// A pool without processes. Drained and joined at its end.
-class ThreadPool {
-public:
-    explicit ThreadPool(unsigned workers, std::uint64_t max_pending = no_limit)
-        : core_(PoolCore::create({.workers = workers,
-                                  .max_pending = max_pending,
-                                  .sizes = {.workers = workers,
-                                            .ring_entries = 1 << 12,
-                                            .records = 1 << 14,
-                                            .payload_span = 1 << 22,
-                                            .payload_most = 1 << 20}})) {}
-    ThreadPool(const ThreadPool&) = delete;
-    ThreadPool& operator=(const ThreadPool&) = delete;
-    ~ThreadPool() {
-        drain();
-        core_->leave();
-    }
-
-    /// A worker begins to take tasks. When it leaves, what the supervisor would do is done: the
-    /// others look again, of whom one may have gone to sleep before the last task was claimed.
-    void start(unsigned worker) {
-        threads_.emplace_back([this, worker] {
-            prong::pool::run_tasks(core_->state(), worker);
-            prong::pool::repair_after_death(core_->state(), worker,
-                                            {.exit = {.pid = 0, .exitcode = 0}});
-        });
-    }
-    void start_all() {
-        for (unsigned worker = 0; worker < core_->workers(); ++worker) start(worker);
-    }
-    /// Runs what is queued, then ends the workers.
-    void drain(bool cancel_queued = false) {
-        core_->shutdown(false, cancel_queued);
-        threads_.clear();
-    }
-
-    template <typename F, typename... Args>
-    auto submit(F&& f, Args&&... args) {
-        prong::detail::Draft draft(*core_);
-        prong::detail::encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
-        return prong::detail::FutureAccess::make<task_result_t<F, Args...>>(
-            std::move(draft).submit(prong::detail::task_type<F, Args...>()));
-    }
-
-    [[nodiscard]] prong::pool::SharedState& state() const { return core_->state(); }
-
-private:
-    PoolCore* core_;
-    std::vector<std::jthread> threads_;
-};
 
 /// The work of a worker that dies: claims a task, and nothing more. Returns its record.
 std::optional<std::uint32_t> claim_and_die(ThreadPool& pool, std::uint16_t worker) {
