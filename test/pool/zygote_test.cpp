@@ -250,6 +250,56 @@ TEST_CASE("a pool from the zygote can all that a pool can") {
     });
 }
 
+TEST_CASE("a pool's options and its tasks' reach workers from the zygote") {
+    check_child([] {
+        static const Shared<Counter> starts; // before the zygote
+        static const Shared<Counter> exits;
+        prong::start_zygote();
+        {
+            ProcessPoolExecutor pool(PoolOptions{.max_workers = 1,
+                                                 .max_tasks_per_worker = 1,
+                                                 .on_worker_start = [] { ++*starts; },
+                                                 .on_worker_exit = [] { ++*exits; }});
+            const int first = pool.submit(pid_of_worker).get();
+            require(pool.submit(pid_of_worker).get() != first, "a new worker for each task");
+        }
+        require(starts->load() >= 2 && exits->load() >= 2, "hooks have run");
+
+        ProcessPoolExecutor pool(1);
+        const auto with = [&pool](auto set) {
+            prong::TaskOptions options{.grace = 0ms};
+            set(options);
+            return pool.with(options);
+        };
+        auto late = with([](auto& o) { o.timeout = 10ms; }).submit([] { pause(); });
+        require_throws<prong::TaskTimeout>([&] { late.get(); }, "a timeout");
+        auto again = with([](auto& o) { o.max_retries = 1; }).submit([] {
+            if (prong::this_task::attempt() == 1) raise(SIGKILL);
+            return prong::this_task::attempt();
+        });
+        require(again.get() == 2, "another attempt");
+        auto hungry = with([](auto& o) { o.limits.cpu_time = 20ms; }).submit([] {
+            for (std::atomic<int> i = 0;; ++i) {
+            }
+        });
+        require_throws<prong::LimitExceeded>([&] { hungry.get(); }, "a limit");
+        auto killed = pool.submit([] { pause(); });
+        require(eventually([&] { return killed.running(); }), "it runs");
+        require(killed.kill(), "it is killed");
+        auto dies = with([](auto& o) { o.capture_output = true; }).submit([] {
+            std::puts("last words");
+            std::fflush(stdout);
+            raise(SIGKILL);
+        });
+        require(error_of<prong::WorkerDied>(dies).last_output() == "last words\n", "output");
+
+        ProcessPoolExecutor fragile(
+            PoolOptions{.max_workers = 1, .on_worker_death = prong::OnWorkerDeath::break_pool});
+        auto fatal = fragile.submit([] { raise(SIGKILL); });
+        require_throws<BrokenProcessPool>([&] { fatal.get(); }, "a death that breaks the pool");
+    });
+}
+
 TEST_CASE("a pool's processes are the zygote's, which keeps nothing of them") {
     check_child([] {
         prong::start_zygote();
