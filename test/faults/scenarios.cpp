@@ -2,8 +2,7 @@
 
 #include <prong/prong.hpp>
 
-#include <cereal/types/vector.hpp>
-
+#include <cerrno>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
