@@ -6,6 +6,8 @@
 #include <prong/error.hpp>
 #include <prong/future.hpp>
 #include <prong/map.hpp>
+#include <prong/pool_stats.hpp>
+#include <prong/task_options.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +17,37 @@
 #include <utility>
 
 namespace prong {
+namespace detail {
+
+/// What `submit` and `try_submit` do; `options`: null for none.
+template <typename F, typename... Args>
+Future<task_result_t<F, Args...>> submit_task(pool::PoolCore& core, const TaskOptions* options,
+                                              F&& f, Args&&... args) {
+    Draft draft(core);
+    encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
+    return FutureAccess::make<task_result_t<F, Args...>>(
+        std::move(draft).submit(task_type<F, Args...>(), options));
+}
+
+template <typename F, typename... Args>
+std::optional<Future<task_result_t<F, Args...>>>
+try_submit_task(pool::PoolCore& core, const TaskOptions* options, F&& f, Args&&... args) {
+    Draft draft(core);
+    encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
+    auto task = std::move(draft).try_submit(task_type<F, Args...>(), options);
+    if (!task) return std::nullopt;
+    return FutureAccess::make<task_result_t<F, Args...>>(std::move(*task));
+}
+
+} // namespace detail
+
+/// What becomes of a pool when a worker dies.
+enum class OnWorkerDeath : unsigned char {
+    replace, ///< its task fails, another worker takes its place
+    /// As in Python: every future that is pending gets `BrokenProcessPool`. Workers that the pool
+    /// has killed itself (`kill`, a timeout, a limit) are replaced.
+    break_pool,
+};
 
 /// How a pool is made. All fields have sensible defaults; name the ones that differ:
 /// `PoolOptions{.max_workers = 4, .initializer = load_tables}`.
@@ -34,6 +67,61 @@ struct PoolOptions {
     /// The largest argument list or result, in bytes; beyond it there is `LimitExceeded`.
     /// Default: the machine's memory, less under `RLIMIT_AS`.
     std::optional<std::size_t> max_payload_bytes = std::nullopt;
+
+    /// Limits for every task; `TaskOptions::limits` replaces them one by one.
+    TaskLimits limits = {};
+
+    /// So many tasks at most (`map`: chunks) for a worker, then a fresh one takes its place; up to
+    /// an eighth fewer, at random, so that not all leave at once. For code that leaks.
+    std::optional<std::size_t> max_tasks_per_worker = std::nullopt;
+
+    /// A worker that has more resident memory of its own than this after a task, in bytes, is
+    /// replaced. What the parent had when the pool was made counts.
+    std::optional<std::size_t> max_worker_rss_bytes = std::nullopt;
+
+    /// Run in each worker, like the initializer after which the first comes; the second when a
+    /// worker leaves of its own accord, not when it dies. `this_worker::index` tells which it is.
+    std::function<void()> on_worker_start = nullptr;
+    std::function<void()> on_worker_exit = nullptr;
+
+    OnWorkerDeath on_worker_death = OnWorkerDeath::replace;
+};
+
+/// A pool together with options for tasks, from `ProcessPoolExecutor::with`. It refers to the pool
+/// and must not outlive it.
+///
+/// Thread safety and errors: as the pool's; `submit` also throws `std::invalid_argument` for
+/// options out of range.
+class PRONG_API PoolWithOptions {
+public:
+    PoolWithOptions(pool::PoolCore& core, TaskOptions options)
+        : core_(&core), options_(std::move(options)) {}
+
+    template <typename F, typename... Args>
+    auto submit(F&& f, Args&&... args) const {
+        return detail::submit_task(*core_, &options_, std::forward<F>(f),
+                                   std::forward<Args>(args)...);
+    }
+    template <typename F, typename... Args>
+    auto try_submit(F&& f, Args&&... args) const {
+        return detail::try_submit_task(*core_, &options_, std::forward<F>(f),
+                                       std::forward<Args>(args)...);
+    }
+    template <typename F, std::ranges::input_range... Ranges>
+        requires(sizeof...(Ranges) > 0)
+    auto map(F f, Ranges&&... ranges) const {
+        return map(MapOptions{}, std::move(f), std::forward<Ranges>(ranges)...);
+    }
+    template <typename F, std::ranges::input_range... Ranges>
+        requires(sizeof...(Ranges) > 0)
+    auto map(const MapOptions& options, F f, Ranges&&... ranges) const {
+        return detail::make_map_result(*core_, options, &options_, std::move(f),
+                                       std::forward<Ranges>(ranges)...);
+    }
+
+private:
+    pool::PoolCore* core_;
+    TaskOptions options_;
 };
 
 /// A pool of worker processes that run functions and hand their results back through futures.
@@ -81,21 +169,22 @@ public:
     /// arguments do not fit into shared memory, `std::logic_error` in a process that is not the
     /// pool's (inside its own workers, say).
     template <typename F, typename... Args>
-    Future<detail::task_result_t<F, Args...>> submit(F&& f, Args&&... args) {
-        detail::Draft draft(*core_);
-        detail::encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
-        return detail::FutureAccess::make<detail::task_result_t<F, Args...>>(
-            std::move(draft).submit(detail::task_type<F, Args...>()));
+    auto submit(F&& f, Args&&... args) {
+        return detail::submit_task(*core_, nullptr, std::forward<F>(f),
+                                   std::forward<Args>(args)...);
     }
 
     /// `submit`, but declines (empty) instead of waiting when `max_pending` tasks are queued.
     template <typename F, typename... Args>
-    std::optional<Future<detail::task_result_t<F, Args...>>> try_submit(F&& f, Args&&... args) {
-        detail::Draft draft(*core_);
-        detail::encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
-        auto task = std::move(draft).try_submit(detail::task_type<F, Args...>());
-        if (!task) return std::nullopt;
-        return detail::FutureAccess::make<detail::task_result_t<F, Args...>>(std::move(*task));
+    auto try_submit(F&& f, Args&&... args) {
+        return detail::try_submit_task(*core_, nullptr, std::forward<F>(f),
+                                       std::forward<Args>(args)...);
+    }
+
+    /// The same pool with options for what is submitted through it:
+    /// `pool.with(TaskOptions{.timeout = 2s}).submit(parse, path)`.
+    [[nodiscard]] PoolWithOptions with(TaskOptions options) const {
+        return {*core_, std::move(options)};
     }
 
     /// Calls `f` in the workers for each element of a range (or of several in step, up to the end
@@ -110,7 +199,7 @@ public:
     template <typename F, std::ranges::input_range... Ranges>
         requires(sizeof...(Ranges) > 0)
     auto map(const MapOptions& options, F f, Ranges&&... ranges) {
-        return detail::make_map_result(*core_, max_workers(), options, std::move(f),
+        return detail::make_map_result(*core_, options, nullptr, std::move(f),
                                        std::forward<Ranges>(ranges)...);
     }
 
@@ -119,12 +208,20 @@ public:
     /// are gone. May be called again, also to wait after all.
     void shutdown(bool wait = true, bool cancel_futures = false);
 
+    /// `shutdown`, but waits at most so long; then cancels what is queued and kills the workers
+    /// that are still busy, whose tasks fail with `WorkerDied`. Returns what that was: true if
+    /// there was no need.
+    ShutdownReport shutdown_for(detail::Timeout wait);
+
     /// Ends the pool now: queued tasks are cancelled, workers get SIGTERM (SIGKILL), and the tasks
     /// that they were running fail with `WorkerDied`. Does not wait.
     void terminate_workers();
     void kill_workers();
 
     [[nodiscard]] unsigned max_workers() const noexcept;
+
+    /// What the pool and each of its workers are at. Costs the workers nothing.
+    [[nodiscard]] PoolStats stats() const;
 
 private:
     pool::PoolCore* core_;

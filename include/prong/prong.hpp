@@ -11,3 +11,4 @@
 #include <prong/pipe.hpp>
 #include <prong/process.hpp>
 #include <prong/process_pool_executor.hpp>
+#include <prong/this_task.hpp>

@@ -105,6 +105,7 @@ private:
             if (pid == 0) become_worker(worker);
             pids_[worker] = pid;
             setpgid(pid, pid); // also done by the worker: whoever comes first
+            crew_.started(worker, pid);
             fork_failures_ = 0;
             return true;
         } catch (const std::system_error& error) {
@@ -133,11 +134,12 @@ private:
     }
 
     void wait_for_events() {
+        const base::Deadline alarm = crew_.attend([this](unsigned worker) {
+            if (pids_[worker] != 0) kill(pids_[worker], SIGKILL);
+        });
         std::array<pollfd, 2> events{{{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                                       {.fd = parent_pidfd_, .events = POLLIN, .revents = 0}}};
-        const int timeout =
-            is_ending() || fork_failures_ == 0 ? -1 : static_cast<int>(fork_delay().count());
-        if (poll(events.data(), parent_gone_ ? 1 : 2, timeout) < 0 && errno != EINTR) {
+        if (wait(events.data(), parent_gone_ ? 1 : 2, alarm) < 0 && errno != EINTR) {
             std::this_thread::sleep_for(look_interval); // then without it
             events[1].revents = getppid() != parent_ ? POLLHUP : 0;
         }
@@ -145,6 +147,16 @@ private:
         std::array<signalfd_siginfo, 16> drained{};
         while (read(signals_.get(), drained.data(), sizeof(drained)) > 0) {
         }
+    }
+
+    /// Until an event, the alarm, or the time for another try to fork. As `poll`.
+    int wait(pollfd* events, nfds_t count, base::Deadline alarm) const {
+        const bool will_fork = !is_ending() && fork_failures_ != 0;
+        if (alarm.is_never() && !will_fork) return poll(events, count, -1);
+        const auto left = alarm.left(will_fork ? fork_delay() : Milliseconds(1'000'000));
+        const timespec time{.tv_sec = left.count() / 1'000'000'000,
+                            .tv_nsec = left.count() % 1'000'000'000};
+        return ppoll(events, count, &time, nullptr);
     }
 
     void collect() {
@@ -180,6 +192,8 @@ private:
         const int exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
         const bool had_started = crew_.ended(worker, {.pid = info.si_pid, .exitcode = exitcode});
         if (!had_started && wish_ <= Crew::Wish::drain) count_failed_start(worker, exitcode);
+        const std::string reason = crew_.reason_to_give_up();
+        if (!reason.empty() && !broken_) give_up(reason);
     }
 
     void count_failed_start(unsigned worker, int exitcode) {
