@@ -19,9 +19,9 @@ struct Scenario {
 
 /// pool: small and large tasks, one that throws, one that kills its worker, one that is cancelled,
 /// wait, as_completed, map, shutdown. kill, terminate: a pool that is ended while tasks run.
-/// two_pools: waits for futures of both. flood: more tasks than stay in memory. parent_dies,
-/// supervisor_dies: while a pool works. process: a `Process` with a `Pipe`, one that dies, one that
-/// is killed.
+/// options: tasks with time limits and other options. two_pools: waits for futures of both. flood:
+/// more tasks than stay in memory. parent_dies, supervisor_dies: while a pool works. process: a
+/// `Process` with a `Pipe`, one that dies, one that is killed.
 std::span<const Scenario> all_scenarios();
 
 /// Programs that handle errors badly: one for each thing that the harness must find.
