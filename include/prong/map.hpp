@@ -84,7 +84,8 @@ struct ChunkFunctions {
         encode(result, static_cast<std::int64_t>(elapsed.count()));
     }
 
-    static constexpr TaskType type{&run, &TaskFunctions<F, TheCall>::name};
+    static constexpr TaskType type{&run, &TaskFunctions<F, TheCall>::name,
+                                   TaskFunctions<F, TheCall>::begins_with_address};
 };
 
 /// The input of a `map`: its callable and ranges, without their types.

@@ -8,10 +8,10 @@
 #include <prong/map.hpp>
 #include <prong/pool_stats.hpp>
 #include <prong/task_options.hpp>
+#include <prong/worker_hook.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -56,9 +56,10 @@ struct PoolOptions {
     std::optional<int> max_workers = std::nullopt;
 
     /// Runs in each worker before its first task, also in one that replaces a dead one. It is
-    /// copied by the fork, so it may hold anything. If it throws or dies three times in a row with
+    /// copied by the fork, so it may hold anything (with `start_zygote`: a plain function or a
+    /// lambda without captures). If it throws or dies three times in a row with
     /// no worker starting in between, the pool is broken.
-    std::function<void()> initializer = nullptr;
+    WorkerHook initializer = nullptr;
 
     /// Tasks that wait for a worker; beyond it `submit` waits and `try_submit` declines.
     /// Default and most: about 16 million, less under a small `RLIMIT_AS`.
@@ -81,8 +82,8 @@ struct PoolOptions {
 
     /// Run in each worker, like the initializer after which the first comes; the second when a
     /// worker leaves of its own accord, not when it dies. `this_worker::index` tells which it is.
-    std::function<void()> on_worker_start = nullptr;
-    std::function<void()> on_worker_exit = nullptr;
+    WorkerHook on_worker_start = nullptr;
+    WorkerHook on_worker_exit = nullptr;
 
     OnWorkerDeath on_worker_death = OnWorkerDeath::replace;
 };
@@ -131,8 +132,16 @@ private:
 /// with them. They inherit open files and pipes, not network sockets. Each worker runs one task at
 /// a time.
 ///
-/// If other threads exist when the pool is made, fork's usual caution holds: a lock that one of
-/// them holds at that instant stays locked in the workers. Make pools before threads where you can.
+/// A program that makes pools while it has other threads should call `start_zygote` at the start of
+/// `main`; workers are forked from the zygote then, and see the program's memory as it was there.
+/// Without it, of all threads only the calling one is copied to the workers. The C library's own
+/// locks (memory, streams) are put right there. Not so any other lock that a thread holds at that
+/// instant, such as a mutex, a logger's, or that of a static variable being initialised: a task
+/// that needs it hangs. And libraries that use threads of their own (OpenMP, oneTBB, Asio) find
+/// none.
+///
+/// A function can be a task if its module (program or shared object) was loaded before the pool
+/// was made, or the zygote started; others are refused with `std::invalid_argument`.
 ///
 /// Thread safety: any number of threads may use one executor at once; its destruction is the last
 /// use.
@@ -151,7 +160,8 @@ public:
         : ProcessPoolExecutor(PoolOptions{.max_workers = max_workers}) {}
 
     /// Returns without waiting for the workers. Throws `std::invalid_argument` for options out of
-    /// range, `std::system_error` when memory, descriptors or processes are not to be had.
+    /// range, `std::system_error` when memory, descriptors or processes are not to be had, `Error`
+    /// when the zygote has been killed.
     explicit ProcessPoolExecutor(PoolOptions options);
 
     /// `shutdown(true)`; while an exception unwinds, what is pending is cancelled first. Never
@@ -166,7 +176,8 @@ public:
     /// Waits only while `max_pending` tasks are queued.
     ///
     /// Throws `PoolShutdown` after `shutdown`, `BrokenProcessPool`, `LimitExceeded` when the
-    /// arguments do not fit into shared memory, `std::logic_error` in a process that is not the
+    /// arguments do not fit into shared memory, `std::invalid_argument` for a function that the
+    /// workers do not have, `std::logic_error` in a process that is not the
     /// pool's (inside its own workers, say).
     template <typename F, typename... Args>
     auto submit(F&& f, Args&&... args) {

@@ -12,3 +12,4 @@
 #include <prong/process.hpp>
 #include <prong/process_pool_executor.hpp>
 #include <prong/this_task.hpp>
+#include <prong/zygote.hpp>

@@ -7,8 +7,10 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 
 namespace prong::os {
 namespace {
@@ -28,14 +30,69 @@ void wait_if_nonblocking(int fd, short events, const char* call) {
     poll(&entry, 1, -1);
 }
 
+std::pair<base::UniqueFd, base::UniqueFd> connected_pair(int type) {
+    int fds[2];
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0) base::throw_errno("socketpair");
+    return {base::UniqueFd(fds[0]), base::UniqueFd(fds[1])};
+}
+
+/// Room for one descriptor beside a message.
+struct alignas(cmsghdr) Ancillary {
+    std::array<std::byte, CMSG_SPACE(sizeof(int))> bytes{};
+};
+
 } // namespace
 
 std::pair<base::UniqueFd, base::UniqueFd> socket_pair() {
-    int fds[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
-        base::throw_errno("socketpair");
+    return connected_pair(SOCK_STREAM);
+}
+
+std::pair<base::UniqueFd, base::UniqueFd> message_socket_pair() {
+    return connected_pair(SOCK_SEQPACKET);
+}
+
+void send_message(int socket, std::span<const std::byte> bytes, int fd) {
+    iovec piece{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    Ancillary ancillary;
+    if (fd >= 0) {
+        message.msg_control = ancillary.bytes.data();
+        message.msg_controllen = ancillary.bytes.size();
+        cmsghdr* const header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(fd));
+        std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
     }
-    return {base::UniqueFd(fds[0]), base::UniqueFd(fds[1])};
+    if (base::retry_interrupted([&] { return sendmsg(socket, &message, MSG_NOSIGNAL); }) < 0) {
+        base::throw_errno("sendmsg", errno == ECONNRESET ? EPIPE : errno);
+    }
+}
+
+std::optional<Message> receive_message(int socket, std::span<std::byte> buffer) {
+    iovec piece{.iov_base = buffer.data(), .iov_len = buffer.size()};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    Ancillary ancillary;
+    message.msg_control = ancillary.bytes.data();
+    message.msg_controllen = ancillary.bytes.size();
+    const ssize_t size =
+        base::retry_interrupted([&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC); });
+    if (size < 0 && errno != ECONNRESET) base::throw_errno("recvmsg");
+    if (size <= 0) return std::nullopt;
+    Message received{.size = static_cast<std::size_t>(size),
+                     .fd = {},
+                     .has_lost_fd = (message.msg_flags & MSG_CTRUNC) != 0};
+    if (const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+        header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+        int fd = -1;
+        std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+        received.fd = base::UniqueFd(fd);
+    }
+    return received;
 }
 
 void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte> body) {

@@ -6,7 +6,6 @@
 #include "pool/worker.hpp"
 #include "proc/supervisor.hpp"
 
-#include <functional>
 #include <string>
 #include <vector>
 

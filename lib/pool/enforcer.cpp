@@ -8,6 +8,11 @@
 
 namespace prong::pool {
 
+Enforcer::Enforcer(SharedState& state, const std::vector<base::UniqueFd>& captures)
+    : state_(state), captures_(captures), workers_(state.workers()) {
+    state_.control().next_alarm_ns.store(no_alarm);
+}
+
 std::int64_t Enforcer::look(const std::function<void(unsigned)>& kill) {
     const auto look_at_all = [&] {
         std::int64_t next = no_alarm;

@@ -17,8 +17,7 @@ namespace prong::pool {
 class Enforcer {
 public:
     /// `captures`: the workers' captured output, by worker.
-    Enforcer(SharedState& state, const std::vector<base::UniqueFd>& captures)
-        : state_(state), captures_(captures), workers_(state.workers()) {}
+    Enforcer(SharedState& state, const std::vector<base::UniqueFd>& captures);
 
     /// Looks at all workers; calls `kill(worker)` for those that are to be killed. Returns when to
     /// look again, on the steady clock (`no_alarm`: not before a worker asks for it), after having

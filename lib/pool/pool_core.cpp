@@ -63,23 +63,8 @@ PoolCore* PoolCore::create(Setup setup) {
 }
 
 void PoolCore::start() {
-    // Blocked: the supervisor must not lose or die of a signal before it is ready for it.
-    os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
-    if (fork.pid == 0) become_supervisor(fork.pidfd.get());
-    supervisor_pidfd_ = std::move(fork.pidfd);
+    supervisor_pidfd_ = fork_base_.start_supervisor(state_, crew_options_);
     state_.region.keep_from_children(); // the user's forks get no copy of the pool
-}
-
-void PoolCore::become_supervisor(int parent_pidfd) {
-    int status = 1;
-    PoolCrew crew(state_, crew_options_);
-    try {
-        os::close_network_sockets();
-        status = proc::supervise(crew, state_.workers(), parent_pidfd);
-    } catch (const std::exception& error) {
-        crew.broke(std::string("the supervisor failed: ") + error.what());
-    }
-    _exit(status); // nothing of the parent's is flushed or destroyed a second time
 }
 
 bool PoolCore::is_copy() const noexcept {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/fd.hpp"
-#include "pool/crew.hpp"
+#include "pool/fork_base.hpp"
 #include "pool/known_types.hpp"
 #include "pool/record_store.hpp"
 #include "pool/shared_state.hpp"
@@ -10,7 +10,6 @@
 #include <prong/pool_stats.hpp>
 
 #include <atomic>
-#include <functional>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -36,8 +35,8 @@ public:
     /// Makes the shared memory, but no process yet. Throws `std::system_error`.
     static PoolCore* create(Setup setup);
 
-    /// Forks the supervisor, which forks the workers. Without it a test may run `run_tasks` in
-    /// threads. Throws `std::system_error`; the core is to be left then, too.
+    /// Starts the supervisor, which forks the workers. Without it a test may run `run_tasks` in
+    /// threads. Throws what `ForkBase::start_supervisor` throws; the core is to be left then, too.
     void start();
 
     /// The executor's end: `shutdown(true)` has been called. Deletes the core unless futures are
@@ -63,6 +62,8 @@ public:
     void require_own_process() const;
 
     // For drafts.
+
+    [[nodiscard]] const ForkBase& fork_base() const { return fork_base_; }
 
     std::uint32_t acquire_record();
     /// Queues a task that has been written to a record; empty if it would have to wait and
@@ -105,7 +106,6 @@ private:
     explicit PoolCore(Setup setup);
     ~PoolCore() = default;
 
-    [[noreturn]] void become_supervisor(int parent_pidfd);
     /// Throws `std::system_error` when the supervisor cannot be told.
     void give_orders(Orders orders);
     bool wait_for_room(ring::Ring& ring, bool may_wait);
@@ -133,6 +133,7 @@ private:
 
     SharedState state_;
     RecordStore records_;
+    ForkBase fork_base_;
     CrewOptions crew_options_;
     std::optional<TaskOptions> default_options_;
     KnownTypes known_types_;

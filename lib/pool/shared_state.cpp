@@ -9,6 +9,7 @@
 #include <limits>
 #include <span>
 #include <system_error>
+#include <utility>
 
 namespace prong::pool {
 namespace {
@@ -105,7 +106,8 @@ SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t mos
 SharedState SharedState::create(Sizes sizes) {
     for (;;) {
         try {
-            return {Layout(sizes), sizes};
+            const Layout layout(sizes);
+            return {shm::Region(layout.payload.end()), layout, sizes};
         } catch (const std::system_error&) {
             if (sizes.payload_span <= least_payload_span) throw;
             sizes.payload_span /= 2;
@@ -115,8 +117,13 @@ SharedState SharedState::create(Sizes sizes) {
     }
 }
 
-SharedState::SharedState(const Layout& layout, const Sizes& sizes)
-    : region(layout.payload.end()),
+SharedState SharedState::attach(base::UniqueFd memory, const Sizes& sizes) {
+    const Layout layout(sizes);
+    return {shm::Region(std::move(memory), layout.payload.end()), layout, sizes};
+}
+
+SharedState::SharedState(shm::Region memory, const Layout& layout, const Sizes& sizes)
+    : region(std::move(memory)),
       records(reinterpret_cast<ring::Record*>(region.base() + layout.records), sizes.records),
       lanes(reinterpret_cast<Control*>(region.base())->lanes,
             {reinterpret_cast<std::atomic<std::uint64_t>*>(region.base() + layout.entries),
@@ -128,9 +135,7 @@ SharedState::SharedState(const Layout& layout, const Sizes& sizes)
       control_(reinterpret_cast<Control*>(region.base())),
       slots_(reinterpret_cast<WorkerSlot*>(region.base() + layout.slots), sizes.workers),
       settings_(reinterpret_cast<TaskSettings*>(region.base() + layout.settings), sizes.records),
-      workers_(sizes.workers), entries_offset_(layout.entries) {
-    control_->next_alarm_ns.store(no_alarm, std::memory_order_relaxed);
-}
+      sizes_(sizes), entries_offset_(layout.entries) {}
 
 void SharedState::announce(const ring::Record& record, std::uint8_t flags) const noexcept {
     if ((flags & ring::Status::watched) != 0) os::futex_wake(record.status, os::everyone);

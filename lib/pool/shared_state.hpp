@@ -26,6 +26,13 @@ enum class Orders : std::uint32_t {
     kill,      ///< leave now: SIGKILL
 };
 
+/// Whether a supervisor that was forked by the zygote may begin.
+enum class Admission : std::uint32_t {
+    pending, ///< the parent has not got its pidfd yet
+    granted,
+    refused, ///< and never will
+};
+
 /// A text that crosses processes: a fixed place, cut when it is too long.
 class SharedText {
 public:
@@ -43,6 +50,8 @@ private:
 struct Control {
     /// Written by the parent.
     alignas(128) std::atomic<Orders> orders;
+    /// An `Admission`, written by the parent.
+    os::FutexWord admission;
     /// Set by the supervisor, after `cause`, when it gives the pool up.
     std::atomic<bool> broken;
     SharedText cause;
@@ -120,10 +129,13 @@ public:
 
     /// Halves the sizes until the address space has room for them. Throws `std::system_error`.
     static SharedState create(Sizes sizes);
+    /// The same memory in a process that has not inherited it. Throws `std::system_error`.
+    static SharedState attach(base::UniqueFd memory, const Sizes& sizes);
 
     [[nodiscard]] Control& control() const { return *control_; }
     [[nodiscard]] WorkerSlot& slot(unsigned worker) const { return slots_[worker]; }
-    [[nodiscard]] unsigned workers() const { return workers_; }
+    [[nodiscard]] unsigned workers() const { return sizes_.workers; }
+    [[nodiscard]] const Sizes& sizes() const { return sizes_; }
     /// What a task with options has beside its record.
     [[nodiscard]] TaskSettings& settings(std::uint32_t index) const { return settings_[index]; }
 
@@ -145,12 +157,12 @@ public:
 
 private:
     struct Layout;
-    SharedState(const Layout& layout, const Sizes& sizes);
+    SharedState(shm::Region memory, const Layout& layout, const Sizes& sizes);
 
     Control* control_;
     std::span<WorkerSlot> slots_;
     std::span<TaskSettings> settings_;
-    unsigned workers_;
+    Sizes sizes_;
     std::uint64_t entries_offset_;
 };
 

@@ -212,6 +212,7 @@ std::optional<TaskHandle> Draft::try_submit(const TaskType& type, const TaskOpti
 
 std::optional<TaskHandle> Draft::send(const TaskType& type, const TaskOptions* options,
                                       bool may_wait) {
+    core_->fork_base().require_known(type, {data(), size()});
     auto handle = core_->submit({.index = index_,
                                  .type = type,
                                  .arguments = block_ != 0 ? block_ : Record::bytes_offset,

@@ -258,7 +258,7 @@ Recycling with_jitter(Recycling recycling) {
 }
 
 /// Runs a hook; empty if it went well.
-std::string trouble_in(const std::function<void()>& hook, const std::string& name) {
+std::string trouble_in(const WorkerHook& hook, const std::string& name) {
     try {
         if (hook) hook();
         return {};

@@ -3,8 +3,9 @@
 #include "pool/shared_state.hpp"
 #include "pool/task_scope.hpp"
 
+#include <prong/worker_hook.hpp>
+
 #include <cstdint>
-#include <functional>
 #include <optional>
 
 namespace prong::pool {
@@ -17,9 +18,9 @@ struct Recycling {
 
 /// What runs in each worker besides tasks.
 struct WorkerHooks {
-    std::function<void()> initializer;
-    std::function<void()> on_start;
-    std::function<void()> on_exit;
+    WorkerHook initializer;
+    WorkerHook on_start;
+    WorkerHook on_exit;
 };
 
 /// Why a worker takes no more tasks.

@@ -9,9 +9,11 @@
 #include <prong/prong.hpp>
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <fstream>
@@ -207,6 +209,30 @@ TEST_CASE("a supervisor that is killed while it starts workers leaves none of th
         kill(supervisor, SIGKILL);
         CHECK_THROWS_AS(pool.submit(pass(gate)).get(), BrokenProcessPool);
     } // and no orphan
+}
+
+TEST_CASE("a worker that finds its supervisor dead right after the fork ends") {
+    static Counter* forks = nullptr;
+    const Shared<Counter> counter;
+    forks = counter.get();
+    pthread_atfork(nullptr, nullptr, [] {
+        if (forks == nullptr || ++*forks != 2) return; // the first one is the supervisor
+        const pid_t supervisor = getppid();
+        kill(supervisor, SIGKILL);
+        while (getppid() == supervisor) std::this_thread::yield();
+    });
+    prctl(PR_SET_CHILD_SUBREAPER, 1); // to find and reap what was left
+    {
+        ProcessPoolExecutor pool(1);
+        CHECK_THROWS_AS(pool.submit(square, 1).get(), BrokenProcessPool);
+    }
+    forks = nullptr;
+    CHECK(eventually([] {
+        while (waitpid(-1, nullptr, WNOHANG) > 0) {
+        }
+        return children_of(getpid()).empty();
+    }));
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
 TEST_CASE("polling sees that the supervisor is gone, and so do wait, as_completed and map") {
