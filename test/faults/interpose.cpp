@@ -163,11 +163,6 @@ ssize_t __wrap_pread64(int fd, void* buffer, size_t size, off_t offset) {
     return call_unless_planned(Call::pread, __real_pread64, fd, buffer, size, offset);
 }
 
-int __real_dup2(int from, int to);
-int __wrap_dup2(int from, int to) {
-    return call_unless_planned(Call::dup, __real_dup2, from, to);
-}
-
 int __real_close(int fd);
 int __wrap_close(int fd) {
     const int error = planned(Call::close);

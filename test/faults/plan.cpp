@@ -47,7 +47,7 @@ constexpr int no_transfer[] = {ENOBUFS, ENOMEM, torn};
 
 // A region that cannot be had is asked for again, smaller; so one such failure is no matter.
 // ECHILD from waitid: somebody else (the host's waitpid(-1)) was faster.
-// open: without /proc at all the supervisor cannot see how much memory a task uses.
+// open: without /proc at all nobody can see how much memory a task uses.
 // kill: of a worker's process group, which may be gone.
 constexpr Fault faults[] = {
     {Call::fork, in_parent, no_process, Demand::may_fail, Demand::may_fail, Times::always},
@@ -83,8 +83,7 @@ constexpr Fault faults[] = {
     {Call::setrlimit, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::getrlimit, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::sched_getaffinity, everybody, denied, Demand::works, Demand::works, Times::always},
-    {Call::open, all_but_supervisor, no_file, Demand::works, Demand::works, Times::always},
-    {Call::open, in_supervisor, no_file, Demand::works, Demand::works, Times::alternately},
+    {Call::open, everybody, no_file, Demand::works, Demand::works, Times::alternately},
     {Call::opendir, everybody, no_file, Demand::works, Demand::works, Times::always},
     {Call::socketpair, everybody, no_descriptor, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::sendmsg, everybody, transfer_again, Demand::works, Demand::works, Times::alternately},

@@ -14,7 +14,7 @@ struct Scenario {
     std::string_view name;
     void (*run)(Judge& judge, const Shared<Gate>& gate);
     Role first_child;            ///< what the parent forks
-    std::span<const Call> calls; ///< those that it is about; empty: all
+    std::span<const Call> calls; ///< what fails in a short run; empty: all
 };
 
 /// pool: small and large tasks, one that throws, one that kills its worker, one that is cancelled,
