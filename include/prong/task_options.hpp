@@ -16,7 +16,7 @@ enum class Priority : unsigned char { high, normal, low };
 /// where needed. Memory counts from what the worker had when the task began. Default: no limit.
 struct TaskLimits {
     /// Resident memory of its own, in bytes. Looked at every 10 ms, so a task may be over it for
-    /// that long.
+    /// that long. Needs `/proc`.
     std::optional<std::size_t> memory_bytes = std::nullopt;
 
     /// Address space, in bytes (`RLIMIT_AS`): allocations beyond it fail with `std::bad_alloc` in

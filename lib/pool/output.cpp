@@ -78,6 +78,11 @@ OutputCapture::OutputCapture(int capture) noexcept {
     flush_task_output();
     output_ = copy_of(STDOUT_FILENO);
     error_ = copy_of(STDERR_FILENO);
+    if (!output_ || !error_) { // there would be no way back
+        output_.reset();
+        error_.reset();
+        return;
+    }
     dup2(capture, STDOUT_FILENO);
     dup2(capture, STDERR_FILENO);
 }

@@ -7,20 +7,21 @@
 
 #include <algorithm>
 #include <csignal>
+#include <limits>
 
 namespace prong::pool {
 SoftLimit::SoftLimit(int resource, std::uint64_t most) : resource_(resource) {
     rlimit limit{};
-    getrlimit(static_cast<__rlimit_resource>(resource), &limit);
+    if (getrlimit(static_cast<__rlimit_resource>(resource), &limit) != 0) return;
     before_ = limit.rlim_cur;
-    limit.rlim_cur = std::min<rlim_t>(most, before_);
+    limit.rlim_cur = std::min<rlim_t>(most, limit.rlim_cur);
     setrlimit(static_cast<__rlimit_resource>(resource), &limit);
 }
 
 SoftLimit::~SoftLimit() {
     rlimit limit{};
-    getrlimit(static_cast<__rlimit_resource>(resource_), &limit);
-    limit.rlim_cur = std::min<rlim_t>(before_, limit.rlim_max);
+    if (!before_ || getrlimit(static_cast<__rlimit_resource>(resource_), &limit) != 0) return;
+    limit.rlim_cur = std::min<rlim_t>(*before_, limit.rlim_max);
     setrlimit(static_cast<__rlimit_resource>(resource_), &limit);
 }
 
@@ -47,8 +48,13 @@ bool TaskScope::is_too_late(const TaskSettings& settings) {
 TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettings& settings,
                      const WorkerSurroundings& surroundings)
     : slot_(state.slot(worker)), settings_(settings), capture_(surroundings.capture) {
-    if (settings.resident_bytes != 0)
-        slot_.resident_at_start.store(os::own_resident_bytes(getpid()), std::memory_order_relaxed);
+    if (settings.resident_bytes != 0) {
+        const std::uint64_t bytes = os::own_resident_bytes(getpid());
+        // Not known: then nothing is more, rather than all of it the task's.
+        slot_.resident_at_start.store(bytes != 0 ? bytes
+                                                 : std::numeric_limits<std::uint64_t>::max(),
+                                      std::memory_order_relaxed);
+    }
     if (settings.cpu_ns != 0)
         slot_.cpu_ns_at_start.store(os::processor_time(getpid()).count(),
                                     std::memory_order_relaxed);

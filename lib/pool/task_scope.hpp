@@ -18,7 +18,7 @@ public:
 
 private:
     int resource_;
-    std::uint64_t before_ = 0;
+    std::optional<std::uint64_t> before_;
 };
 
 /// The parts of the world that a worker process needs to keep a task's options.

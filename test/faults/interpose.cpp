@@ -4,6 +4,7 @@
 #include "faults/plan.hpp"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
@@ -16,6 +17,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <optional>
 #include <vector>
 
@@ -121,7 +123,8 @@ int __wrap_ftruncate64(int fd, off_t size) {
 
 int __real_fcntl64(int fd, int command, ...);
 int __wrap_fcntl64(int fd, int command, unsigned long argument) {
-    return call_unless_planned(Call::fcntl, __real_fcntl64, fd, command, argument);
+    const Call call = command == F_DUPFD_CLOEXEC ? Call::dup : Call::fcntl;
+    return call_unless_planned(call, __real_fcntl64, fd, command, argument);
 }
 
 void* __real_mmap64(void* address, size_t size, int protection, int flags, int fd, off_t offset);
@@ -140,6 +143,11 @@ int __wrap_poll(pollfd* entries, nfds_t count, int timeout) {
     return call_unless_planned(Call::poll, __real_poll, entries, count, timeout);
 }
 
+int __real_ppoll(pollfd* entries, nfds_t count, const timespec* timeout, const sigset_t* mask);
+int __wrap_ppoll(pollfd* entries, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+    return call_unless_planned(Call::poll, __real_ppoll, entries, count, timeout, mask);
+}
+
 ssize_t __real_read(int fd, void* buffer, size_t size);
 ssize_t __wrap_read(int fd, void* buffer, size_t size) {
     return call_unless_planned(Call::read, __real_read, fd, buffer, size);
@@ -148,6 +156,11 @@ ssize_t __wrap_read(int fd, void* buffer, size_t size) {
 ssize_t __real_write(int fd, const void* buffer, size_t size);
 ssize_t __wrap_write(int fd, const void* buffer, size_t size) {
     return call_unless_planned(Call::write, __real_write, fd, buffer, size);
+}
+
+ssize_t __real_pread64(int fd, void* buffer, size_t size, off_t offset);
+ssize_t __wrap_pread64(int fd, void* buffer, size_t size, off_t offset) {
+    return call_unless_planned(Call::pread, __real_pread64, fd, buffer, size, offset);
 }
 
 int __real_close(int fd);
@@ -202,6 +215,14 @@ int __wrap_sched_getaffinity(pid_t pid, size_t size, cpu_set_t* set) {
 int __real_open64(const char* path, int flags, ...);
 int __wrap_open64(const char* path, int flags, mode_t mode) {
     return call_unless_planned(Call::open, __real_open64, path, flags, mode);
+}
+
+FILE* __real_fopen64(const char* path, const char* mode);
+FILE* __wrap_fopen64(const char* path, const char* mode) {
+    if (const int error = planned(Call::open); error > 0) {
+        return fail(error, static_cast<FILE*>(nullptr));
+    }
+    return __real_fopen64(path, mode);
 }
 
 DIR* __real_opendir(const char* path);

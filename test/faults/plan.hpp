@@ -34,6 +34,8 @@ enum class Call {
     read,
     write,
     close,
+    pread,
+    dup,
     waitid,
     kill,
     prctl,
@@ -47,7 +49,7 @@ enum class Call {
     sendmsg,
     recv,
 };
-inline constexpr std::size_t call_count = 28;
+inline constexpr std::size_t call_count = 30;
 std::string_view name_of(Call call);
 
 // What a call may do beside failing with an errno.

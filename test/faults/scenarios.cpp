@@ -2,8 +2,9 @@
 
 #include <prong/prong.hpp>
 
-#include <cereal/types/vector.hpp>
-
+#include <array>
+#include <cerrno>
+#include <iostream>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -242,6 +243,86 @@ void flood(Judge& judge, const Shared<Gate>&) {
     user.end();
 }
 
+int hang() {
+    for (;;) pause();
+}
+
+int compute_for_ever() {
+    for (volatile unsigned n = 0;;) n = n + 1;
+}
+
+int want_too_much() {
+    const std::string memory(64 << 20, 'x');
+    return hang() + memory.front();
+}
+
+int crash_twice() {
+    if (this_task::attempt() <= 2) raise(SIGKILL);
+    return this_task::attempt();
+}
+
+int speak_and_die() {
+    std::cout << "last words" << std::endl;
+    return raise(SIGKILL);
+}
+
+/// Whether this worker writes where it did before a task's output was captured.
+bool has_its_output() {
+    std::this_thread::sleep_for(2ms); // the others are for the other worker
+    std::array<char, 64> target{};
+    const ssize_t size = readlink("/proc/self/fd/1", target.data(), target.size() - 1);
+    return size > 0 && std::string_view(target.data()).find("memfd") == std::string_view::npos;
+}
+
+/// Nothing of the last words if there was no capture.
+bool has_last_words(const WorkerDied& error) {
+    return error.last_output() == "last words\n" ||
+           (error.last_output().empty() && board().injected > 0);
+}
+
+void use_options(Judge& judge, const Shared<Gate>&) {
+    PoolUser user(judge, PoolOptions{.max_workers = 2});
+    if (!user) return;
+    const auto get = [&](const TaskOptions& options, int (*task)()) {
+        return (*user).with(options).submit(task).get();
+    };
+    const auto always = [](const auto&) { return true; };
+    judge.attempt_error<TaskTimeout>(
+        "timeout", [&] { get({.timeout = 20ms, .grace = 5ms}, hang); }, always);
+    judge.attempt("retries",
+                  [&] { judge.require("retries", get({.max_retries = 2}, crash_twice) == 3); });
+    judge.attempt_error<LimitExceeded>(
+        "memory", [&] { get({.limits = {.memory_bytes = 8 << 20}}, want_too_much); }, always);
+    judge.attempt_error<LimitExceeded>(
+        "cpu_time", [&] { get({.limits = {.cpu_time = 10ms}}, compute_for_ever); }, always);
+    for (int i = 0; i < 2; ++i) {
+        judge.attempt("within limits", [&] {
+            const TaskOptions options{
+                .limits = {.memory_bytes = 4 << 20, .cpu_time = 10s, .output_bytes = 1 << 30},
+                .capture_output = true};
+            const auto task = [](int n) {
+                std::this_thread::sleep_for(15ms); // long enough to be looked at
+                return n;
+            };
+            judge.require("within limits", (*user).with(options).submit(task, i).get() == i);
+        });
+    }
+    judge.attempt("output", [&] {
+        std::vector<Future<bool>> futures;
+        for (int i = 0; i < 4; ++i) futures.push_back((*user).submit(has_its_output));
+        for (auto& future : futures) judge.require("output", future.get());
+    });
+    judge.attempt_error<WorkerDied>(
+        "capture", [&] { get({.capture_output = true}, speak_and_die); }, has_last_words);
+    std::optional<Future<int>> unwanted;
+    judge.attempt("submit", [&] { unwanted.emplace((*user).submit(hang)); });
+    if (unwanted && judge.attempt("kill", [&] { unwanted->kill(); })) {
+        judge.attempt_error<CancelledError>(
+            "get of a killed one", [&] { unwanted->get(); }, always);
+    }
+    user.end();
+}
+
 /// The harness sees whether all processes end.
 void die_with_pool(Judge& judge, const Shared<Gate>& gate) {
     PoolUser user(judge, PoolOptions{.max_workers = 2});
@@ -349,6 +430,9 @@ constexpr Call calls_of_last_words[] = {Call::poll,    Call::read,  Call::kill,
                                         Call::setpgid, Call::prctl, Call::waitid};
 constexpr Call calls_that_see_death[] = {Call::poll, Call::waitid, Call::futex_wait,
                                          Call::pidfd_send_signal};
+constexpr Call calls_for_options[] = {Call::open,      Call::dup,          Call::pread,
+                                      Call::fcntl,     Call::memfd_create, Call::ftruncate,
+                                      Call::getrlimit, Call::setrlimit};
 constexpr Call calls_that_wait[] = {Call::futex_wait, Call::futex_waitv, Call::poll};
 constexpr Call calls_that_tidy[] = {Call::madvise};
 
@@ -358,6 +442,7 @@ constexpr Scenario scenarios[] = {
     {"terminate", end_pool<&ProcessPoolExecutor::terminate_workers>, Role::supervisor,
      calls_that_end},
     {"two_pools", use_two_pools, Role::supervisor, calls_that_wait},
+    {"options", use_options, Role::supervisor, calls_for_options},
     {"flood", flood, Role::supervisor, calls_that_tidy},
     {"parent_dies", die_with_pool, Role::supervisor, calls_of_last_words},
     {"supervisor_dies", lose_supervisor, Role::supervisor, calls_that_see_death},

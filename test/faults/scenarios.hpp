@@ -14,14 +14,14 @@ struct Scenario {
     std::string_view name;
     void (*run)(Judge& judge, const Shared<Gate>& gate);
     Role first_child;            ///< what the parent forks
-    std::span<const Call> calls; ///< those that it is about; empty: all
+    std::span<const Call> calls; ///< what fails in a short run; empty: all
 };
 
 /// pool: small and large tasks, one that throws, one that kills its worker, one that is cancelled,
 /// wait, as_completed, map, shutdown. kill, terminate: a pool that is ended while tasks run.
-/// two_pools: waits for futures of both. flood: more tasks than stay in memory. parent_dies,
-/// supervisor_dies: while a pool works. process: a `Process` with a `Pipe`, one that dies, one that
-/// is killed.
+/// options: tasks with time limits and other options. two_pools: waits for futures of both. flood:
+/// more tasks than stay in memory. parent_dies, supervisor_dies: while a pool works. process: a
+/// `Process` with a `Pipe`, one that dies, one that is killed.
 std::span<const Scenario> all_scenarios();
 
 /// Programs that handle errors badly: one for each thing that the harness must find.
