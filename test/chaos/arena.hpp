@@ -102,6 +102,7 @@ struct Circumstances {
     std::atomic<bool> kills = false;  ///< workers are
     std::atomic<bool> ending = false; ///< the pool is being ended with its tasks
     std::atomic<bool> breaks = false; ///< the supervisor is killed
+    bool tasks_fork = true;           ///< and leave what they have forked
     /// For what ends without further help; for a failing test only, so it is generous.
     std::chrono::milliseconds patience = std::chrono::seconds(20);
 };
@@ -193,6 +194,7 @@ public:
             const std::size_t aim = up_to(random_, one_in(random_, 3) ? most_at_once - 1 : 40);
             try {
                 while (errands_.size() < aim) submit();
+                meddle();
             } catch (const BrokenProcessPool& error) {
                 findings_.require(circumstances_.breaks, error.what());
                 return;
@@ -200,7 +202,6 @@ public:
                 findings_.require(circumstances_.ending, "the pool is shut down");
                 return;
             }
-            meddle();
             while (errands_.size() > aim / 2 && findings_.hold()) take();
         }
     }
@@ -266,7 +267,7 @@ private:
         } else if (choice < 93) {
             order.kind = Kind::hogs;
             options.limits.cpu_time = std::chrono::milliseconds(2);
-        } else if (!circumstances_.breaks) {
+        } else if (circumstances_.tasks_fork) {
             order.kind = Kind::forks;
         }
         errand.options = options;

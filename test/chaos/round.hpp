@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <deque>
+#include <iostream>
+#include <string>
 #include <thread>
 
 namespace prong::test {
@@ -13,8 +15,10 @@ struct Round {
     std::uint64_t seed;
     std::chrono::milliseconds time;
     Adversary::Manner manner{};
+    bool tasks_fork = true;
     std::chrono::milliseconds patience = std::chrono::seconds(20);
     CoredPool::Supervise supervise{};
+    std::atomic<pid_t>* supervisor = nullptr; ///< where to tell who it is
 };
 
 struct Tally {
@@ -27,6 +31,12 @@ struct Tally {
         return *this;
     }
 };
+
+inline void tell(const std::string& what, const Tally& tally, const Findings& findings) {
+    std::cout << what << ": " << tally.tasks << " tasks, " << tally.signals << " signals, "
+              << findings.count() << " violations\n"
+              << findings.text() << std::flush;
+}
 
 inline pool::CrewOptions random_crew(Random& random) {
     pool::CrewOptions crew;
@@ -81,11 +91,13 @@ inline Tally play(const Round& round, Findings& findings) {
     Circumstances circumstances;
     circumstances.patience = round.patience;
     circumstances.kills = round.manner.kills;
+    circumstances.tasks_fork = round.tasks_fork;
     Judge judge(circumstances, findings);
     Tally tally;
     {
         const pool::CrewOptions crew = random_crew(random);
         CoredPool pool(random_workers(random), crew, round.supervise);
+        if (round.supervisor != nullptr) *round.supervisor = pool.supervisor();
         std::optional<Adversary> adversary(std::in_place, pool.supervisor(), pool.state().control(),
                                            round.manner, random());
         std::deque<Driver> drivers;
@@ -119,6 +131,7 @@ inline Tally play(const Round& round, Findings& findings) {
             adversary.reset();
             end_somehow(pool, random);
         }
+        if (round.supervisor != nullptr) *round.supervisor = 0;
         pool.end();
     }
     const std::string left = leaks_since(before, std::chrono::seconds(20));

@@ -14,12 +14,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-void tell(const std::string& what, const Tally& tally, const Findings& findings) {
-    std::cout << what << ": " << tally.tasks << " tasks, " << tally.signals << " signals, "
-              << findings.count() << " violations\n"
-              << findings.text() << std::flush;
-}
-
 /// Round after round until the time is over.
 void play_for(const std::string& what, std::chrono::milliseconds time, Adversary::Manner manner) {
     Findings findings;
