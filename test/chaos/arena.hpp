@@ -142,12 +142,11 @@ private:
     }
 
     bool may_die(const Errand& errand, const Ending& ending) {
-        const bool by_itself =
+        const bool crashed =
             (errand.order.kind == Kind::crashes || errand.order.kind == Kind::unlucky) &&
             ending.exitcode == crash_code(errand.order);
-        if (by_itself && errand.order.talks && ending.what == What::died &&
-            ending.output != text_of(errand.order) + "\n")
-            return false;
+        const bool by_itself = crashed && (!errand.order.talks || ending.what != What::died ||
+                                           ending.output == text_of(errand.order) + "\n");
         const bool by_signal = (circumstances_.kills || circumstances_.ending) &&
                                (ending.exitcode == -SIGKILL || ending.exitcode == -SIGTERM);
         if (!by_itself && !by_signal) return false;
