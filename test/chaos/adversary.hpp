@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -38,7 +39,10 @@ public:
           thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
     /// From now on it only lets those go on that are stopped.
-    void calm_down() { calm_ = true; }
+    void calm_down() {
+        const std::lock_guard lock(mutex_);
+        calm_ = true;
+    }
 
     [[nodiscard]] std::uint64_t signals() const { return signals_; }
     /// How many of them may have ended a worker.
@@ -51,6 +55,7 @@ private:
         while (!stop.stop_requested()) {
             std::exponential_distribution<double> share(1);
             std::this_thread::sleep_for(manner_.interval * std::min(share(random_), 5.0));
+            const std::lock_guard lock(mutex_);
             const auto workers = children_quickly(supervisor_);
             if (calm_) {
                 for (const pid_t worker : workers) kill(worker, SIGCONT);
@@ -103,7 +108,8 @@ private:
     std::vector<std::pair<pid_t, Clock::time_point>> stopped_;
     std::uint32_t starts_seen_ = 0;
     unsigned deadly_since_start_ = 0;
-    std::atomic<bool> calm_ = false;
+    std::mutex mutex_; ///< guards the next one, and is held during an attack
+    bool calm_ = false;
     std::atomic<std::uint64_t> signals_ = 0;
     std::atomic<std::uint64_t> deadly_signals_ = 0;
     std::jthread thread_;

@@ -400,12 +400,14 @@ inline void check_recovered(CoredPool& pool, Findings& findings,
         std::to_string(gate->arrivals()) + " of " + std::to_string(workers) +
             " workers take new work");
     gate->open();
+    std::vector<int> pids;
     for (auto& future : futures) {
-        if (!findings.hold()) return;
-        findings.require(future.wait_for(patience), "a new task does not end");
+        try {
+            pids.push_back(future.get_for(patience));
+        } catch (const Error& error) {
+            return findings.require(false, std::string("a new task: ") + error.what());
+        }
     }
-    if (!findings.hold()) return;
-    auto pids = results_of(futures);
     std::ranges::sort(pids);
     findings.require(std::ranges::adjacent_find(pids) == pids.end(), "a worker is there twice");
 }

@@ -135,7 +135,12 @@ Tally lose_program(std::uint64_t seed, Findings& findings) {
     kill(program, signal);
     kill(program, SIGCONT);
     if (both && supervisor != 0) kill(supervisor, SIGKILL);
-    const bool gone = eventually(nobody_left);
+    // One that was stopped before its first instruction has not asked to die with its supervisor.
+    // The kernel lets it go on if its new parent is of another session, unlike this process.
+    const bool gone = eventually([] {
+        for (const ProcessInfo& process : descendants_of(getpid())) kill(process.pid, SIGCONT);
+        return nobody_left();
+    });
     std::string left;
     for (const ProcessInfo& process : descendants_of(getpid())) {
         left += " " + process.name + " (" + process.state + ")";
