@@ -91,11 +91,18 @@ std::uint64_t OutOfMemoryKills::count() noexcept {
     }
 }
 
-bool OutOfMemoryKills::any_new() noexcept {
-    const std::uint64_t now = count();
-    const bool more = now > seen_;
-    seen_ = now;
-    return more;
+bool OutOfMemoryKills::take_one() noexcept {
+    const auto now = std::chrono::steady_clock::now();
+    const std::uint64_t kills = count();
+    if (now > untold_until_) untold_ = 0;
+    if (kills > seen_) {
+        untold_ += kills - seen_;
+        untold_until_ = now + std::chrono::seconds(1);
+    }
+    seen_ = kills;
+    if (untold_ == 0) return false;
+    --untold_;
+    return true;
 }
 
 } // namespace prong::os

@@ -27,13 +27,16 @@ public:
     /// Counts from now on.
     OutOfMemoryKills() : seen_(count()) {}
 
-    /// Whether there were any since it was asked last.
-    bool any_new() noexcept;
+    /// Whether there was one that this has not told of yet: several processes may be killed before
+    /// the first of them is looked at. One that nobody asks for in a second is forgotten.
+    bool take_one() noexcept;
 
 private:
     static std::uint64_t count() noexcept;
 
     std::uint64_t seen_;
+    std::uint64_t untold_ = 0;
+    std::chrono::steady_clock::time_point untold_until_{};
 };
 
 } // namespace prong::os

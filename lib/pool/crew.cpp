@@ -151,7 +151,7 @@ bool PoolCrew::ended(unsigned worker, os::ProcessExit exit) {
     repair_after_death(
         state_, worker,
         {.exit = true_exit(exit, slot.crash),
-         .out_of_memory = exit.exitcode == -SIGKILL && !excess && out_of_memory_kills_.any_new(),
+         .out_of_memory = exit.exitcode == -SIGKILL && !excess && out_of_memory_kills_.take_one(),
          .excess = excess,
          .may_retry = wish() <= Wish::drain,
          .earlier_attempts = count_attempt(worker),

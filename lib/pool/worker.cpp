@@ -100,6 +100,7 @@ private:
     void count(ring::TaskState end);
     bool is_due_for_recycling();
     void pass_work_on();
+    [[nodiscard]] bool dies_with_supervisor() const;
 
     SharedState& state_;
     WorkerSlot& slot_;
@@ -169,6 +170,7 @@ Leaving Worker::run() {
             slot_.since_ns.store(coarse_now_ns(), std::memory_order_relaxed);
             state_.parking.set_searching(worker_); // and look once more
         } else if (!spinner_.spin(state_.parking.searching())) {
+            if (!dies_with_supervisor()) return Leaving::orphaned;
             state_.parking.park(worker_, [&] { return state_.lanes.has_work() || is_over(); });
         }
     }
@@ -255,6 +257,13 @@ bool Worker::is_due_for_recycling() {
 void Worker::pass_work_on() {
     state_.parking.stop_searching(worker_);
     if (state_.lanes.has_work()) state_.parking.work_arrived();
+}
+
+/// Sees to it, or returns false if the supervisor is gone: the kernel forgets it when a task gives
+/// up its user.
+bool Worker::dies_with_supervisor() const {
+    return surroundings_.supervisor == 0 ||
+           os::set_parent_death_signal(SIGKILL, surroundings_.supervisor);
 }
 
 /// A worker's part is up to an eighth smaller than the option says, so that workers that began

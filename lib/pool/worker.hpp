@@ -28,6 +28,7 @@ enum class Leaving : std::uint8_t {
     drained,   ///< there are no more
     recycled,  ///< it has done its part
     condemned, ///< it is being killed
+    orphaned,  ///< the supervisor is gone
 };
 
 /// The worker's loop: claims, runs and publishes tasks. Runs in a worker process, or in a thread of

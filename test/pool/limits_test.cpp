@@ -2,6 +2,7 @@
 
 #include "pool/helpers.hpp"
 #include "support/catch.hpp"
+#include "support/cgroup.hpp"
 #include "support/child.hpp"
 #include "support/environment.hpp"
 #include "support/sanitizer.hpp"
@@ -72,47 +73,6 @@ int crash() {
     volatile int* volatile nowhere = nullptr; // so that the compiler does not know
     return crash_in_here(nowhere) + 1;
 }
-
-/// A memory cgroup for a child of this test, if this machine lets us make one.
-class MemoryCgroup {
-public:
-    explicit MemoryCgroup(std::size_t bytes) {
-        const std::filesystem::path root = "/sys/fs/cgroup";
-        const std::string name = "prong-test-" + std::to_string(getpid());
-        for (const auto& [base, limit] :
-             {std::pair{root / "memory", "memory.limit_in_bytes"}, {root, "memory.max"}}) {
-            std::error_code error;
-            if (!std::filesystem::exists(base / "cgroup.procs", error)) continue;
-            if (!std::filesystem::create_directory(base / name, error)) continue;
-            path_ = base / name;
-            std::ofstream file(path_ / limit);
-            file << bytes << std::flush;
-            if (file) return;
-            remove();
-        }
-    }
-    MemoryCgroup(const MemoryCgroup&) = delete;
-    MemoryCgroup& operator=(const MemoryCgroup&) = delete;
-    ~MemoryCgroup() {
-        static_cast<void>(eventually([this] { return remove(); }));
-    }
-
-    [[nodiscard]] bool available() const { return !path_.empty(); }
-    /// Puts the calling process into it.
-    [[nodiscard]] bool enter() const {
-        std::ofstream file(path_ / "cgroup.procs");
-        file << getpid() << std::flush;
-        return static_cast<bool>(file);
-    }
-
-private:
-    bool remove() {
-        if (path_.empty() || rmdir(path_.c_str()) == 0) path_.clear();
-        return path_.empty();
-    }
-
-    std::filesystem::path path_;
-};
 
 } // namespace
 
@@ -196,7 +156,7 @@ TEST_CASE("no core file is written") {
 
 TEST_CASE("death for want of memory is told from any other SIGKILL") {
     if (address_sanitizer) return;
-    const MemoryCgroup cgroup(48 * mebibyte);
+    const Cgroup cgroup(Cgroup::memory, 48 * mebibyte);
     if (!cgroup.available()) {
         WARN("no memory cgroup can be made here: nothing tested");
         return;
