@@ -49,7 +49,7 @@ constexpr Trial killed_by_future{
                                    "the worker of a task that was killed lives on");
                 replace_victim(stage);
             } else {
-                stage.worker(0).to_door();
+                if (reached) stage.worker(0).to_door();
                 stage.come_to_rest();
             }
             check_all(stage, tasks, invariants);
