@@ -149,12 +149,10 @@ public:
                 std::to_string(counts.in_use) + " records are in use");
         for (std::size_t i = 0; i < counts.touched; ++i) {
             const auto status = core.status(static_cast<std::uint32_t>(i));
-            require(status.state != ring::TaskState::queued &&
-                        status.state != ring::TaskState::running,
-                    "record " + std::to_string(i) + " is still " +
-                        (status.state == ring::TaskState::queued
-                             ? "queued"
-                             : "running under " + std::to_string(status.owner)));
+            require(is_final(status.state) || status.state == ring::TaskState::vacant,
+                    "record " + std::to_string(i) + " is left in state " +
+                        std::to_string(static_cast<int>(status.state)) + " with owner " +
+                        std::to_string(status.owner));
         }
     }
 

@@ -144,14 +144,13 @@ private:
 
     /// In the parent: what it is.
     [[noreturn]] void become_parent() {
-        int status = 1;
         try {
             gate_->pass();
             for (;;) play_with_new_pool();
         } catch (const std::exception& error) {
             std::cerr << "the parent threw: " << error.what() << std::endl;
         }
-        _exit(status);
+        _exit(1);
     }
 
     void play_with_new_pool() {
