@@ -15,6 +15,8 @@ constexpr std::uint64_t large_bytes = 64 << 20;
 /// Kept free for everything else on the machine.
 constexpr std::uint64_t reserve_bytes = 64 << 20;
 
+} // namespace
+
 std::string size_text(std::uint64_t bytes) {
     const char* const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
     auto size = static_cast<double>(bytes);
@@ -24,8 +26,6 @@ std::string size_text(std::uint64_t bytes) {
     std::snprintf(text.data(), text.size(), unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
     return text.data();
 }
-
-} // namespace
 
 void require_memory(std::uint64_t bytes, const char* what) {
     if (bytes < large_bytes) return;

@@ -5,6 +5,7 @@
 
 #include <prong/detail/task.hpp>
 #include <prong/future.hpp>
+#include <prong/task_options.hpp>
 
 #include <unistd.h>
 
@@ -30,8 +31,7 @@ public:
                                                   .ring_entries = 1 << 12,
                                                   .records = 1 << 14,
                                                   .payload_span = 1 << 26,
-                                                  .payload_most = 1 << 20},
-                                        .initializer = {}})) {
+                                                  .payload_most = 1 << 20}})) {
         if (!supervise) {
             core_->start();
             return;
@@ -54,10 +54,14 @@ public:
 
     template <typename F, typename... Args>
     auto submit(F&& f, Args&&... args) {
+        return submit_with({}, std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    template <typename F, typename... Args>
+    auto submit_with(const TaskOptions& options, F&& f, Args&&... args) {
         detail::Draft draft(*core_);
         detail::encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
         return detail::FutureAccess::make<detail::task_result_t<F, Args...>>(
-            std::move(draft).submit(detail::task_type<F, Args...>()));
+            std::move(draft).submit(detail::task_type<F, Args...>(), &options));
     }
 
     [[nodiscard]] pool::PoolCore& core() const { return *core_; }

@@ -148,8 +148,8 @@ public:
         require(counts.in_use == counts.abandoned,
                 std::to_string(counts.in_use) + " records are in use");
         for (std::size_t i = 0; i < counts.touched; ++i) {
-            const auto status = core.status(static_cast<std::uint32_t>(i));
-            require(is_final(status.state) || status.state == ring::TaskState::vacant,
+            const auto status = ring::status_of(core.state().records[i]);
+            require(ring::is_final(status.state) || status.state == ring::TaskState::vacant,
                     "record " + std::to_string(i) + " is left in state " +
                         std::to_string(static_cast<int>(status.state)) + " with owner " +
                         std::to_string(status.owner));

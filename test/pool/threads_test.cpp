@@ -36,8 +36,7 @@ public:
                                             .ring_entries = 1 << 12,
                                             .records = 1 << 14,
                                             .payload_span = 1 << 22,
-                                            .payload_most = 1 << 20},
-                                  .initializer = {}})) {}
+                                            .payload_most = 1 << 20}})) {}
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
     ~ThreadPool() {
@@ -50,7 +49,8 @@ public:
     void start(unsigned worker) {
         threads_.emplace_back([this, worker] {
             prong::pool::run_tasks(core_->state(), worker);
-            prong::pool::repair_after_death(core_->state(), worker, {.pid = 0, .exitcode = 0});
+            prong::pool::repair_after_death(core_->state(), worker,
+                                            {.exit = {.pid = 0, .exitcode = 0}});
         });
     }
     void start_all() {
@@ -81,7 +81,7 @@ private:
 std::optional<std::uint32_t> claim_and_die(ThreadPool& pool, std::uint16_t worker) {
     std::optional<std::uint32_t> index;
     std::thread([&] {
-        const auto claim = pool.state().ring.claim(worker, pool.state().slot(worker).note);
+        const auto claim = pool.state().lanes.claim(worker, pool.state().slot(worker).note, 0);
         if (claim) index = claim->index;
     }).join();
     return index;
@@ -312,7 +312,7 @@ TEST_CASE("the task of a thread that dies fails with WorkerDied, and no other") 
     {
         const std::jthread waiter([&] { death = error_of<prong::WorkerDied>(victim); });
         pool.start(1);
-        prong::pool::repair_after_death(pool.state(), 0, {.pid = 4711, .exitcode = -11});
+        prong::pool::repair_after_death(pool.state(), 0, {.exit = {.pid = 4711, .exitcode = -11}});
     }
     REQUIRE(death);
     CHECK(death->pid() == 4711);
@@ -329,7 +329,7 @@ TEST_CASE("workers die again and again while another works and threads wait") {
     ThreadPool pool(2);
     auto first = pool.submit(square, 1);
     REQUIRE(claim_and_die(pool, 0)); // one at least, however fast the other is
-    prong::pool::repair_after_death(pool.state(), 0, {.pid = 1, .exitcode = -9});
+    prong::pool::repair_after_death(pool.state(), 0, {.exit = {.pid = 1, .exitcode = -9}});
     ++deaths;
     CHECK_THROWS_AS(first.get(), prong::WorkerDied);
     pool.start(1);
@@ -337,7 +337,8 @@ TEST_CASE("workers die again and again while another works and threads wait") {
         std::jthread reaper([&] {
             while (!over) {
                 const bool claimed = claim_and_die(pool, 0).has_value();
-                prong::pool::repair_after_death(pool.state(), 0, {.pid = 1, .exitcode = -9});
+                prong::pool::repair_after_death(pool.state(), 0,
+                                                {.exit = {.pid = 1, .exitcode = -9}});
                 deaths += claimed ? 1 : 0;
             }
         });
@@ -364,7 +365,7 @@ TEST_CASE("a worker that dies between two tasks harms none") {
     pool.start(1);
     future.wait();
     CHECK_FALSE(claim_and_die(pool, 0));
-    prong::pool::repair_after_death(pool.state(), 0, {.pid = 1, .exitcode = -9});
+    prong::pool::repair_after_death(pool.state(), 0, {.exit = {.pid = 1, .exitcode = -9}});
     CHECK(future.get() == 9);
     CHECK(pool.submit(square, 4).get() == 16);
 }

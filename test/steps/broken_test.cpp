@@ -2,6 +2,7 @@
 // supervisors do one thing wrong on purpose, over the same shared memory.
 
 #include "pool/crew.hpp"
+#include "pool/obituary.hpp"
 #include "pool/result_writer.hpp"
 #include "pool/worker.hpp"
 #include "proc/supervisor.hpp"
@@ -21,7 +22,6 @@ using prong::pool::SharedState;
 using prong::ring::Claim;
 using prong::ring::Note;
 using prong::ring::Record;
-using prong::ring::Ring;
 using prong::ring::Status;
 using prong::ring::TaskState;
 
@@ -39,10 +39,11 @@ enum class Mistake {
 /// As a ring does whose position is the claim: each position is given to one worker, which then
 /// takes the record that is there.
 std::optional<Claim> take_ticket(SharedState& state, std::uint16_t owner, Note& note) {
-    if (!state.ring.has_work()) return std::nullopt;
-    const auto generation = prong::ring::generation_of(state.ring.cursor().head.fetch_add(1));
-    for (std::uint32_t index = 0; index < state.ring.record_count(); ++index) {
-        Record& record = state.ring.record(index);
+    if (!state.lanes.has_work()) return std::nullopt;
+    const auto generation =
+        prong::ring::generation_of(state.control().lanes.cursors[0].head.fetch_add(1));
+    for (std::uint32_t index = 0; index < state.records.size(); ++index) {
+        Record& record = state.records[index];
         Status status = Status::unpack(record.status.load());
         if (status.state != TaskState::queued || status.generation != generation) continue;
         note.record = index + 1;
@@ -58,9 +59,9 @@ std::optional<Claim> take_ticket(SharedState& state, std::uint16_t owner, Note& 
 std::optional<Claim> claim(SharedState& state, std::uint16_t owner, Mistake mistake) {
     Note& note = state.slot(owner).note;
     if (mistake == Mistake::ticket_before_owner) return take_ticket(state, owner, note);
-    if (mistake != Mistake::late_note) return state.ring.claim(owner, note);
+    if (mistake != Mistake::late_note) return state.lanes.claim(owner, note, 0);
     Note own{};
-    const auto claimed = state.ring.claim(owner, own);
+    const auto claimed = state.lanes.claim(owner, own, 0);
     if (claimed) note.record = claimed->index + 1;
     return claimed;
 }
@@ -76,9 +77,8 @@ void run(const SharedState& state, std::uint16_t owner, Record& record) {
 }
 
 void run_and_end(const SharedState& state, const Claim& claim, Mistake mistake) {
-    std::uint8_t waiters = 0;
     if (mistake != Mistake::early_end) run(state, claim.status.owner, *claim.record);
-    if (Ring::finish(claim, TaskState::returned, waiters)) state.announce(*claim.record, waiters);
+    state.announce(*claim.record, prong::ring::finish(claim, TaskState::returned).flags);
     if (mistake == Mistake::early_end) run(state, claim.status.owner, *claim.record);
 }
 
@@ -87,12 +87,12 @@ int work_wrongly(SharedState& state, std::uint16_t worker, Mistake mistake) {
     state.slot(worker).ready = true;
     state.control().starts.fetch_add(1);
     state.parking.set_searching(worker);
-    while (!state.ring.drained()) {
+    while (!state.lanes.drained()) {
         if (const auto claimed = claim(state, worker, mistake)) {
             run_and_end(state, *claimed, mistake);
         } else {
             state.parking.park(worker,
-                               [&] { return state.ring.has_work() || state.ring.drained(); });
+                               [&] { return state.lanes.has_work() || state.lanes.drained(); });
         }
     }
     return 0;
@@ -109,11 +109,12 @@ public:
     bool ended(unsigned worker, ProcessExit exit) override {
         if (mistake_ == Mistake::no_repair) return true;
         if (mistake_ != Mistake::payload_forgotten) return crew_.ended(worker, exit);
-        std::uint8_t waiters = 0;
-        const Record* const record =
-            state_.ring.repair(static_cast<std::uint16_t>(worker), state_.slot(worker).note,
-                               exit.pid, exit.exitcode, waiters);
-        if (record != nullptr) state_.announce(*record, waiters);
+        if (const auto task = prong::ring::unfinished(
+                state_.records, static_cast<std::uint16_t>(worker), state_.slot(worker).note)) {
+            write_obituary(state_, worker, *task->record,
+                           {.death = {.pid = exit.pid, .exitcode = exit.exitcode}});
+            state_.announce(*task->record, prong::ring::bury(*task, TaskState::died).flags);
+        }
         state_.parking.forget(worker);
         return true;
     }
@@ -121,6 +122,11 @@ public:
     Wish wish() override { return crew_.wish(); }
     bool has_work() override { return crew_.has_work(); }
     void starting(unsigned worker) override { crew_.starting(worker); }
+    void started(unsigned worker, pid_t pid) override { crew_.started(worker, pid); }
+    std::string reason_to_give_up() override { return crew_.reason_to_give_up(); }
+    prong::base::Deadline attend(const std::function<void(unsigned)>& kill) override {
+        return crew_.attend(kill);
+    }
     unsigned starts() override { return crew_.starts(); }
     std::string failure(unsigned worker) override { return crew_.failure(worker); }
     void stopped(unsigned worker) override { crew_.stopped(worker); }
@@ -130,8 +136,8 @@ public:
 private:
     SharedState& state_;
     Mistake mistake_;
-    std::function<void()> no_initializer_;
-    prong::pool::PoolCrew crew_{state_, no_initializer_};
+    prong::pool::CrewOptions options_;
+    prong::pool::PoolCrew crew_{state_, options_};
 };
 
 template <typename AnyTrial, typename Content>

@@ -5,7 +5,7 @@
 #include "pool/core_pool.hpp"
 #include "pool/helpers.hpp"
 #include "pool/invariants.hpp"
-#include "ring/ring.hpp"
+#include "ring/lifecycle.hpp"
 #include "steps/scenario.hpp"
 #include "steps/tracee.hpp"
 
@@ -171,7 +171,7 @@ public:
     /// The victim is killed when it is about to publish a result; the supervisor stands.
     void kill_within_task(std::vector<Expected>& tasks) {
         supervisor_.interrupt();
-        victim().run_to({.places = {address_of(&ring::Ring::finish)}});
+        victim().run_to({.places = {address_of(&ring::finish)}});
         kill(victim(), tasks);
     }
 
