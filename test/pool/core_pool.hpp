@@ -24,14 +24,16 @@ public:
     using Supervise = std::function<int(pool::SharedState&, int parent_pidfd)>;
 
     /// `supervise` replaces the real supervisor.
-    explicit CorePool(unsigned workers, const Supervise& supervise = {})
+    explicit CorePool(unsigned workers, const Supervise& supervise = {},
+                      const pool::Recycling& recycling = {})
         : core_(pool::PoolCore::create({.workers = workers,
                                         .max_pending = std::numeric_limits<std::uint64_t>::max(),
                                         .sizes = {.workers = workers,
                                                   .ring_entries = 1 << 12,
                                                   .records = 1 << 14,
                                                   .payload_span = 1 << 26,
-                                                  .payload_most = 1 << 20}})) {
+                                                  .payload_most = 1 << 20},
+                                        .crew = {.hooks = {}, .recycling = recycling}})) {
         if (!supervise) {
             core_->start();
             return;
