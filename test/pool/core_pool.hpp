@@ -3,7 +3,9 @@
 #include "os/child.hpp"
 #include "pool/pool_core.hpp"
 
-#include <prong/process_pool_executor.hpp>
+#include <prong/detail/task.hpp>
+#include <prong/future.hpp>
+#include <prong/task_options.hpp>
 
 #include <unistd.h>
 
@@ -22,14 +24,16 @@ public:
     using Supervise = std::function<int(pool::SharedState&, int parent_pidfd)>;
 
     /// `supervise` replaces the real supervisor.
-    explicit CorePool(unsigned workers, const Supervise& supervise = {})
+    explicit CorePool(unsigned workers, const Supervise& supervise = {},
+                      const pool::Recycling& recycling = {})
         : core_(pool::PoolCore::create({.workers = workers,
                                         .max_pending = std::numeric_limits<std::uint64_t>::max(),
                                         .sizes = {.workers = workers,
                                                   .ring_entries = 1 << 12,
                                                   .records = 1 << 14,
                                                   .payload_span = 1 << 26,
-                                                  .payload_most = 1 << 20}})) {
+                                                  .payload_most = 1 << 20},
+                                        .crew = {.hooks = {}, .recycling = recycling}})) {
         if (!supervise) {
             core_->start();
             return;
@@ -52,12 +56,14 @@ public:
 
     template <typename F, typename... Args>
     auto submit(F&& f, Args&&... args) {
-        return detail::submit_task(*core_, nullptr, std::forward<F>(f),
-                                   std::forward<Args>(args)...);
+        return submit_with({}, std::forward<F>(f), std::forward<Args>(args)...);
     }
-    /// Submits with options.
-    [[nodiscard]] PoolWithOptions with(TaskOptions options) const {
-        return {*core_, std::move(options)};
+    template <typename F, typename... Args>
+    auto submit_with(const TaskOptions& options, F&& f, Args&&... args) {
+        detail::Draft draft(*core_);
+        detail::encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
+        return detail::FutureAccess::make<detail::task_result_t<F, Args...>>(
+            std::move(draft).submit(detail::task_type<F, Args...>(), &options));
     }
 
     [[nodiscard]] pool::PoolCore& core() const { return *core_; }

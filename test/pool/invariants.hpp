@@ -5,6 +5,7 @@
 
 #include <prong/error.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -19,7 +20,7 @@
 namespace prong::test {
 
 /// How a task has ended for who holds its future.
-enum class Ending { right, wrong, threw, died, cancelled, broken, pending };
+enum class Ending { right, wrong, threw, died, poisoned, timed_out, cancelled, broken, pending };
 
 inline const char* name_of(Ending ending) {
     switch (ending) {
@@ -31,6 +32,10 @@ inline const char* name_of(Ending ending) {
         return "an error of another kind";
     case Ending::died:
         return "WorkerDied";
+    case Ending::poisoned:
+        return "PoisonedTask";
+    case Ending::timed_out:
+        return "TaskTimeout";
     case Ending::cancelled:
         return "CancelledError";
     case Ending::broken:
@@ -48,6 +53,10 @@ Ending ending_of(IsRight is_right, std::string* error_text = nullptr) {
         return is_right() ? Ending::right : Ending::wrong;
     } catch (const WorkerDied& error) {
         return error.exitcode() == -SIGKILL ? Ending::died : Ending::threw;
+    } catch (const PoisonedTask&) {
+        return Ending::poisoned;
+    } catch (const TaskTimeout&) {
+        return Ending::timed_out;
     } catch (const CancelledError&) {
         return Ending::cancelled;
     } catch (const BrokenProcessPool&) {
@@ -62,10 +71,11 @@ Ending ending_of(IsRight is_right, std::string* error_text = nullptr) {
 class Expected {
 public:
     /// The task counts its runs in `runs`. `normally`: how it ends if nothing happens to it.
+    /// `retries`: how often it is tried again.
     template <typename R>
     Expected(std::string name, Future<R> future, R value, const Counter& runs,
-             Ending normally = Ending::right)
-        : name_(std::move(name)), runs_(&runs), normally_(normally) {
+             Ending normally = Ending::right, int retries = 0)
+        : name_(std::move(name)), runs_(&runs), normally_(normally), retries_(retries) {
         auto shared = std::make_shared<Future<R>>(std::move(future));
         done_ = [shared] { return shared->done(); };
         running_ = [shared] { return shared->running(); };
@@ -79,35 +89,39 @@ public:
 
     [[nodiscard]] const std::string& name() const { return name_; }
     [[nodiscard]] bool done() const { return done_(); }
-    [[nodiscard]] bool running() {
-        const bool is_running = running_();
-        was_running_ = was_running_ || is_running;
-        return is_running;
-    }
+    [[nodiscard]] bool running() const { return running_(); }
     [[nodiscard]] int runs() const { return runs_->load(); }
 
-    /// It is tried again when its worker dies, often enough.
-    void set_retried() { retried_ = true; }
-    /// Ends it by `Future::kill`; returns whether that is to be seen to.
-    bool kill() {
-        const bool was_killed = kill_();
-        if (was_killed) expect(Ending::cancelled);
-        return was_killed;
-    }
-    [[nodiscard]] int most_runs() const {
-        return retried_ ? 3 : expected() == Ending::cancelled && !was_running_ ? 0 : 1;
-    }
-
-    /// How it should end, whatever was said before.
-    void expect(Ending ending) { expected_ = ending; }
+    /// How it should end, whatever was said before; either is right.
+    void expect(Ending ending) { expect(ending, ending); }
+    void expect(Ending ending, Ending or_this) { expected_ = {ending, or_this}; }
     /// Now the workers that run anything die: that decides how it should end, unless something has
     /// before.
     void workers_die() {
-        if (expected_ || retried_) return;
-        if (running()) expect(Ending::died);
+        if (expected_) return;
+        if (running() && ++deaths_ > retries_)
+            expect(retries_ == 0 ? Ending::died : Ending::poisoned);
         if (done()) expect(normally_);
     }
-    [[nodiscard]] Ending expected() const { return expected_.value_or(normally_); }
+    /// `Future::kill`, which says how it should end.
+    bool kill() {
+        const bool had_started = running();
+        if (!kill_()) return false;
+        expect(Ending::cancelled);
+        runs_if_cancelled_ = deaths_ + (had_started ? 1 : 0);
+        return true;
+    }
+    [[nodiscard]] bool is_expected(Ending ending) const {
+        return expected_ ? ending == expected_->first || ending == expected_->second
+                         : ending == normally_;
+    }
+
+    /// How often it may have run, at least and at most, if it has ended so.
+    [[nodiscard]] std::pair<int, int> runs_for(Ending ending) const {
+        if (ending == Ending::cancelled) return {0, runs_if_cancelled_};
+        const bool must = ending == Ending::right || ending == Ending::threw;
+        return {must ? 1 : 0, 1 + std::min(deaths_, retries_)};
+    }
 
     /// Takes the result.
     Ending end(std::chrono::milliseconds limit) { return take_(limit, error_text_); }
@@ -118,14 +132,15 @@ private:
     std::string name_;
     const Counter* runs_;
     Ending normally_;
+    int retries_;
+    int deaths_ = 0; ///< of workers that ran it
+    int runs_if_cancelled_ = 0;
     std::function<bool()> done_;
     std::function<bool()> running_;
     std::function<bool()> kill_;
-    bool retried_ = false;
-    bool was_running_ = false;
     std::function<Ending(std::chrono::milliseconds, std::string&)> take_;
     std::string error_text_;
-    std::optional<Ending> expected_;
+    std::optional<std::pair<Ending, Ending>> expected_;
 };
 
 /// Collects what is violated; I1 to I8 as in the design, where I6 is for the leak check.
@@ -142,14 +157,12 @@ public:
     /// it must have ended.
     void check(Expected& task, std::chrono::milliseconds limit = patience) {
         const Ending ending = task.end(limit);
-        require(ending == task.expected(), task.name() + " came to " + name_of(ending) +
-                                               " and not to " + name_of(task.expected()) +
-                                               (task.error_text().empty() ? "" : ": ") +
-                                               task.error_text());
-        const int runs = task.runs();
-        const int least = ending == Ending::right || ending == Ending::threw ? 1 : 0;
-        require(runs >= least && runs <= task.most_runs(),
-                task.name() + " has run " + std::to_string(runs) + " times");
+        require(task.is_expected(ending), task.name() + " came to " + name_of(ending) +
+                                              (task.error_text().empty() ? "" : ": ") +
+                                              task.error_text());
+        const auto [least, most] = task.runs_for(ending);
+        require(task.runs() >= least && task.runs() <= most,
+                task.name() + " has run " + std::to_string(task.runs()) + " times");
     }
 
     /// All that must hold of the memory when all tasks have ended and all futures are taken.
@@ -168,11 +181,10 @@ public:
                 std::to_string(counts.in_use) + " records are in use");
         for (std::size_t i = 0; i < counts.touched; ++i) {
             const auto status = ring::status_of(core.state().records[i]);
-            require(status.state != ring::TaskState::queued && !is_claimed(status.state),
-                    "record " + std::to_string(i) + " is still " +
-                        (status.state == ring::TaskState::queued
-                             ? "queued"
-                             : "running under " + std::to_string(status.owner)));
+            require(ring::is_final(status.state) || status.state == ring::TaskState::vacant,
+                    "record " + std::to_string(i) + " is left in state " +
+                        std::to_string(static_cast<int>(status.state)) + " with owner " +
+                        std::to_string(status.owner));
         }
     }
 

@@ -20,10 +20,8 @@ using namespace prong::test;
 using prong::os::ProcessExit;
 using prong::pool::SharedState;
 using prong::ring::Claim;
-using prong::ring::Lane;
 using prong::ring::Note;
 using prong::ring::Record;
-using prong::ring::Ring;
 using prong::ring::Status;
 using prong::ring::TaskState;
 
@@ -41,12 +39,12 @@ enum class Mistake {
 /// As a ring does whose position is the claim: each position is given to one worker, which then
 /// takes the record that is there.
 std::optional<Claim> take_ticket(SharedState& state, std::uint16_t owner, Note& note) {
-    const Ring& ring = state.lanes[Lane::normal];
-    if (!ring.has_work()) return std::nullopt;
-    const auto generation = prong::ring::generation_of(ring.cursor().head.fetch_add(1));
+    if (!state.lanes.has_work()) return std::nullopt;
+    const auto generation =
+        prong::ring::generation_of(state.control().lanes.cursors[0].head.fetch_add(1));
     for (std::uint32_t index = 0; index < state.records.size(); ++index) {
         Record& record = state.records[index];
-        Status status = status_of(record);
+        Status status = Status::unpack(record.status.load());
         if (status.state != TaskState::queued || status.generation != generation) continue;
         note.record = index + 1;
         std::uint64_t word = status.pack();
@@ -80,14 +78,13 @@ void run(const SharedState& state, std::uint16_t owner, Record& record) {
 
 void run_and_end(const SharedState& state, const Claim& claim, Mistake mistake) {
     if (mistake != Mistake::early_end) run(state, claim.status.owner, *claim.record);
-    const Status after = finish(claim, TaskState::returned);
-    if (after.state == TaskState::returned) state.announce(*claim.record, after.flags);
+    state.announce(*claim.record, prong::ring::finish(claim, TaskState::returned).flags);
     if (mistake == Mistake::early_end) run(state, claim.status.owner, *claim.record);
 }
 
 /// The worker's loop in short.
 int work_wrongly(SharedState& state, std::uint16_t worker, Mistake mistake) {
-    state.slot(worker).ready = true;
+    state.slot(worker).ready.store(true);
     state.control().starts.fetch_add(1);
     state.parking.set_searching(worker);
     while (!state.lanes.drained()) {
@@ -112,12 +109,11 @@ public:
     bool ended(unsigned worker, ProcessExit exit) override {
         if (mistake_ == Mistake::no_repair) return true;
         if (mistake_ != Mistake::payload_forgotten) return crew_.ended(worker, exit);
-        const auto task = unfinished(state_.records, static_cast<std::uint16_t>(worker),
-                                     state_.slot(worker).note);
-        if (task) {
+        if (const auto task = prong::ring::unfinished(
+                state_.records, static_cast<std::uint16_t>(worker), state_.slot(worker).note)) {
             write_obituary(state_, worker, *task->record,
                            {.death = {.pid = exit.pid, .exitcode = exit.exitcode}});
-            state_.announce(*task->record, bury(*task, TaskState::died).flags);
+            state_.announce(*task->record, prong::ring::bury(*task, TaskState::died).flags);
         }
         state_.parking.forget(worker);
         return true;
@@ -140,8 +136,8 @@ public:
 private:
     SharedState& state_;
     Mistake mistake_;
-    prong::pool::CrewOptions no_options_;
-    prong::pool::PoolCrew crew_{state_, no_options_};
+    prong::pool::CrewOptions options_;
+    prong::pool::PoolCrew crew_{state_, options_};
 };
 
 template <typename AnyTrial, typename Content>

@@ -90,12 +90,9 @@ public:
     /// Returns whether it has come there, and not to the curtain.
     bool bring_parent_to(const Point& point) { return parent_.run_to(point, on_the_way_); }
     bool bring_worker_to(const Point& point) {
-        try {
-            return worker().run_to(point, door);
-        } catch (const std::runtime_error&) {
-            if (!play_.ends_pool || !worker().is_nobody()) throw; // else it has left, as it should
-            return false;
-        }
+        const bool reached = worker().run_to(point, door);
+        require_worker();
+        return reached;
     }
     /// From wherever the parent stands.
     void to_curtain_down() {
@@ -144,14 +141,13 @@ private:
 
     /// In the parent: what it is.
     [[noreturn]] void become_parent() {
-        int status = 1;
         try {
             gate_->pass();
             for (;;) play_with_new_pool();
         } catch (const std::exception& error) {
             std::cerr << "the parent threw: " << error.what() << std::endl;
         }
-        _exit(status);
+        _exit(1);
     }
 
     void play_with_new_pool() {
@@ -190,7 +186,15 @@ private:
         if (on_the_way_.go_on()) parent_.run_to(on_the_way_);
     }
 
-    void worker_to_door() { bring_worker_to({.address = 0, .mark = 0, .nth = 1, .steps = 0}); }
+    void worker_to_door() {
+        worker_.to_door();
+        require_worker();
+    }
+    /// It may only leave when the pool is to end.
+    void require_worker() {
+        if (worker().is_nobody() && !play_.ends_pool)
+            throw std::runtime_error("the worker has ended");
+    }
 
     bool parent_goes_on() {
         if (at(&curtain_up) || at(&curtain_down)) {

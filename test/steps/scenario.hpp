@@ -3,10 +3,12 @@
 #include "pool/core_pool.hpp"
 #include "pool/invariants.hpp"
 
+#include <prong/task_options.hpp>
 #include <prong/with_captures.hpp>
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <stdexcept>
 #include <string>
@@ -26,13 +28,14 @@ struct Scenario {
 
 /// Gives back what it is given, and counts its run.
 template <typename T>
-Expected submit_echo(CorePool& pool, Counter& runs, const char* name, T value) {
+Expected submit_echo(CorePool& pool, Counter& runs, const char* name, T value,
+                     const TaskOptions& options = {}) {
     const auto echo = with_captures([place = &runs](T given) {
         place->fetch_add(1);
         return given;
     });
-    auto future = pool.submit(echo, value);
-    return {name, std::move(future), std::move(value), runs};
+    auto future = pool.submit_with(options, echo, value);
+    return {name, std::move(future), std::move(value), runs, Ending::right, options.max_retries};
 }
 
 inline std::vector<Expected> one(Expected task) {
@@ -57,20 +60,6 @@ inline constexpr Scenario small_task{"an int", [](CorePool& pool, RunCounts& run
                                              submit_echo(pool, runs[0], "the task", next_value()));
                                      }};
 
-/// With options: what it costs in the worker is stepped through, too.
-inline constexpr Scenario retried_task{
-    "a task that is tried again", [](CorePool& pool, RunCounts& runs) {
-        const auto echo = with_captures([place = runs.data()](std::string given) {
-            place->fetch_add(1);
-            return given;
-        });
-        const std::string text = next_text(300);
-        const TaskOptions options{.timeout = std::chrono::hours(1), .max_retries = 3};
-        auto tasks = one({"the task", pool.with(options).submit(echo, text), text, runs[0]});
-        tasks[0].set_retried();
-        return tasks;
-    }};
-
 inline constexpr Scenario block_task{
     "1 KiB", [](CorePool& pool, RunCounts& runs) {
         return one(submit_echo(pool, runs[0], "the task", next_text(1000)));
@@ -88,6 +77,24 @@ inline constexpr Scenario throwing_task{
             throw std::runtime_error(std::string(100, 'x')); // does not fit into the record
         });
         return one({"the task", pool.submit(fail), 0, runs[0], Ending::threw});
+    }};
+
+inline constexpr Scenario task_with_options{
+    "1 KiB, with options", [](CorePool& pool, RunCounts& runs) {
+        return one(submit_echo(pool, runs[0], "the task", next_text(1000),
+                               {.timeout = std::chrono::hours(1), .capture_output = true}));
+    }};
+
+inline constexpr Scenario hurried_task{
+    "1 KiB, and 1 ms of time", [](CorePool& pool, RunCounts& runs) {
+        using namespace std::chrono_literals;
+        return one(submit_echo(pool, runs[0], "the task", next_text(1000),
+                               {.timeout = 1ms, .grace = 0ns, .capture_output = true}));
+    }};
+
+inline constexpr Scenario retried_task{
+    "1 KiB, and a retry", [](CorePool& pool, RunCounts& runs) {
+        return one(submit_echo(pool, runs[0], "the task", next_text(1000), {.max_retries = 1}));
     }};
 
 inline constexpr Scenario three_tasks{

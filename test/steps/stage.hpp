@@ -5,21 +5,23 @@
 #include "pool/core_pool.hpp"
 #include "pool/helpers.hpp"
 #include "pool/invariants.hpp"
-#include "ring/ring.hpp"
+#include "ring/lifecycle.hpp"
 #include "steps/scenario.hpp"
 #include "steps/tracee.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 namespace prong::test {
 
 /// Where a worker that has nothing to do goes to sleep. It is never let in: a worker that stands
-/// here is as good as asleep, and goes on as if woken.
-inline const Halt door{.places = {address_of(&os::futex_wait)}};
+/// here is as good as asleep, and goes on as if woken. Some leave instead.
+inline const Halt door{.places = {address_of(&os::futex_wait)}, .or_end = true};
 
 /// Where the supervisor begins to replace a worker, having repaired what it has left.
 inline const Halt repaired{.places = {address_of(&os::fork_process)}};
@@ -30,12 +32,16 @@ public:
     explicit Puppet(Tracee tracee) : tracee_(std::move(tracee)) {}
 
     Tracee& tracee() { return tracee_; }
-    void replace_by(Tracee tracee) {
-        tracee_ = std::move(tracee);
-        to_door();
-    }
     void to_door() { tracee_.run_to(door); }
 
+    /// At the door, and nobody has woken it.
+    [[nodiscard]] bool is_at_rest() const {
+        try {
+            return door.is_at(tracee_.address()) && !is_called();
+        } catch (const std::system_error&) { // it is gone, or about to be
+            return false;
+        }
+    }
     /// At the door: whether it would find that somebody has woken it.
     [[nodiscard]] bool is_called() const {
         return static_cast<std::uint32_t>(tracee_.word_at(tracee_.first_argument())) != 0;
@@ -45,13 +51,21 @@ private:
     Tracee tracee_;
 };
 
+/// What is unlike other pools: workers leave after so many tasks, or are killed by the
+/// supervisor.
+struct Habits {
+    std::optional<std::uint64_t> max_tasks = std::nullopt;
+    bool workers_leave = max_tasks.has_value();
+};
+
 /// A pool of real processes, in which no worker makes a step but by the harness. All workers stand
 /// at the door between the rounds, and the supervisor is traced so that each new worker is in hand
 /// before its first instruction.
 class Stage {
 public:
-    explicit Stage(unsigned workers, const CorePool::Supervise& supervise = {})
-        : pool_(workers, supervise) {
+    explicit Stage(unsigned workers, const CorePool::Supervise& supervise = {}, Habits habits = {})
+        : pool_(workers, supervise, {.max_tasks = habits.max_tasks, .max_resident_bytes = {}}),
+          workers_leave_(habits.workers_leave) {
         const pid_t supervisor = supervisor_of(getpid());
         std::vector<pid_t> pids;
         if (!eventually([&] { return (pids = workers_of(supervisor)).size() == workers; })) {
@@ -95,8 +109,8 @@ public:
         for (bool again = true; again;) {
             again = false;
             for (Puppet& worker : workers_) {
-                if (&worker == held || !worker.is_called()) continue;
-                worker.to_door();
+                if (&worker == held || worker.is_at_rest()) continue;
+                to_door(worker);
                 again = true;
             }
         }
@@ -111,19 +125,28 @@ public:
         });
     }
 
-    /// SIGKILL for a worker that is in hand: decides the end of what it runs.
-    void kill(Tracee& worker, std::vector<Expected>& tasks) {
+    /// SIGKILL for a worker that is in hand, if it has not left: decides the end of what it runs.
+    static void kill(Tracee& worker, std::vector<Expected>& tasks) {
         for (Expected& task : tasks) task.workers_die();
-        ++deaths_;
-        worker.kill();
+        if (!worker.is_nobody()) worker.kill();
     }
-    /// The supervisor is killing it: goes on until it ends, and returns how.
-    int await_end_of_victim() {
-        ++deaths_;
-        return victim().await_end();
+    /// To the door; of those that may leave on the way, the one that stays.
+    void to_door(Puppet& worker) {
+        const bool is_there = !worker.tracee().is_nobody();
+        if (is_there && !worker.is_at_rest()) worker.to_door();
+        while (worker.tracee().is_nobody()) {
+            if (!workers_leave_) throw std::runtime_error("a worker has ended");
+            replace(worker);
+        }
     }
-    /// The worker that replaces the one that was killed, before its first instruction.
+    /// The worker is gone: the supervisor repairs and replaces. The new one comes to the door.
+    void replace(Puppet& worker) {
+        worker.tracee() = next_worker();
+        worker.to_door();
+    }
+    /// The worker that replaces the one that is gone, before its first instruction.
     Tracee next_worker() {
+        ++deaths_;
         Tracee worker = supervisor_.await_fork();
         supervisor_.resume();
         return worker;
@@ -150,6 +173,7 @@ public:
     Path way_of_victim(const Scenario& scenario) {
         std::vector<Expected> tasks = submit(scenario);
         const Path path = victim().record(door);
+        if (victim().is_nobody()) replace(workers_[0]);
         end(tasks);
         return path;
     }
@@ -169,7 +193,7 @@ public:
         kill_within_task(tasks);
         const Path path = supervisor_.record(repaired);
         supervisor_.resume();
-        workers_[0].replace_by(next_worker());
+        replace(workers_[0]);
         end(tasks);
         return path;
     }
@@ -191,6 +215,7 @@ private:
     Tracee supervisor_;
     std::vector<Puppet> workers_;
     std::uint64_t deaths_ = 0;
+    bool workers_leave_;
 };
 
 } // namespace prong::test

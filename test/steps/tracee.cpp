@@ -137,6 +137,7 @@ void Tracee::interrupt() {
 int Tracee::wait_for_stop() {
     const int status = collect(pid_);
     if (!WIFSTOPPED(status)) {
+        breakpoints_.clear();
         const pid_t pid = std::exchange(pid_, 0);
         fail(pid, status);
     }
@@ -197,6 +198,35 @@ void Tracee::step() {
 
 Path Tracee::record(const Halt& halt) {
     Path path;
+    try {
+        record_to(path, halt);
+    } catch (const std::runtime_error&) {
+        expect_end_at(halt);
+    }
+    return path;
+}
+
+bool Tracee::run_to(const Point& point, const Halt& halt) {
+    try {
+        return go_to(point, halt);
+    } catch (const std::runtime_error&) {
+        expect_end_at(halt);
+        return false;
+    }
+}
+
+void Tracee::expect_end_at(const Halt& halt) {
+    if (!halt.or_end) throw;
+    if (is_nobody()) return;
+    try {
+        throw;
+    } catch (const std::system_error& error) {
+        if (error.code() != std::errc::no_such_process) throw;
+        await_end(); // somebody has just killed it where it stood
+    }
+}
+
+void Tracee::record_to(Path& path, const Halt& halt) {
     std::map<Address, unsigned> times;
     unsigned cost = 0;
     Address here = address();
@@ -214,11 +244,10 @@ Path Tracee::record(const Halt& halt) {
         step();
         here = address();
     } while (!halt.is_at(here) || halt.go_on());
-    return path;
 }
 
-bool Tracee::run_to(const Point& point, const Halt& halt) {
-    if (!run_to_mark(point.mark, point.nth, halt)) return false;
+bool Tracee::go_to(const Point& point, const Halt& halt) {
+    if (!go_to_mark(point.mark, point.nth, halt)) return false;
     for (unsigned i = 0; i < point.steps; ++i) {
         step();
         if (halt.is_at(address()) && !halt.go_on()) return false;
@@ -226,7 +255,7 @@ bool Tracee::run_to(const Point& point, const Halt& halt) {
     return address() == point.address;
 }
 
-bool Tracee::run_to_mark(Address mark, unsigned nth, const Halt& halt) {
+bool Tracee::go_to_mark(Address mark, unsigned nth, const Halt& halt) {
     std::vector<Address> places = halt.places;
     if (mark != 0) places.push_back(mark);
     if (address() == mark && --nth == 0) return true;
@@ -271,6 +300,7 @@ int Tracee::await_end() {
     for (;;) {
         const int status = collect(pid_);
         if (!WIFSTOPPED(status)) {
+            breakpoints_.clear();
             pid_ = 0;
             return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
         }

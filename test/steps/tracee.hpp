@@ -36,6 +36,7 @@ using Path = std::vector<Point>;
 struct Halt {
     std::vector<Address> places;
     std::function<bool()> go_on = [] { return false; };
+    bool or_end = false; ///< or with the process
 
     [[nodiscard]] bool is_at(Address address) const;
 };
@@ -70,13 +71,15 @@ public:
 
     /// One instruction; a repeated string instruction counts as one.
     void step();
+    // The runs. Where the halt says `or_end`, this may be nobody afterwards.
+
     /// Every instruction from here on until a halt says so.
     Path record(const Halt& halt);
     /// Goes on to `point`, counted from here on; false when that was not there, or a halt has ended
     /// the run before.
     bool run_to(const Point& point, const Halt& halt);
     /// Goes on until a halt says so.
-    void run_to(const Halt& halt) { run_to_mark(0, 1, halt); }
+    void run_to(const Halt& halt) { run_to({.address = 0, .mark = 0, .nth = 1, .steps = 0}, halt); }
 
     /// Lets it run, until one of the next.
     void resume();
@@ -103,7 +106,11 @@ public:
     void forget() { pid_ = 0; }
 
 private:
-    bool run_to_mark(Address mark, unsigned nth, const Halt& halt);
+    void record_to(Path& path, const Halt& halt);
+    bool go_to(const Point& point, const Halt& halt);
+    bool go_to_mark(Address mark, unsigned nth, const Halt& halt);
+    /// In a handler: throws on unless the process has ended, as the halt allows.
+    void expect_end_at(const Halt& halt);
     [[nodiscard]] Tracee take_child() const;
     int wait_for_stop();
     void await_trap(int request);

@@ -21,11 +21,12 @@ struct Trial {
     bool (*round)(Stage& stage, const Scenario& scenario, const Point& point,
                   Invariants& invariants);
     bool ends_pool = false;
+    Habits habits = {};
 };
 
 /// The victim is dead: the supervisor repairs and replaces.
 inline void replace_victim(Stage& stage) {
-    stage.worker(0).replace_by(stage.next_worker());
+    stage.replace(stage.worker(0));
     stage.come_to_rest();
 }
 
@@ -85,7 +86,7 @@ inline Tally try_points(const Trial& trial, const Scenario& scenario, const Shar
                         const CorePool::Supervise& supervise = {}) {
     return try_points(
         trial.name + std::string(", ") + scenario.name, share,
-        [&] { return std::make_unique<Stage>(trial.workers, supervise); },
+        [&] { return std::make_unique<Stage>(trial.workers, supervise, trial.habits); },
         [&](Stage& stage) {
             if (!trial.ends_pool) stage.run(scenario); // the first time is not like the others
             return (stage.*trial.way)(scenario);

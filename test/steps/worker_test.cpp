@@ -4,12 +4,14 @@
 
 #include "steps/trial.hpp"
 #include "support/catch.hpp"
+#include "support/environment.hpp"
 
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
-#include <string>
+#include <thread>
 #include <vector>
 
 using namespace prong::test;
@@ -29,29 +31,6 @@ constexpr Trial killed_at_start{
             const bool reached = stage.victim().run_to(point, door);
             stage.kill(stage.victim(), tasks);
             replace_victim(stage);
-            check_all(stage, tasks, invariants);
-            return reached;
-        },
-};
-
-/// The parent ends the task in place of its worker: the supervisor kills exactly if it is running.
-constexpr Trial killed_by_future{
-    .name = "Future::kill",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
-            const bool was_running = tasks[0].running();
-            if (tasks[0].kill() && was_running) {
-                invariants.require(stage.await_end_of_victim() == -SIGKILL,
-                                   "the worker of a task that was killed lives on");
-                replace_victim(stage);
-            } else {
-                if (reached) stage.worker(0).to_door();
-                stage.come_to_rest();
-            }
             check_all(stage, tasks, invariants);
             return reached;
         },
@@ -109,7 +88,7 @@ constexpr Trial stopped{
             stage.victim().stop();
             Expected other = stage.submit_another("another task");
             const auto others_done = [&] {
-                return other.done() && std::ranges::all_of(tasks, [](Expected& task) {
+                return other.done() && std::ranges::all_of(tasks, [](const Expected& task) {
                            return task.done() || task.running();
                        });
             };
@@ -121,7 +100,7 @@ constexpr Trial stopped{
             stage.victim() = Tracee(pid);
             stage.victim().interrupt();
             stage.pool().state().parking.wake_all();
-            stage.worker(0).to_door();
+            stage.to_door(stage.worker(0));
             tasks.clear();
             Expected last = stage.submit_another("a new task");
             invariants.require(stage.come_to_rest_until([&] { return last.done(); }),
@@ -130,6 +109,120 @@ constexpr Trial stopped{
             invariants.check_at_rest(stage.pool().core(), stage.deaths());
             return reached;
         },
+};
+
+/// The parent kills the task: exactly then its worker dies, too.
+constexpr Trial killed_by_future{
+    .name = "Future::kill",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            const bool was_running = tasks.front().running();
+            if (tasks.front().kill() && was_running) {
+                invariants.require(stage.victim().await_end() == -SIGKILL, "no SIGKILL");
+                replace_victim(stage);
+            }
+            stage.come_to_rest();
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// The worker dies, and the parent kills the task that is to be tried again.
+constexpr Trial killed_before_retry{
+    .name = "SIGKILL, and Future::kill before the retry",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            stage.kill(stage.victim(), tasks);
+            stage.victim() = stage.next_worker();
+            tasks.front().kill();
+            stage.come_to_rest();
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// As the supervisor does when the time of what runs is over. Returns whether anything ran.
+bool tell_to_stop(Stage& stage) {
+    bool told = false;
+    for (prong::ring::Record& record : stage.pool().state().records.first(16)) {
+        const auto status = prong::ring::status_of(record);
+        if (status.state != prong::ring::TaskState::running) continue;
+        told = prong::ring::tell_to_stop(record, status).has(prong::ring::Status::told_to_stop);
+    }
+    return told;
+}
+
+constexpr Trial told_to_stop{
+    .name = "told to stop",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            if (tell_to_stop(stage)) tasks.front().expect(Ending::timed_out);
+            stage.come_to_rest();
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+constexpr Trial told_to_stop_and_killed{
+    .name = "told to stop, and SIGKILL",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            if (tell_to_stop(stage)) tasks.front().expect(Ending::timed_out);
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// The clock runs out while the worker stands: it may be killed then, but not once it has finished
+/// the task.
+constexpr Trial time_is_over{
+    .name = "timeout",
+    .workers = 1,
+    .way = &Stage::way_of_victim, // of a task with much time
+    .round =
+        [](Stage& stage, const Scenario&, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(hurried_task);
+            const bool reached = stage.victim().run_to(point, door);
+            const pid_t pid = stage.victim().pid();
+            const bool was_done = tasks.front().done();
+            tasks.front().expect(Ending::right, Ending::timed_out);
+            std::this_thread::sleep_for(std::chrono::milliseconds(3)); // gives it an opportunity
+            stage.to_door(stage.worker(0));
+            if (stage.victim().pid() != pid) tasks.front().expect(Ending::timed_out);
+            invariants.require(!was_done || stage.victim().pid() == pid,
+                               "a worker was killed for a task that it had finished");
+            stage.come_to_rest();
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+    .habits = {.workers_leave = true},
+};
+
+/// The worker leaves after its task, and is killed meanwhile.
+constexpr Trial killed_leaving{
+    .name = "SIGKILL up to the exit of a worker for one task",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round = killed.round,
+    .habits = {.max_tasks = 1},
 };
 
 /// The supervisor is killed where it stands, and the worker with it; the parent has to notice.
@@ -208,20 +301,8 @@ TEST_CASE("a worker is killed at every instruction of a task with payload") {
 }
 
 TEST_CASE("a worker is killed at every instruction of a task that throws") {
-    if (skipped()) return;
+    if (!full_run() || skipped()) return; // the way through the unwinder is long
     require_none_wrong(killed, throwing_task, {.few = 20});
-}
-
-TEST_CASE("a worker is killed at every instruction of a task that is tried again") {
-    if (skipped()) return;
-    require_none_wrong(killed, retried_task, {.few = 40});
-    require_none_wrong(killed_twice, retried_task, {.few = 20});
-}
-
-TEST_CASE("a task is killed at every instruction of its worker") {
-    if (skipped()) return;
-    require_none_wrong(killed_by_future, small_task, {.few = 40});
-    require_none_wrong(killed_by_future, block_task, {.few = 20});
 }
 
 TEST_CASE("a worker is killed at every instruction of its start") {
@@ -254,10 +335,38 @@ TEST_CASE("the supervisor is killed at every instruction of a worker") {
     require_none_wrong(supervisor_killed, block_task, {.few = 20});
 }
 
-TEST_CASE("the supervisor is killed at every instruction of a repair") {
+TEST_CASE("the supervisor is killed at thousands of instructions of a repair") {
     if (skipped()) return;
-    require_none_wrong(supervisor_killed_in_repair, small_task, {.few = 20});
-    require_none_wrong(supervisor_killed_in_repair, block_task, {.few = 20});
+    require_none_wrong(supervisor_killed_in_repair, small_task, {.few = 20, .most = 4000});
+    require_none_wrong(supervisor_killed_in_repair, block_task, {.few = 20, .most = 4000});
+}
+
+TEST_CASE("a worker is killed at every instruction of a task with options, or that is retried") {
+    if (skipped()) return;
+    require_none_wrong(killed, task_with_options, {.few = 20});
+    require_none_wrong(killed, retried_task, {.few = 30});
+    require_none_wrong(killed_twice, retried_task, {.few = 20});
+    require_none_wrong(killed_before_retry, retried_task, {.few = 20});
+}
+
+TEST_CASE("a task is killed by its future at every instruction of its worker") {
+    if (skipped()) return;
+    require_none_wrong(killed_by_future, small_task, {.few = 30});
+    require_none_wrong(killed_by_future, block_task, {.few = 20});
+    require_none_wrong(killed_by_future, task_with_options, {.few = 20});
+}
+
+TEST_CASE("a task's time is over at every instruction of its worker") {
+    if (skipped()) return;
+    require_none_wrong(told_to_stop, task_with_options, {.few = 30});
+    require_none_wrong(told_to_stop_and_killed, task_with_options, {.few = 30});
+    require_none_wrong(time_is_over, task_with_options, {.few = 40});
+}
+
+TEST_CASE("a worker that leaves after a task is killed at every instruction") {
+    if (skipped()) return;
+    require_none_wrong(killed_leaving, small_task, {.few = 40});
+    require_none_wrong(killed_leaving, three_tasks, {.few = 40});
 }
 
 TEST_CASE("a worker is killed asleep, and when it has just been woken") {
