@@ -91,11 +91,13 @@ struct Board {
     std::atomic<std::uint64_t> signals = 0;
     std::atomic<std::uint64_t> violations = 0;
     std::atomic<pid_t> supervisor = 0;
+    std::atomic<bool> ready = false; ///< to be killed: no handler of Catch2's is there any more
 };
 
 /// A program that makes one pool after the other, until it is killed.
 [[noreturn]] void be_program(std::uint64_t seed, Board& board, bool tasks_fork) {
-    for (int signal = 1; signal < NSIG; ++signal) std::signal(signal, SIG_DFL); // Catch2's
+    for (int signal = 1; signal < NSIG; ++signal) std::signal(signal, SIG_DFL);
+    board.ready = true;
     Random random(seed);
     for (;;) {
         Findings findings;
@@ -126,6 +128,7 @@ Tally lose_program(std::uint64_t seed, Findings& findings) {
     const bool both = one_in(random, 4); // then nobody ends what tasks have started
     const pid_t program = fork();
     if (program == 0) be_program(random(), *board, !both);
+    if (!eventually([&] { return board->ready.load(); })) throw std::runtime_error("no program");
     std::this_thread::sleep_for(some_time(random) * 5);
     constexpr std::array deadly{SIGKILL, SIGKILL, SIGTERM, SIGSEGV, SIGABRT};
     const pid_t supervisor = board->supervisor;

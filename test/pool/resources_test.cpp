@@ -22,7 +22,7 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
-#include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -267,7 +267,11 @@ TEST_CASE("workers die and come again in a memory cgroup that their tasks fill")
     check_child([&cgroup] {
         require(cgroup.enter(), "may enter the cgroup");
         ProcessPoolExecutor pool(3);
-        const auto take = [](std::size_t bytes) { return std::vector<char>(bytes, 'x').size(); };
+        const auto take = [](std::size_t bytes) {
+            const std::unique_ptr<volatile char[]> memory(new volatile char[bytes]);
+            for (std::size_t i = 0; i < bytes; i += 1024) memory[i] = 1;
+            return bytes;
+        };
         std::vector<Future<std::size_t>> large;
         std::vector<Future<int>> small;
         for (int i = 0; i < 30; ++i) {
