@@ -14,7 +14,7 @@
 #include <array>
 #include <cstring>
 #include <functional>
-#include <numeric>
+#include <future>
 #include <ranges>
 #include <regex>
 
@@ -23,7 +23,6 @@ namespace {
 
 using detail::BufferWriter;
 using detail::Reader;
-using ring::Record;
 using ring::TaskState;
 
 Bytes bytes_of(const BufferWriter& writer) {
@@ -45,7 +44,7 @@ template <typename T>
 T take(std::span<const std::byte>& input) {
     T value{};
     const std::size_t size = std::min(sizeof(value), input.size());
-    std::memcpy(&value, input.data(), size);
+    if (size != 0) std::memcpy(&value, input.data(), size);
     input = input.subspan(size);
     return value;
 }
@@ -54,20 +53,31 @@ T take(std::span<const std::byte>& input) {
 
 template <class Visit>
 void for_each_sample(Visit visit) {
-    for_each_scalar_sample(visit);
-    for_each_container_sample(visit);
-    for_each_class_sample(visit);
+    visit(true);
+    visit(Record{1, "abc", {1, 2, 3}});
+    visit(std::string("text"));
+    visit(std::wstring(L"wide"));
+    visit(std::filesystem::path("/some/where"));
+    visit(std::vector<bool>{true, false, true});
+    visit(std::vector<Answer>{Answer::yes, Answer::no});
+    visit(std::vector<std::vector<std::vector<std::uint16_t>>>{{{1, 2}, {}}, {}});
+    visit(std::map<std::string, std::vector<Record>>{{"a", {Record{}}}, {"b", {}}});
+    visit(std::unordered_multimap<int, std::string>{{1, "a"}, {1, "b"}});
+    visit(std::deque<WithOptional>{{1, 2}, {3, {}}});
+    visit(std::forward_list<std::monostate>(2));
+    visit(std::bitset<70>(12345));
+    visit(std::variant<NotDefault, std::vector<int>, std::string>("a"));
+    visit(std::tuple<int, std::optional<std::string>, double>(1, "a", 2.5));
+    visit(Tree{{"root", {}, 1}, {{{"left", {}, Colour::red}, {}}, {{"right", {}, 2}, {Tree{}}}}});
+    visit(std::vector<Serialized>{{1, "b"}, {2, "c"}});
+    visit(SavedAndLoaded{{1, 2}});
+    visit(std::vector<Versioned>{{5}, {6}});
+    visit(std::valarray<std::string>{"a", "b"});
     visit(std::make_unique<std::vector<std::string>>(2, "text"));
     const auto shared = std::make_shared<std::string>("text");
     visit(std::vector{shared, shared});
     visit(std::unique_ptr<Shape>(std::make_unique<Square>(3.0)));
     visit(std::vector<std::shared_ptr<Shape>>(2, std::make_shared<Square>(2.0)));
-    visit(std::valarray<std::string>{"a", "b"});
-    visit(std::wstring(L"wide"));
-    visit(std::map<std::wstring, std::vector<std::optional<Tree>>>{{L"a", {Tree{}, {}}}});
-    visit(std::variant<std::vector<Leaf>, std::map<int, std::string>, Serialized>(
-        std::vector<Leaf>{{"leaf", {Record()}, 1}}));
-    visit(std::vector<std::vector<std::vector<std::uint16_t>>>{{{1, 2}, {}}, {}});
 }
 
 void decode_value(std::span<const std::byte> input) {
@@ -182,7 +192,7 @@ void decode_obituary(std::span<const std::byte> input) {
 
 std::vector<Bytes> written_obituaries() {
     const CorePool space(1);
-    Record& record = space.state().records[0];
+    ring::Record& record = space.state().records[0];
     const pool::Obituary obituaries[] = {
         {.death = {.pid = 5, .exitcode = 3}},
         {.death = {.pid = 5, .exitcode = -9, .out_of_memory = true, .frames = {nullptr, &record}}},
@@ -193,7 +203,7 @@ std::vector<Bytes> written_obituaries() {
     for (const pool::Obituary& obituary : obituaries) {
         pool::write_obituary(space.state(), 0, record, obituary);
         const auto* const begin =
-            record.result_offset < sizeof(Record)
+            record.result_offset < sizeof(ring::Record)
                 ? reinterpret_cast<const std::byte*>(&record) + record.result_offset
                 : space.state().payload.at(record.result_offset);
         Bytes seed(9 + record.result_length);
@@ -229,10 +239,10 @@ void take_result(std::span<const std::byte> input) {
     const auto task = [](const std::string& text) { return std::vector<std::string>{text}; };
     Future<std::vector<std::string>> future =
         pool.with({.timeout = std::chrono::hours(1)}).submit(task, std::string(20, 'x'));
-    Record* record = nullptr;
+    ring::Record* record = nullptr;
     std::array<std::uint64_t, 2> place{};
     if ((kind & own_place) != 0) place = take<std::array<std::uint64_t, 2>>(input);
-    for (Record& one : pool.state().records.first(4)) {
+    for (ring::Record& one : pool.state().records.first(4)) {
         if (ring::status_of(one).state == TaskState::queued) record = &one;
     }
     const auto write_input = [&](detail::Writer& writer) {
@@ -253,9 +263,9 @@ std::vector<Bytes> results() {
     detail::encode(writer, std::vector<std::string>{"text", "", "more text"});
     const Bytes value = bytes_of(writer);
     std::vector<Bytes> seeds;
-    for (const std::uint8_t kind : {0x00, 0x01, 0x02, 0x03, 0x80, 0x81, 0x82}) {
+    for (const unsigned kind : {0x00U, 0x01U, 0x02U, 0x03U, 0x80U, 0x81U, 0x82U}) {
         BufferWriter seed;
-        detail::encode(seed, kind);
+        detail::encode(seed, static_cast<std::uint8_t>(kind));
         if ((kind & own_place) != 0) detail::encode(seed, std::array<std::uint64_t, 2>{48, 80});
         seed.write(value.data(), value.size());
         seeds.push_back(bytes_of(seed));
@@ -362,10 +372,8 @@ void believe_length(std::span<const std::byte> input) {
     if (input.size() < 2) return;
     const auto length = std::to_integer<std::size_t>(input[0]);
     const std::vector<std::byte> text(input.data() + 1, input.data() + 1 + length);
-    static volatile int sum = 0;
-    sum = std::accumulate(text.begin(), text.end(), 0, [](int total, std::byte byte) {
-        return total + std::to_integer<int>(byte);
-    });
+    detail::BufferWriter copy;
+    copy.write(text.data(), text.size());
 }
 
 std::vector<Bytes> texts() {
