@@ -45,6 +45,11 @@ public:
         return detail::submit_task(*core_, nullptr, std::forward<F>(f),
                                    std::forward<Args>(args)...);
     }
+    template <typename F, std::ranges::input_range... Ranges>
+    auto map(const MapOptions& options, F f, Ranges&&... ranges) {
+        return detail::make_map_result(*core_, options, nullptr, std::move(f),
+                                       std::forward<Ranges>(ranges)...);
+    }
     [[nodiscard]] PoolWithOptions with(TaskOptions options) const {
         return {*core_, std::move(options)};
     }
