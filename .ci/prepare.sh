@@ -17,7 +17,11 @@ build_needs=(
     'libcereal-dev|header cereal/cereal.hpp'
 )
 example_needs=('libcli11-dev|header CLI/CLI.hpp')
-test_needs=("${example_needs[@]}" 'catch2|header catch2/catch.hpp catch2/catch_all.hpp')
+test_needs=(
+    "${example_needs[@]}"
+    'catch2|header catch2/catch.hpp catch2/catch_all.hpp'
+    'spin|command spin'
+)
 bench_needs=(
     'libcli11-dev|header CLI/CLI.hpp'
     'libtbb-dev|header oneapi/tbb.h'

@@ -189,10 +189,13 @@ end:
               :: has_work() -> work_arrived() /* for the others */
               :: else
               fi
-           :: !claimed && !has_work() && drained() ->
+           :: !claimed && !has_work() && drained() && orders != keep ->
 #ifndef LEAVE_WITHOUT_WAKING
               wake_all();
 #endif
+              break
+           :: !claimed && !has_work() && drained() && orders == keep ->
+progress:     wake_all(); /* is replaced until the parent has given its orders */
               break
            :: !claimed && !has_work() && !drained() -> park(w)
            od;
