@@ -12,6 +12,10 @@ unsigned WorkerSet::count(unsigned workers) const noexcept {
     return total;
 }
 
+void WorkerSet::clear(unsigned workers) noexcept {
+    for (unsigned i = 0; i * 64 < workers; ++i) words_[i].store(0);
+}
+
 int WorkerSet::first(unsigned workers) const noexcept {
     for (unsigned i = 0; i * 64 < workers; ++i) {
         const std::uint64_t members = words_[i].load(std::memory_order_relaxed);
@@ -72,8 +76,12 @@ void ParkingLot::sleep(unsigned worker) noexcept {
 }
 
 void ParkingLot::forget(unsigned worker) noexcept {
-    signs_->searching.erase(worker);
+    // In this order: whoever is choosing the worker either fails from now on and takes the
+    // searching bit back, or has set it before all are cleared.
     signs_->parked.erase(worker);
+    // All, since the worker may have set another's in `choose`. One that is really searching and
+    // not counted as such costs a wake too many at most.
+    signs_->searching.clear(workers_);
     wake_all();
 }
 

@@ -21,6 +21,7 @@ public:
     bool erase(unsigned worker) noexcept {
         return (word(worker).fetch_and(~bit(worker)) & bit(worker)) != 0;
     }
+    void clear(unsigned workers) noexcept;
     [[nodiscard]] bool contains(unsigned worker) const noexcept {
         return (words_[worker / 64].load() & bit(worker)) != 0;
     }
@@ -50,8 +51,8 @@ struct alignas(64) Berth {
 /// Where workers sleep until there is work. One worker at most is woken at a time: while one is
 /// searching nobody wakes another, and a worker that finds work and leaves more behind wakes the
 /// next (as in Go's scheduler). No lock and no count: a worker may be killed at any instruction,
-/// and `forget` takes back what it had set. It may also be stopped after having been chosen, which
-/// is why `forget` and the parent's bounded waits wake the others.
+/// or stopped after having been chosen, and `forget` takes back what it had set or was set for it,
+/// and wakes the others. test/model shows that no task is left to sleepers then.
 ///
 /// Thread safety: any thread of any process; `park` and `set_searching` only by the worker itself.
 class ParkingLot {

@@ -455,11 +455,17 @@ std::vector<Attack> attacks() {
         {"lanes denied", [](const Scene& s) { s.state.control().lanes.several.store(false); }},
         {"lanes announced", [](const Scene& s) { s.state.control().lanes.several.store(true); }},
         {"parked, all of them",
-         [](const Scene& s) { std::memset(&s.state.control().parking.parked, 0xff, 128); }},
+         [](const Scene& s) {
+             std::memset(static_cast<void*>(&s.state.control().parking.parked), 0xff, 128);
+         }},
         {"parked, nobody",
-         [](const Scene& s) { std::memset(&s.state.control().parking.parked, 0, 128); }},
+         [](const Scene& s) {
+             std::memset(static_cast<void*>(&s.state.control().parking.parked), 0, 128);
+         }},
         {"searching, all of them",
-         [](const Scene& s) { std::memset(&s.state.control().parking.searching, 0xff, 128); }},
+         [](const Scene& s) {
+             std::memset(static_cast<void*>(&s.state.control().parking.searching), 0xff, 128);
+         }},
         {"completions",
          [](const Scene& s) {
              s.state.control().completions.store(static_cast<std::uint32_t>(s.step));
@@ -477,7 +483,8 @@ std::vector<Attack> attacks() {
          }},
         {"broken, with a cause too long",
          [](const Scene& s) {
-             std::memset(&s.state.control().cause, 0xff, sizeof(s.state.control().cause));
+             std::memset(static_cast<void*>(&s.state.control().cause), 0xff,
+                         sizeof(s.state.control().cause));
              s.state.control().broken.store(true);
          }},
         {"a record with another's task",
@@ -581,7 +588,7 @@ std::vector<Attack> attacks() {
                  slot.leaving.store(s.step % 3 == 2);
                  slot.crash.signal.store(std::numeric_limits<int>::min());
                  slot.crash.frames.fill(huge);
-                 std::memset(&slot.failure, 0xff, sizeof(slot.failure));
+                 std::memset(static_cast<void*>(&slot.failure), 0xff, sizeof(slot.failure));
              }
          }},
         {"settings of all tasks",

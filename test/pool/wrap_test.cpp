@@ -57,7 +57,8 @@ private:
             if (worker == 0 && claim_and_die(worker)) continue;
             const Leaving leaving = prong::pool::run_tasks(
                 state(), worker,
-                leaves_early ? prong::pool::Recycling{.max_tasks = 1 + random() % 8}
+                leaves_early ? prong::pool::Recycling{.max_tasks = 1 + random() % 8,
+                                                      .max_resident_bytes = {}}
                              : prong::pool::Recycling{});
             bury(worker, leaving == Leaving::condemned ? -SIGKILL : 0);
             const bool awaited = prong::ring::retried(state().records, state().slot(worker).note);

@@ -1,0 +1,304 @@
+/* How a pool ends: the queue is closed, workers leave or recycle themselves, die on the way, and the
+ * supervisor leaves last. */
+
+#ifndef TASKS
+#define TASKS 2
+#endif
+/* How many deaths there may be. */
+#ifndef FAULTS
+#define FAULTS 1
+#endif
+/* After so many tasks a worker leaves; 0: it stays. */
+#ifndef RECYCLE
+#define RECYCLE 1
+#endif
+#ifndef RETRIES
+#define RETRIES 1
+#endif
+/* Whether the parent may also cancel what is queued, and end the workers. */
+#ifndef HASTE
+#define HASTE 1
+#endif
+/* Tasks do not end by themselves; the parent ends the workers. */
+#ifndef ENDLESS
+#define ENDLESS 0
+#endif
+#define WORKERS 2
+
+mtype = { none, queued, running, ended };             /* tasks */
+mtype = { alive, dying, dead, absent };               /* workers */
+mtype = { keep, drain, terminate };                   /* orders; see `is_later` */
+#define is_later(a, b) ((a == drain && b == keep) || (a == terminate && b != terminate))
+
+/* The queue. Claiming is one step here, and a task is in the record of its number. */
+mtype state[TASKS] = none;
+byte owner[TASKS];
+bool published[TASKS];
+byte head, tail;
+byte final_tail; /* + 1 */
+bool closed;
+
+mtype life[WORKERS] = alive;
+bool doomed[WORKERS]; /* a signal that ends it is on its way */
+byte retry[WORKERS];  /* in the slot: the task to claim first, + 1 */
+
+mtype orders = keep;
+bool told;       /* SIGUSR1 or SIGCHLD is pending at the supervisor */
+bool supervisor_gone;
+byte faults = FAULTS;
+
+#define has_work() (head < TASKS && published[head])
+#ifdef DRAINED_WHEN_EMPTY
+#define drained() (final_tail != 0 && !has_work())
+#else
+#define drained() (final_tail != 0 && head >= final_tail - 1)
+#endif
+
+/* The parking lot as sleeping.pml shows it to be: who says that he is about to sleep, and looks once
+ * more, misses nothing. */
+bool woken[WORKERS] = true;
+
+inline work_arrived() {
+    atomic {
+        if
+        :: !woken[0] -> woken[0] = true
+        :: !woken[1] -> woken[1] = true
+        :: else
+        fi
+    }
+}
+
+inline wake_all() {
+    d_step { woken[0] = true; woken[1] = true }
+}
+
+inline park(w) {
+    woken[w] = false;
+    if
+    :: has_work() || drained()
+    :: else -> woken[w]
+    fi
+}
+
+inline end_task(at) {
+    assert(state[at] == queued || state[at] == running);
+    state[at] = ended
+}
+
+proctype Submitter() {
+    byte at;
+    do
+    :: atomic { !closed && tail < TASKS -> at = tail; tail++ }; /* reserve */
+       d_step { state[at] = queued; published[at] = true };     /* publish */
+       work_arrived()
+    :: closed || tail == TASKS -> break
+    od
+}
+
+/* The parent's end: shutdown(true, …) or terminate_workers(). */
+inline give_orders(wanted) {
+#ifdef SIGNAL_BEFORE_ORDERS
+    told = true;
+    orders = wanted;
+#else
+    orders = wanted;
+#endif
+#ifndef ORDERS_WITHOUT_WAKING
+    wake_all();
+#endif
+#ifndef SIGNAL_BEFORE_ORDERS
+    told = true
+#endif
+}
+
+proctype Closer() {
+    byte at, last;
+    bool hasty;
+    atomic { closed = true; last = tail };
+#ifndef FINAL_TAIL_LAST
+    final_tail = last + 1;
+#endif
+    if
+    :: HASTE -> /* cancel_all */
+       hasty = true;
+       at = head;
+       do
+       :: atomic { at < last && published[at] && state[at] == queued -> end_task(at); at++ }
+       :: atomic { at < last && !(published[at] && state[at] == queued) -> at++ }
+       :: atomic { at >= last -> at = 0; break }
+       od
+    :: !ENDLESS
+    fi;
+    give_orders(drain);
+    if
+    :: hasty -> give_orders(terminate)
+    :: !ENDLESS -> hasty = false
+    fi;
+#ifdef FINAL_TAIL_LAST
+    final_tail = last + 1;
+#endif
+    supervisor_gone;
+    atomic {
+        do
+        :: at < last ->
+           assert(state[at] == ended || hasty); /* what is left then is lost, and said to be */
+           at++
+        :: else -> at = 0; break
+        od
+    }
+}
+
+proctype Worker(byte w) {
+    byte at, served;
+    bool claimed;
+end:
+    do
+    :: atomic { life[w] == dying -> doomed[w] = false; life[w] = dead; told = true }
+    :: life[w] == alive ->
+       {
+           if
+           :: atomic { retry[w] != 0 -> at = retry[w] - 1 };
+              d_step {
+                  if
+                  :: state[at] == queued -> state[at] = running; owner[at] = w; claimed = true
+                  :: else
+                  fi
+              };
+              retry[w] = 0
+           :: retry[w] == 0
+           fi;
+           do
+           :: atomic { claimed && !ENDLESS -> /* finish */
+                  end_task(at);
+                  at = 0; claimed = false;
+                  served++;
+                  if
+                  :: RECYCLE && served == RECYCLE -> break
+                  :: else -> served = 0
+                  fi
+              }
+           :: atomic { !claimed && has_work() -> /* claim */
+                  at = head;
+                  head++;
+                  if
+                  :: state[at] == queued -> state[at] = running; owner[at] = w; claimed = true
+                  :: else -> at = 0
+                  fi
+              };
+              if
+              :: has_work() -> work_arrived() /* for the others */
+              :: else
+              fi
+           :: !claimed && !has_work() && drained() && orders != keep ->
+#ifndef LEAVE_WITHOUT_WAKING
+              wake_all();
+#endif
+              break
+           :: !claimed && !has_work() && drained() && orders == keep ->
+progress:     wake_all(); /* is replaced until the parent has given its orders */
+              break
+           :: !claimed && !has_work() && !drained() -> park(w)
+           od;
+           atomic { served = 0; doomed[w] = false; life[w] = dead; told = true }
+       } unless {
+           atomic { life[w] == dying ->
+               at = 0; served = 0; claimed = false; doomed[w] = false;
+               life[w] = dead;
+               told = true }
+       }
+    od
+}
+
+#ifdef RETRIES_NOT_WAITED_FOR
+#define is_drained() drained()
+#else
+#define is_drained() (drained() && retry[0] == 0 && retry[1] == 0)
+#endif
+#ifdef DRAINING_REPLACES_NOBODY
+#define is_ending() (wish != keep)
+#else
+#define is_ending() (wish == terminate || (wish == drain && is_drained()))
+#endif
+
+inline collect(w) {
+    if
+    :: atomic { life[w] == dead -> /* repair */
+           do
+           :: at < TASKS && !(state[at] == running && owner[at] == w) -> at++
+           :: else -> break
+           od;
+           if
+           :: at < TASKS -> end_task(at)
+           :: RETRIES && at < TASKS -> state[at] = queued; retry[w] = at + 1
+           :: at == TASKS
+           fi;
+           at = 0 };
+       atomic {
+#ifndef LEAVE_WITHOUT_WAKING
+           wake_all();
+#endif
+           life[w] = absent
+       }
+    :: else
+    fi
+}
+
+inline fill_up(w) {
+    if
+    :: life[w] == absent -> life[w] = alive
+    :: else
+    fi
+}
+
+proctype Supervisor() {
+    byte at;
+    mtype wish = keep;
+    do
+    :: atomic {
+           if
+           :: is_later(orders, wish) -> wish = orders
+           :: else
+           fi;
+           if
+           :: wish == terminate ->
+              doomed[0] = (life[0] == alive || life[0] == dying);
+              doomed[1] = (life[1] == alive || life[1] == dying)
+           :: else
+           fi
+       };
+       if
+       :: atomic { !is_ending() -> fill_up(0); fill_up(1) }
+       :: else
+       fi;
+       if
+       :: is_ending() && life[0] == absent && life[1] == absent -> break
+       :: else
+       fi;
+       atomic { told -> told = false };
+       collect(0);
+       collect(1)
+    od;
+    supervisor_gone = true
+}
+
+proctype Fate() {
+end:
+    do
+    :: d_step { faults > 0 && life[0] == alive -> faults--; life[0] = dying }
+    :: d_step { faults > 0 && life[1] == alive -> faults--; life[1] = dying }
+    :: d_step { doomed[0] && life[0] == alive -> life[0] = dying }
+    :: d_step { doomed[1] && life[1] == alive -> life[1] = dying }
+    :: d_step { faults > 0 -> faults = 0 }
+    od
+}
+
+init {
+    atomic {
+        run Submitter();
+        run Closer();
+        run Worker(0);
+        run Worker(1);
+        run Supervisor();
+        run Fate()
+    }
+}
