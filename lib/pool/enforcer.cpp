@@ -4,6 +4,8 @@
 #include "pool/output.hpp"
 #include "pool/task_scope.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 namespace prong::pool {
@@ -95,7 +97,9 @@ std::optional<Excess> Enforcer::measure(unsigned worker, const TaskSettings& set
     const WorkerSlot& slot = state_.slot(worker);
     const pid_t pid = slot.pid.load(std::memory_order_relaxed);
     if (settings.resident_bytes != 0) {
-        const std::uint64_t start = slot.resident_at_start.load(std::memory_order_relaxed);
+        std::uint64_t start = slot.resident_at_start.load(std::memory_order_relaxed);
+        // Not known in a worker that cannot see /proc: then what it had when it was forked.
+        if (start == 0) start = os::own_resident_bytes(getpid());
         const std::uint64_t used = os::own_resident_bytes(pid);
         if (used > start && used - start > settings.resident_bytes)
             return Excess{LimitKind::memory, settings.resident_bytes, used - start};

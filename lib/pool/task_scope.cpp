@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <limits>
 
 namespace prong::pool {
 SoftLimit::SoftLimit(int resource, std::uint64_t most) : resource_(resource) {
@@ -48,13 +47,8 @@ bool TaskScope::is_too_late(const TaskSettings& settings) {
 TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettings& settings,
                      const WorkerSurroundings& surroundings)
     : slot_(state.slot(worker)), settings_(settings), capture_(surroundings.capture) {
-    if (settings.resident_bytes != 0) {
-        const std::uint64_t bytes = os::own_resident_bytes(getpid());
-        // Not known: then nothing is more, rather than all of it the task's.
-        slot_.resident_at_start.store(bytes != 0 ? bytes
-                                                 : std::numeric_limits<std::uint64_t>::max(),
-                                      std::memory_order_relaxed);
-    }
+    if (settings.resident_bytes != 0)
+        slot_.resident_at_start.store(os::own_resident_bytes(getpid()), std::memory_order_relaxed);
     if (settings.cpu_ns != 0)
         slot_.cpu_ns_at_start.store(os::processor_time(getpid()).count(),
                                     std::memory_order_relaxed);
