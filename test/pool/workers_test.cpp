@@ -252,12 +252,10 @@ TEST_CASE("break_pool: a death breaks the pool, as in Python") {
     for (int i = 0; i < 10; ++i) queued.push_back(pool.submit(square, i));
     CHECK_THROWS_AS(crashed.get(), BrokenProcessPool);
     CHECK_THROWS_WITH(running.get(), Catch::Contains("SIGABRT") && Catch::Contains("break_pool"));
-    int broken = 0;
-    for (auto& future : queued) {
+    for (auto& future : queued) { // those that had returned before keep their results
         try {
             future.get();
         } catch (const BrokenProcessPool&) {
-            ++broken;
         }
     }
     CHECK_THROWS_AS(pool.submit(square, 1), BrokenProcessPool);

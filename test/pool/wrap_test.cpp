@@ -178,9 +178,8 @@ void work_across(Position start, const std::string& what) {
         {
             std::vector<std::jthread> threads;
             for (auto& of_thread : of_threads) {
-                threads.emplace_back([&pool, &of_thread, count, seed = random()] {
-                    work(pool, count, seed, of_thread);
-                });
+                threads.emplace_back(
+                    [&pool, &of_thread, seed = random()] { work(pool, count, seed, of_thread); });
                 total += count;
             }
         }
