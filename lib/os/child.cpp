@@ -147,7 +147,9 @@ void die_with_parent(pid_t parent) {
     action.sa_handler = on_end_of_parent_thread;
     action.sa_flags = SA_RESTART;
     if (sigaction(signal, &action, nullptr) != 0) base::throw_errno("sigaction");
-    if (!set_parent_death_signal(signal, parent)) kill(getpid(), SIGKILL);
+    if (set_parent_death_signal(signal, parent)) return;
+    if (getppid() == parent) base::throw_errno("prctl");
+    kill(getpid(), SIGKILL);
 }
 
 } // namespace prong::os

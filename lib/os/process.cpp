@@ -138,8 +138,8 @@ std::optional<ProcessExit> reap(pid_t pid) noexcept {
 }
 
 bool set_parent_death_signal(int signal, pid_t parent) noexcept {
-    prctl(PR_SET_PDEATHSIG, signal);
-    return getppid() == parent; // it may have died before the prctl
+    return prctl(PR_SET_PDEATHSIG, signal) == 0 &&
+           getppid() == parent; // it may have died before the prctl
 }
 
 unsigned thread_count() noexcept {

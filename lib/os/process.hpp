@@ -54,7 +54,7 @@ bool wait_readable(int fd, base::Deadline deadline);
 std::optional<ProcessExit> reap(pid_t pid) noexcept;
 
 /// Asks the kernel to send `signal` to this process when the thread that forked it ends. Returns
-/// false if the parent is no longer `parent`.
+/// false if it will not, or the parent is no longer `parent`.
 bool set_parent_death_signal(int signal, pid_t parent) noexcept;
 
 /// How many threads this process has; 1 where the system does not tell.

@@ -27,6 +27,7 @@ constexpr Role everybody[] = {Role::parent, Role::supervisor, Role::worker, Role
 constexpr Role in_parent[] = {Role::parent};
 constexpr Role in_supervisor[] = {Role::supervisor};
 constexpr Role in_worker[] = {Role::worker};
+constexpr Role in_child[] = {Role::child};
 constexpr Role all_but_supervisor[] = {Role::parent, Role::worker, Role::child};
 
 constexpr int no_process[] = {EAGAIN, ENOMEM};
@@ -78,7 +79,9 @@ constexpr Fault faults[] = {
     {Call::waitid, all_but_supervisor, no_child, Demand::works, Demand::works, Times::always},
     {Call::waitid, in_supervisor, no_child, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::kill, everybody, no_group, Demand::works, Demand::works, Times::always},
-    {Call::prctl, everybody, denied, Demand::works, Demand::works, Times::always},
+    {Call::prctl, in_supervisor, denied, Demand::works, Demand::works, Times::always},
+    {Call::prctl, in_worker, denied, Demand::works, Demand::may_fail, Times::always},
+    {Call::prctl, in_child, denied, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::setpgid, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::setrlimit, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::getrlimit, everybody, denied, Demand::works, Demand::works, Times::always},
