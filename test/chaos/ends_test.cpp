@@ -61,9 +61,9 @@ Tally lose_supervisor(std::uint64_t seed, Findings& findings) {
         std::deque<Driver> drivers;
         for (std::uint32_t i = 0; i <= random() % 3; ++i)
             drivers.emplace_back(pool, circumstances, judge, findings, random(), i);
+        const auto until = std::chrono::steady_clock::now() + 20s;
         {
             std::vector<std::jthread> threads;
-            const auto until = std::chrono::steady_clock::now() + 20s;
             for (Driver& driver : drivers) threads.emplace_back([&] { driver.drive(until); });
             std::this_thread::sleep_for(some_time(random));
             adversary->calm_down(); // it knows its victims by their parent
