@@ -1,14 +1,20 @@
 #pragma once
 
+#include "base/fd.hpp"
 #include "chaos/errand.hpp"
+#include "os/child.hpp"
+#include "os/process.hpp"
 #include "pool/shared_state.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <fstream>
 #include <mutex>
+#include <sstream>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -25,6 +31,31 @@ inline std::vector<pid_t> children_quickly(pid_t pid) {
     return children;
 }
 
+/// The parent of a process, 0 if there is no such process.
+inline pid_t parent_of(pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string line;
+    std::getline(file, line);
+    std::istringstream rest(line.substr(std::min(line.rfind(')') + 1, line.size())));
+    char state = 0;
+    pid_t parent = 0;
+    rest >> state >> parent;
+    return parent;
+}
+
+/// Holds a child of `parent`, a process that is held itself, so that no signal can reach a stranger
+/// who has been given its number. Empty if it is not there any more.
+inline base::UniqueFd hold_child(pid_t pid, pid_t parent, const base::UniqueFd& parent_pidfd) {
+    try {
+        base::UniqueFd held = os::open_pidfd(pid);
+        const bool is_child = parent_of(pid) == parent; // in this order: pid, parent, its life
+        const bool parent_lives = !os::wait_readable(parent_pidfd.get(), base::Deadline::now());
+        return is_child && parent_lives ? std::move(held) : base::UniqueFd();
+    } catch (const std::system_error&) {
+        return {};
+    }
+}
+
 /// Sends signals to a supervisor's workers, whoever and whatever they are at, until it is told to
 /// be calm.
 class Adversary {
@@ -34,8 +65,10 @@ public:
         std::chrono::microseconds interval{2000};
     };
 
+    /// `supervisor`: a child of this process that has not been reaped yet.
     Adversary(pid_t supervisor, const pool::Control& control, Manner manner, std::uint64_t seed)
-        : supervisor_(supervisor), control_(control), manner_(manner), random_(seed),
+        : supervisor_(supervisor), supervisor_pidfd_(os::open_pidfd(supervisor)), control_(control),
+          manner_(manner), random_(seed),
           thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
     /// From now on it only lets those go on that are stopped.
@@ -58,24 +91,29 @@ private:
             const std::lock_guard lock(mutex_);
             const auto workers = children_quickly(supervisor_);
             if (calm_) {
-                for (const pid_t worker : workers) kill(worker, SIGCONT);
-                kill(supervisor_, SIGUSR1);
+                for (const pid_t worker : workers) send(hold(worker), SIGCONT);
+                os::send_signal(supervisor_pidfd_, SIGUSR1);
             } else {
                 release(Clock::now());
-                if (!workers.empty()) attack(workers[random_() % workers.size()]);
+                if (!workers.empty()) attack(hold(workers[random_() % workers.size()]));
             }
         }
         release(Clock::time_point::max());
     }
 
-    void attack(pid_t worker) {
+    [[nodiscard]] base::UniqueFd hold(pid_t worker) const {
+        return hold_child(worker, supervisor_, supervisor_pidfd_);
+    }
+
+    void attack(base::UniqueFd worker) {
         const auto choice = random_() % 8;
         if (choice < 2) return send(worker, SIGCONT);
         if (choice < 4 || !manner_.kills) {
             const auto most = one_in(random_, 8) ? 20'000U : 2'000U;
-            stopped_.emplace_back(worker,
+            send(worker, SIGSTOP);
+            stopped_.emplace_back(std::move(worker),
                                   Clock::now() + std::chrono::microseconds(up_to(random_, most)));
-            return send(worker, SIGSTOP);
+            return;
         }
         if (!has_mercy()) return;
         ++deadly_signals_;
@@ -90,22 +128,25 @@ private:
         return ++deadly_since_start_ < 20;
     }
 
-    void send(pid_t worker, int signal) {
-        if (kill(worker, signal) == 0) ++signals_;
+    void send(const base::UniqueFd& worker, int signal) {
+        if (!worker) return;
+        os::send_signal(worker, signal);
+        ++signals_;
     }
 
     void release(Clock::time_point now) {
         std::erase_if(stopped_, [now](const auto& one) {
-            if (one.second <= now) kill(one.first, SIGCONT);
+            if (one.second <= now && one.first) os::send_signal(one.first, SIGCONT);
             return one.second <= now;
         });
     }
 
     pid_t supervisor_;
+    base::UniqueFd supervisor_pidfd_;
     const pool::Control& control_;
     Manner manner_;
     Random random_;
-    std::vector<std::pair<pid_t, Clock::time_point>> stopped_;
+    std::vector<std::pair<base::UniqueFd, Clock::time_point>> stopped_;
     std::uint32_t starts_seen_ = 0;
     unsigned deadly_since_start_ = 0;
     std::mutex mutex_; ///< guards the next one, and is held during an attack

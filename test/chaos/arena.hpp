@@ -20,6 +20,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -60,6 +61,7 @@ public:
             own_supervisor_ = std::move(fork.pidfd);
         }
         supervisor_ = supervisor_of(getpid());
+        if (supervisor_ == 0) throw std::runtime_error("which child is the supervisor?");
     }
     CoredPool(const CoredPool&) = delete;
     CoredPool& operator=(const CoredPool&) = delete;

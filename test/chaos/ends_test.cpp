@@ -13,6 +13,7 @@
 #include <bit>
 #include <csignal>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 
 using namespace prong::test;
@@ -26,20 +27,20 @@ std::chrono::microseconds some_time(Random& random) {
 }
 
 /// Signals that do nothing to a supervisor, then the one that ends it.
-std::uint64_t kill_supervisor(pid_t supervisor, Random& random) {
+std::uint64_t kill_supervisor(const prong::base::UniqueFd& supervisor, Random& random) {
     std::uint64_t signals = 1;
     for (; one_in(random, 2); ++signals) {
         constexpr std::array harmless{SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE};
-        kill(supervisor, harmless[random() % harmless.size()]);
+        prong::os::send_signal(supervisor, harmless[random() % harmless.size()]);
         std::this_thread::sleep_for(some_time(random) / 10);
     }
     if (one_in(random, 2)) {
-        kill(supervisor, SIGSTOP);
+        prong::os::send_signal(supervisor, SIGSTOP);
         std::this_thread::sleep_for(some_time(random) / 10);
-        if (one_in(random, 2)) kill(supervisor, SIGCONT);
+        if (one_in(random, 2)) prong::os::send_signal(supervisor, SIGCONT);
         ++signals;
     }
-    kill(supervisor, SIGKILL);
+    prong::os::send_signal(supervisor, SIGKILL);
     return signals;
 }
 
@@ -56,20 +57,21 @@ Tally lose_supervisor(std::uint64_t seed, Findings& findings) {
     {
         const auto crew = random_crew(random);
         CoredPool pool(random_workers(random), crew);
+        const auto supervisor = prong::os::open_pidfd(pool.supervisor());
         std::optional<Adversary> adversary(std::in_place, pool.supervisor(), pool.state().control(),
                                            Adversary::Manner{}, random());
         std::deque<Driver> drivers;
         for (std::uint32_t i = 0; i <= random() % 3; ++i)
             drivers.emplace_back(pool, circumstances, judge, findings, random(), i);
+        const auto until = std::chrono::steady_clock::now() + 20s;
         {
             std::vector<std::jthread> threads;
-            const auto until = std::chrono::steady_clock::now() + 20s;
             for (Driver& driver : drivers) threads.emplace_back([&] { driver.drive(until); });
             std::this_thread::sleep_for(some_time(random));
             adversary->calm_down(); // it knows its victims by their parent
             tally.signals = adversary->signals();
             adversary.reset();
-            tally.signals += kill_supervisor(pool.supervisor(), random);
+            tally.signals += kill_supervisor(supervisor, random);
         }
         for (Driver& driver : drivers) driver.finish();
         try {
@@ -128,16 +130,20 @@ Tally lose_program(std::uint64_t seed, Findings& findings) {
     const bool both = one_in(random, 4); // then nobody ends what tasks have started
     const pid_t program = fork();
     if (program == 0) be_program(random(), *board, !both);
+    if (program < 0) throw std::runtime_error("fork");
+    const auto held = prong::os::open_pidfd(program);
     if (!eventually([&] { return board->ready.load(); })) throw std::runtime_error("no program");
     std::this_thread::sleep_for(some_time(random) * 5);
     constexpr std::array deadly{SIGKILL, SIGKILL, SIGTERM, SIGSEGV, SIGABRT};
-    const pid_t supervisor = board->supervisor;
     if (one_in(random, 3)) kill(program, SIGSTOP);
-    if (both && supervisor != 0) kill(supervisor, one_in(random, 2) ? SIGSTOP : SIGKILL);
+    const pid_t number = both ? board->supervisor.load() : 0;
+    const auto supervisor =
+        number == 0 ? prong::base::UniqueFd() : hold_child(number, program, held);
+    if (supervisor) prong::os::send_signal(supervisor, one_in(random, 2) ? SIGSTOP : SIGKILL);
     const int signal = deadly[random() % deadly.size()];
     kill(program, signal);
     kill(program, SIGCONT);
-    if (both && supervisor != 0) kill(supervisor, SIGKILL);
+    if (supervisor) prong::os::send_signal(supervisor, SIGKILL);
     // One that was stopped before its first instruction has not asked to die with its supervisor.
     // The kernel lets it go on if its new parent is of another session, unlike this process.
     const bool gone = eventually([] {
@@ -150,7 +156,8 @@ Tally lose_program(std::uint64_t seed, Findings& findings) {
         kill(process.pid, SIGKILL);
     }
     findings.require(gone, "left behind by a program that signal " + std::to_string(signal) +
-                               " has ended" + (both ? " with its supervisor" : "") + ":" + left);
+                               " has ended" + (supervisor ? " with its supervisor" : "") + ":" +
+                               left);
     findings.require(board->violations == 0, "violations in a program");
     return {.tasks = board->tasks, .signals = board->signals + 1};
 }

@@ -117,6 +117,7 @@ inline pid_t supervisor_of(pid_t parent) {
 
 /// The workers that live now.
 inline std::vector<pid_t> workers_of(pid_t supervisor) {
+    if (supervisor == 0) throw std::logic_error("no supervisor"); // 0: the parent of the system's
     std::vector<pid_t> workers;
     for (const ProcessInfo& child : children_of(supervisor)) {
         if (child.state != 'Z') workers.push_back(child.pid);

@@ -178,10 +178,11 @@ struct Held {
 };
 
 /// Some slack for what caches keep: far less than a page, or a descriptor, for each of many times.
-void check_not_grown(const char* who, const Held& before, const Held& after) {
-    CAPTURE(who);
+void check_not_grown(pid_t pid, const Held& before) {
+    // What a task has started may be dying.
+    CHECK(eventually([&] { return Held::by(pid).processes == before.processes; }));
+    const Held after = Held::by(pid);
     CHECK(after.descriptors == before.descriptors);
-    CHECK(after.processes == before.processes);
     CHECK(after.mappings <= before.mappings + 8);
     if (!address_sanitizer) CHECK(after.resident_bytes <= before.resident_bytes + 2 * mebibyte);
 }
@@ -189,6 +190,7 @@ void check_not_grown(const char* who, const Held& before, const Held& after) {
 } // namespace
 
 TEST_CASE("a pool that is there works on without a free descriptor in the program") {
+    if (address_sanitizer) return; // needs descriptors itself
     check_child([] {
         set_limit(RLIMIT_NOFILE, 64);
         ProcessPoolExecutor pool(2);
@@ -211,6 +213,7 @@ TEST_CASE("a pool that is there works on without a free descriptor in the progra
 }
 
 TEST_CASE("a pool made with too few descriptors says so or works, and leaves none open") {
+    if (address_sanitizer) return; // needs descriptors itself
     check_child([] {
         const auto open_now = [] { return Held::by(getpid()).descriptors; };
         const std::size_t before = open_now();
@@ -361,7 +364,7 @@ TEST_CASE("nothing grows while pools are made and ended, one after the other") {
     for (int i = 0; i < 50; ++i) make_one(i);
     const Held before = Held::by(getpid());
     for (int i = 0; i < pools; ++i) make_one(i);
-    check_not_grown("the program", before, Held::by(getpid()));
+    check_not_grown(getpid(), before);
     std::cout << pools << " pools were made and ended\n";
 }
 
@@ -402,7 +405,7 @@ TEST_CASE("nothing grows while workers die") {
     const Held of_supervisor = Held::by(supervisor);
     kill_some(deaths);
     rest();
-    check_not_grown("the program", program, Held::by(getpid()));
-    check_not_grown("the supervisor", of_supervisor, Held::by(supervisor));
+    check_not_grown(getpid(), program);
+    check_not_grown(supervisor, of_supervisor);
     std::cout << deaths << " tasks have killed their workers\n";
 }
