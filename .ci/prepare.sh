@@ -20,6 +20,7 @@ example_needs=('libcli11-dev|header CLI/CLI.hpp')
 test_needs=(
     "${example_needs[@]}"
     'catch2|header catch2/catch.hpp catch2/catch_all.hpp'
+    'strace|command strace'
     'spin|command spin'
 )
 bench_needs=(

@@ -2,9 +2,11 @@
 
 #include <prong/detail/export.hpp>
 
-#include <optional>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 /// \file
 /// Everything that prong itself throws. A system call that fails is a `std::system_error` with the
@@ -28,29 +30,90 @@ public:
     ~BrokenProcessPool() override;
 };
 
+/// How a worker died, as far as it is known.
+struct Death {
+    int pid = 0;
+    /// What the process exited with, or -N when signal N killed it.
+    int exitcode = 0;
+    /// The kernel killed it because memory had run out (of the machine, or of its memory cgroup).
+    bool out_of_memory = false;
+    /// Where its code was when it crashed: return addresses, innermost first. Good in the processes
+    /// that were forked from one program.
+    std::vector<const void*> frames = {};
+    /// The end of what the task has written, if `TaskOptions::capture_output` was set.
+    std::string last_output = {};
+};
+
 /// The worker died while it was running the task (or reading its arguments, or writing its result).
 /// The pool has replaced the worker; no other task is affected.
 class PRONG_API WorkerDied : public Error {
 public:
-    /// `exitcode` is what the process exited with, or -N when signal N killed it.
-    WorkerDied(int pid, int exitcode, std::string task);
+    WorkerDied(Death death, std::string task);
     ~WorkerDied() override;
 
-    [[nodiscard]] int pid() const noexcept { return pid_; }
+    [[nodiscard]] int pid() const noexcept { return death_.pid; }
     /// What the process exited with, or -N when signal N killed it.
-    [[nodiscard]] int exitcode() const noexcept { return exitcode_; }
+    [[nodiscard]] int exitcode() const noexcept { return death_.exitcode; }
     /// The signal that killed the worker, or 0 when it exited by itself.
-    [[nodiscard]] int signal() const noexcept { return exitcode_ < 0 ? -exitcode_ : 0; }
+    [[nodiscard]] int signal() const noexcept { return death_.exitcode < 0 ? -death_.exitcode : 0; }
+    /// Whether the kernel killed it because memory had run out.
+    [[nodiscard]] bool out_of_memory() const noexcept { return death_.out_of_memory; }
+    /// The calls that led to a crash, a line each, innermost first: function, source file and line
+    /// as far as the program's debugging information tells. Empty if the worker was killed from
+    /// outside or exited. Takes a while when it is asked for the first time.
+    [[nodiscard]] std::string backtrace() const;
+    /// The end of what the task has written, if `TaskOptions::capture_output` was set.
+    [[nodiscard]] const std::string& last_output() const noexcept { return death_.last_output; }
     /// The task's function and number, such as `parse(std::string) [task 17]`.
     [[nodiscard]] const std::string& task() const noexcept { return task_; }
+    [[nodiscard]] const Death& death() const noexcept { return death_; }
 
 private:
-    int pid_;
-    int exitcode_;
+    Death death_;
     std::string task_;
 };
 
-/// `get()` of a future that was cancelled before a worker claimed its task.
+/// The task has killed its worker each time that it was tried, `TaskOptions::max_retries` times
+/// more than once.
+class PRONG_API PoisonedTask : public Error {
+public:
+    /// `attempts` may be more than there are deaths to tell of: only the last ones are kept.
+    PoisonedTask(std::vector<Death> deaths, int attempts, std::string task);
+    ~PoisonedTask() override;
+
+    /// How often it was tried.
+    [[nodiscard]] int attempts() const noexcept { return attempts_; }
+    /// How the workers died, the last 16 at most, in their order; only the last one is told with
+    /// frames and output.
+    [[nodiscard]] const std::vector<Death>& deaths() const noexcept { return deaths_; }
+    [[nodiscard]] const std::string& task() const noexcept { return task_; }
+    /// Of the last attempt.
+    [[nodiscard]] std::string backtrace() const;
+    [[nodiscard]] const std::string& last_output() const noexcept;
+
+private:
+    std::vector<Death> deaths_;
+    int attempts_;
+    std::string task_;
+};
+
+/// The task's time was over (`TaskOptions::timeout` or `deadline`). It has ended, or its worker was
+/// killed and replaced; no other task is affected.
+class PRONG_API TaskTimeout : public Error {
+public:
+    explicit TaskTimeout(const std::string& what, std::string last_output = {})
+        : Error(what), last_output_(std::move(last_output)) {}
+    ~TaskTimeout() override;
+
+    /// The end of what the task has written, if `TaskOptions::capture_output` was set.
+    [[nodiscard]] const std::string& last_output() const noexcept { return last_output_; }
+
+private:
+    std::string last_output_;
+};
+
+/// `get()` of a future that was cancelled before a worker claimed its task, or killed while one ran
+/// it.
 class PRONG_API CancelledError : public Error {
 public:
     using Error::Error;
@@ -75,19 +138,35 @@ public:
 enum class LimitKind {
     shared_memory, ///< the pool's shared memory, or what the machine has left for it
     pending_tasks, ///< more tasks and results held at once than the pool has records for
+    memory,        ///< `TaskLimits::memory_bytes`
+    address_space, ///< `TaskLimits::address_space_bytes`
+    cpu_time,      ///< `TaskLimits::cpu_time`
+    output,        ///< `TaskLimits::output_bytes`
 };
 
 /// Something needed more than it may have. `what()` says which limit, how much was asked for and
 /// how much there is.
 class PRONG_API LimitExceeded : public Error {
 public:
-    LimitExceeded(LimitKind kind, const std::string& what) : Error(what), kind_(kind) {}
+    LimitExceeded(LimitKind kind, const std::string& what, std::uint64_t allowed = 0,
+                  std::uint64_t used = 0, std::string last_output = {})
+        : Error(what), kind_(kind), allowed_(allowed), used_(used),
+          last_output_(std::move(last_output)) {}
     ~LimitExceeded() override;
 
     [[nodiscard]] LimitKind kind() const noexcept { return kind_; }
+    /// What a task was allowed and what it had used (or asked for) when it was ended: bytes, or
+    /// nanoseconds of processor time. 0 for the kinds that are no `TaskLimits`.
+    [[nodiscard]] std::uint64_t allowed() const noexcept { return allowed_; }
+    [[nodiscard]] std::uint64_t used() const noexcept { return used_; }
+    /// The end of what the task has written, if `TaskOptions::capture_output` was set.
+    [[nodiscard]] const std::string& last_output() const noexcept { return last_output_; }
 
 private:
     LimitKind kind_;
+    std::uint64_t allowed_;
+    std::uint64_t used_;
+    std::string last_output_;
 };
 
 /// Bytes that do not decode to the type that was asked for.

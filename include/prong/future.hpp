@@ -41,7 +41,8 @@ public:
     [[nodiscard]] bool valid() const noexcept { return task_.valid(); }
 
     /// Waits for the task's end and moves its result out, or throws what ended it: the task's own
-    /// exception, `WorkerDied`, `CancelledError`, `BrokenProcessPool`. Not `valid()` afterwards,
+    /// exception, `WorkerDied`, `CancelledError`, `BrokenProcessPool`; with options also
+    /// `TaskTimeout`, `LimitExceeded`, `PoisonedTask`. Not `valid()` afterwards,
     /// unless it threw `LimitExceeded` because this process has no memory for the result now.
     R get() {
         task_.wait_until(detail::never);
@@ -80,11 +81,17 @@ public:
     [[nodiscard]] bool done() const { return task_.done(); }
     /// Whether a worker has claimed the task and not ended it yet.
     [[nodiscard]] bool running() const { return task_.running(); }
+    /// Whether it was cancelled, or killed by `kill`.
     [[nodiscard]] bool cancelled() const { return task_.cancelled(); }
 
     /// Cancels the task if no worker has claimed it. True if it is cancelled now: then it has not
     /// run and never will.
     bool cancel() { return task_.cancel(); }
+
+    /// `cancel`, or ends the task although it is running: its worker gets SIGKILL and is replaced.
+    /// True if it has not completed and never will: `get` throws `CancelledError` then, as soon as
+    /// the worker is gone. False if it was faster, or is ending for another reason (its timeout).
+    bool kill() { return task_.kill(); }
 
 private:
     friend struct detail::FutureAccess;

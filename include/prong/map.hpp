@@ -3,6 +3,7 @@
 #include <prong/detail/task.hpp>
 #include <prong/detail/task_handle.hpp>
 #include <prong/error.hpp>
+#include <prong/task_options.hpp>
 
 #include <cxxabi.h>
 
@@ -28,8 +29,8 @@ namespace prong {
 /// How `map` cuts up its work.
 struct MapOptions {
     /// Elements per task. Default: as many as keep a worker busy for some 300 µs, found out on the
-    /// way, beginning with one. A worker that dies takes the other elements of its task with it:
-    /// set 1 for work that may crash.
+    /// way, beginning with one; one if there are `TaskOptions`. A worker that dies takes the other
+    /// elements of its task with it: set 1 for work that may crash.
     std::optional<std::size_t> chunksize = std::nullopt;
 
     /// Counts from the call of `map`; when it is over, the next result that is not there throws
@@ -83,7 +84,8 @@ struct ChunkFunctions {
         encode(result, static_cast<std::int64_t>(elapsed.count()));
     }
 
-    static constexpr TaskType type{&run, &TaskFunctions<F, TheCall>::name};
+    static constexpr TaskType type{&run, &TaskFunctions<F, TheCall>::name,
+                                   TaskFunctions<F, TheCall>::begins_with_address};
 };
 
 /// The input of a `map`: its callable and ranges, without their types.
@@ -141,7 +143,8 @@ private:
 /// next one shall be.
 class PRONG_API MapRun {
 public:
-    MapRun(pool::PoolCore& core, unsigned workers, const MapOptions& options,
+    /// `task_options`: null for none.
+    MapRun(pool::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
            std::unique_ptr<MapSource> source);
     /// Cancels what no worker has claimed.
     ~MapRun();
@@ -184,6 +187,7 @@ private:
     PoolReference pool_;
     unsigned workers_;
     MapOptions options_;
+    std::optional<TaskOptions> task_options_;
     TimePoint limit_;
     std::unique_ptr<MapSource> source_;
     std::exception_ptr input_error_; ///< comes after all results
@@ -293,14 +297,15 @@ private:
 namespace detail {
 
 template <class F, class... Ranges>
-auto make_map_result(pool::PoolCore& core, unsigned workers, const MapOptions& options, F callable,
-                     Ranges&&... ranges) {
+auto make_map_result(pool::PoolCore& core, const MapOptions& options,
+                     const TaskOptions* task_options, F callable, Ranges&&... ranges) {
     using Source = MapSourceOf<F, std::views::all_t<Ranges>...>;
     using R = task_result_t<F, std::ranges::range_reference_t<std::views::all_t<Ranges>>...>;
     if constexpr (require_task<F, std::ranges::range_reference_t<std::views::all_t<Ranges>>...>()) {
         auto source =
             std::make_unique<Source>(std::move(callable), std::forward<Ranges>(ranges)...);
-        return MapResult<R>(std::make_unique<MapRun>(core, workers, options, std::move(source)));
+        return MapResult<R>(
+            std::make_unique<MapRun>(core, options, task_options, std::move(source)));
     }
 }
 

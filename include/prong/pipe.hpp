@@ -51,7 +51,9 @@ public:
     /// Waits while the other end's buffer (some 200 KB) is full: two processes that send each other
     /// large messages at the same time, with nobody receiving, wait for ever.
     /// Throws what encoding throws, before anything is sent; `std::system_error` with EPIPE when
-    /// the other end is gone; `std::logic_error` on an end that only receives.
+    /// the other end is gone; `std::logic_error` on an end that only receives. Should the system
+    /// refuse to go on in the middle of a message, this end can send no more, and the other end
+    /// receives `EndOfFile`.
     template <typename T>
     void send(const T& value) {
         detail::BufferWriter writer;

@@ -11,3 +11,5 @@
 #include <prong/pipe.hpp>
 #include <prong/process.hpp>
 #include <prong/process_pool_executor.hpp>
+#include <prong/this_task.hpp>
+#include <prong/zygote.hpp>

@@ -2,6 +2,7 @@
 
 #include "base/exit_text.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace prong {
@@ -9,6 +10,8 @@ namespace prong {
 Error::~Error() = default;
 BrokenProcessPool::~BrokenProcessPool() = default;
 WorkerDied::~WorkerDied() = default;
+PoisonedTask::~PoisonedTask() = default;
+TaskTimeout::~TaskTimeout() = default;
 CancelledError::~CancelledError() = default;
 TimeoutError::~TimeoutError() = default;
 PoolShutdown::~PoolShutdown() = default;
@@ -17,9 +20,38 @@ CodecError::~CodecError() = default;
 RemoteError::~RemoteError() = default;
 EndOfFile::~EndOfFile() = default;
 
-WorkerDied::WorkerDied(int pid, int exitcode, std::string task)
-    : Error("worker " + std::to_string(pid) + " " + base::exit_text(exitcode) + " while running " +
-            task),
-      pid_(pid), exitcode_(exitcode), task_(std::move(task)) {}
+namespace {
+
+std::string how_it_died(const Death& death) {
+    std::string text = "worker " + std::to_string(death.pid) + " ";
+    if (death.out_of_memory) text += "was killed by the kernel because memory had run out: it ";
+    return text + base::exit_text(death.exitcode);
+}
+
+std::string poison_text(const std::vector<Death>& deaths, int attempts, const std::string& task) {
+    std::string text = task + " has killed its worker at each of " + std::to_string(attempts) +
+                       " attempts; last: ";
+    const std::size_t told = std::min<std::size_t>(deaths.size(), 4);
+    for (std::size_t i = deaths.size() - told; i < deaths.size(); ++i) {
+        text += how_it_died(deaths[i]) + (i + 1 < deaths.size() ? ", " : "");
+    }
+    return text;
+}
+
+} // namespace
+
+WorkerDied::WorkerDied(Death death, std::string task)
+    : Error(how_it_died(death) + " while running " + task), death_(std::move(death)),
+      task_(std::move(task)) {}
+
+PoisonedTask::PoisonedTask(std::vector<Death> deaths, int attempts, std::string task)
+    : Error(poison_text(deaths, attempts, task)), deaths_(std::move(deaths)), attempts_(attempts),
+      task_(std::move(task)) {
+    if (deaths_.empty()) deaths_.emplace_back();
+}
+
+const std::string& PoisonedTask::last_output() const noexcept {
+    return deaths_.back().last_output;
+}
 
 } // namespace prong

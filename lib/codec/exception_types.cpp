@@ -6,6 +6,7 @@
 #include <cxxabi.h>
 
 #include <any>
+#include <csignal>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -227,20 +228,69 @@ const std::type_info& type_that_streams_throw() {
 
 // ---- prong's own --------------------------------------------------------------------------------
 
+void encode_death(Writer& writer, const Death& death) {
+    encode(writer, death.pid);
+    encode(writer, death.exitcode);
+    encode(writer, death.out_of_memory);
+    encode(writer, std::uint64_t{death.frames.size()});
+    for (const void* frame : death.frames) encode(writer, reinterpret_cast<std::uint64_t>(frame));
+    encode(writer, death.last_output);
+}
+
+Death decode_death(Reader& reader) {
+    Death death;
+    death.pid = decode<int>(reader);
+    death.exitcode = decode<int>(reader);
+    if (death.exitcode < -NSIG) throw CodecError("a worker's death by an unknown signal");
+    death.out_of_memory = decode<bool>(reader);
+    for (auto left = decode<std::uint64_t>(reader); left != 0; --left)
+        death.frames.push_back(reinterpret_cast<const void*>(decode<std::uint64_t>(reader)));
+    death.last_output = decode<std::string>(reader);
+    return death;
+}
+
 struct WorkerDiedCodec {
     static bool encode(Writer& writer) {
         return with_current<WorkerDied>([&](const WorkerDied& error) {
-            detail::encode(writer, error.pid());
-            detail::encode(writer, error.exitcode());
+            encode_death(writer, error.death());
             detail::encode(writer, error.task());
             return true;
         });
     }
     static std::exception_ptr decode(Reader& reader, const std::string&, bool has_nested) {
-        const auto pid = detail::decode<int>(reader);
-        const auto exitcode = detail::decode<int>(reader);
-        return make_exception(WorkerDied(pid, exitcode, detail::decode<std::string>(reader)),
+        Death death = decode_death(reader);
+        return make_exception(WorkerDied(std::move(death), detail::decode<std::string>(reader)),
                               has_nested);
+    }
+};
+
+struct PoisonedTaskCodec {
+    static bool encode(Writer& writer) {
+        return with_current<PoisonedTask>([&](const PoisonedTask& error) {
+            detail::encode(writer, error.attempts());
+            detail::encode(writer, error.task());
+            for (const Death& death : error.deaths()) encode_death(writer, death);
+            return true;
+        });
+    }
+    static std::exception_ptr decode(Reader& reader, const std::string&, bool has_nested) {
+        const auto attempts = detail::decode<int>(reader);
+        const auto task = detail::decode<std::string>(reader);
+        std::vector<Death> deaths;
+        while (reader.remaining() != 0) deaths.push_back(decode_death(reader));
+        return make_exception(PoisonedTask(std::move(deaths), attempts, task), has_nested);
+    }
+};
+
+struct TaskTimeoutCodec {
+    static bool encode(Writer& writer) {
+        return with_current<TaskTimeout>([&](const TaskTimeout& error) {
+            detail::encode(writer, error.last_output());
+            return true;
+        });
+    }
+    static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
+        return make_exception(TaskTimeout(what, detail::decode<std::string>(reader)), has_nested);
     }
 };
 
@@ -248,11 +298,19 @@ struct LimitExceededCodec {
     static bool encode(Writer& writer) {
         return with_current<LimitExceeded>([&](const LimitExceeded& error) {
             detail::encode(writer, error.kind());
+            detail::encode(writer, error.allowed());
+            detail::encode(writer, error.used());
+            detail::encode(writer, error.last_output());
             return true;
         });
     }
     static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
-        return make_exception(LimitExceeded(detail::decode<LimitKind>(reader), what), has_nested);
+        const auto kind = detail::decode<LimitKind>(reader);
+        const auto allowed = detail::decode<std::uint64_t>(reader);
+        const auto used = detail::decode<std::uint64_t>(reader);
+        return make_exception(
+            LimitExceeded(kind, what, allowed, used, detail::decode<std::string>(reader)),
+            has_nested);
     }
 };
 
@@ -307,6 +365,8 @@ void add_own_types() {
     add_made_from_text<Error, BrokenProcessPool, CancelledError, TimeoutError, PoolShutdown,
                        CodecError, EndOfFile>();
     add_exception<WorkerDied, WorkerDiedCodec>();
+    add_exception<PoisonedTask, PoisonedTaskCodec>();
+    add_exception<TaskTimeout, TaskTimeoutCodec>();
     add_exception<LimitExceeded, LimitExceededCodec>();
     add_exception<RemoteError, RemoteErrorCodec>();
 }

@@ -1,5 +1,7 @@
 #include <prong/detail/names.hpp>
 
+#include "os/process.hpp"
+
 // The names come from libboost_stacktrace_backtrace, which also finds static functions.
 #define BOOST_STACKTRACE_LINK
 
@@ -7,8 +9,10 @@
 #include <boost/stacktrace/frame.hpp>
 
 #include <array>
+#include <mutex>
 #include <sstream>
 #include <string_view>
+#include <unordered_map>
 
 namespace prong::detail {
 namespace {
@@ -45,19 +49,33 @@ std::string tidy(std::string name) {
     return name;
 }
 
-} // namespace
-
-std::string type_name(const std::type_info& type) {
-    return tidy(boost::core::demangle(type.name()));
-}
-
-std::string function_name(const void* address) {
+std::string look_up_function(const void* address) {
     std::string name = boost::stacktrace::frame(address).name();
     // Without symbols some versions give the address itself, and some nothing.
     if (!name.empty() && !name.starts_with("0x")) return tidy(std::move(name));
     std::ostringstream text;
     text << "a function at " << address;
     return text.str();
+}
+
+} // namespace
+
+std::string type_name(const std::type_info& type) {
+    return tidy(boost::core::demangle(type.name()));
+}
+
+// To look a name up takes each thread some tenths of a second the first time, and memory that it
+// never gives back: Boost reads the debugging information for every thread anew.
+std::string function_name(const void* address) {
+    static std::mutex mutex;
+    static std::unordered_map<const void*, std::string> names;
+    // A fork while another thread held the lock has left it locked in the child.
+    std::unique_lock lock(mutex, std::defer_lock);
+    if (os::fork_depth() == 0) lock.lock();
+    if (!lock && !lock.try_lock()) return look_up_function(address);
+    const auto known = names.find(address);
+    if (known != names.end()) return known->second;
+    return names.emplace(address, look_up_function(address)).first->second;
 }
 
 } // namespace prong::detail

@@ -13,6 +13,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
+#include <fstream>
+#include <string>
 #include <utility>
 
 namespace prong::os {
@@ -67,6 +69,17 @@ int code_of_status(int status) {
     return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+/// The process behind a pidfd; -1 when it has been collected.
+pid_t number_of(int pidfd) {
+    std::ifstream file("/proc/self/fdinfo/" + std::to_string(pidfd));
+    std::string name;
+    while (file >> name) {
+        pid_t pid = -1;
+        if (name == "Pid:" && file >> pid) return pid;
+    }
+    return -1;
+}
+
 std::atomic<pid_t> watched_parent{0};
 static_assert(std::atomic<pid_t>::is_always_lock_free);
 
@@ -100,6 +113,12 @@ Fork fork_with_pidfd(ChildSignals signals) {
     }
 }
 
+void wait_for_end(int pidfd) noexcept {
+    siginfo_t info{};
+    base::retry_interrupted(
+        [&] { return waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED | WNOWAIT); });
+}
+
 std::optional<int> reap(const base::UniqueFd& pidfd) noexcept {
     siginfo_t info{};
     const auto id = static_cast<id_t>(pidfd.get());
@@ -112,7 +131,12 @@ std::optional<int> reap(const base::UniqueFd& pidfd) noexcept {
 
 void send_signal(const base::UniqueFd& pidfd, int signal) {
     if (syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) == 0) return;
-    if (errno != ESRCH) base::throw_errno("pidfd_send_signal");
+    const int error = errno;
+    if (error == ESRCH) return;
+    // Forbidden by a sandbox, perhaps. By number then: a child that is not collected still has it.
+    const pid_t pid = number_of(pidfd.get());
+    if (pid > 0 && (kill(pid, signal) == 0 || errno == ESRCH)) return;
+    base::throw_errno("pidfd_send_signal", error);
 }
 
 void die_with_parent(pid_t parent) {

@@ -22,6 +22,10 @@ struct Fork {
 /// Throws `std::system_error`; no child is left then.
 Fork fork_with_pidfd(ChildSignals signals = ChildSignals::unblocked);
 
+/// Waits until a child has ended, and does not collect it. Needs no `poll`, and so cannot fail;
+/// returns as well when somebody else has collected it.
+void wait_for_end(int pidfd) noexcept;
+
 /// Collects a child that has ended (its pidfd is readable): its exit code, or -N for signal N.
 /// Empty when its status went to somebody else (a host that loops on `waitpid(-1)` or ignores
 /// SIGCHLD) and the kernel (before Linux 6.15) does not remember it. Waits for a debugger that

@@ -142,6 +142,15 @@ bool set_parent_death_signal(int signal, pid_t parent) noexcept {
     return getppid() == parent; // it may have died before the prctl
 }
 
+unsigned thread_count() noexcept {
+    DIR* const directory = opendir("/proc/self/task");
+    if (directory == nullptr) return 1;
+    unsigned count = 0;
+    while (const dirent* const entry = readdir(directory)) count += entry->d_name[0] != '.';
+    closedir(directory);
+    return count;
+}
+
 unsigned available_cpus() {
     cpu_set_t allowed;
     double cpus = 1;

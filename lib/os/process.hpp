@@ -57,6 +57,9 @@ std::optional<ProcessExit> reap(pid_t pid) noexcept;
 /// false if the parent is no longer `parent`.
 bool set_parent_death_signal(int signal, pid_t parent) noexcept;
 
+/// How many threads this process has; 1 where the system does not tell.
+unsigned thread_count() noexcept;
+
 /// The CPUs that this process may use: affinity and cgroup quota, at least 1.
 unsigned available_cpus();
 

@@ -7,8 +7,10 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 
 namespace prong::os {
 namespace {
@@ -16,25 +18,85 @@ namespace {
 /// The longest piece for one call: a signal is answered within it, and no kernel limit is met.
 constexpr std::size_t piece_bytes = 16U << 20;
 
+bool is_passing(int error) {
+    return error == EINTR || error == EAGAIN;
+}
+
 /// The descriptor is the user's, too: he may have made it non-blocking.
 void wait_if_nonblocking(int fd, short events, const char* call) {
+    if (!is_passing(errno)) base::throw_errno(call);
     if (errno == EINTR) return;
-    if (errno != EAGAIN) base::throw_errno(call);
     pollfd entry{.fd = fd, .events = events, .revents = 0};
     poll(&entry, 1, -1);
 }
 
-} // namespace
-
-std::pair<base::UniqueFd, base::UniqueFd> socket_pair() {
+std::pair<base::UniqueFd, base::UniqueFd> connected_pair(int type) {
     int fds[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
-        base::throw_errno("socketpair");
-    }
+    if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0) base::throw_errno("socketpair");
     return {base::UniqueFd(fds[0]), base::UniqueFd(fds[1])};
 }
 
+/// Room for one descriptor beside a message.
+struct alignas(cmsghdr) Ancillary {
+    std::array<std::byte, CMSG_SPACE(sizeof(int))> bytes{};
+};
+
+} // namespace
+
+std::pair<base::UniqueFd, base::UniqueFd> socket_pair() {
+    return connected_pair(SOCK_STREAM);
+}
+
+std::pair<base::UniqueFd, base::UniqueFd> message_socket_pair() {
+    return connected_pair(SOCK_SEQPACKET);
+}
+
+void send_message(int socket, std::span<const std::byte> bytes, int fd) {
+    iovec piece{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    Ancillary ancillary;
+    if (fd >= 0) {
+        message.msg_control = ancillary.bytes.data();
+        message.msg_controllen = ancillary.bytes.size();
+        cmsghdr* const header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(fd));
+        std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+    }
+    if (base::retry_interrupted([&] { return sendmsg(socket, &message, MSG_NOSIGNAL); }) < 0) {
+        base::throw_errno("sendmsg", errno == ECONNRESET ? EPIPE : errno);
+    }
+}
+
+std::optional<Message> receive_message(int socket, std::span<std::byte> buffer) {
+    iovec piece{.iov_base = buffer.data(), .iov_len = buffer.size()};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    Ancillary ancillary;
+    message.msg_control = ancillary.bytes.data();
+    message.msg_controllen = ancillary.bytes.size();
+    const ssize_t size =
+        base::retry_interrupted([&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC); });
+    if (size < 0 && errno != ECONNRESET) base::throw_errno("recvmsg");
+    if (size <= 0) return std::nullopt;
+    Message received{.size = static_cast<std::size_t>(size),
+                     .fd = {},
+                     .has_lost_fd = (message.msg_flags & MSG_CTRUNC) != 0};
+    if (const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+        header != nullptr && header->cmsg_type == SCM_RIGHTS) {
+        int fd = -1;
+        std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+        received.fd = base::UniqueFd(fd);
+    }
+    return received;
+}
+
 void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte> body) {
+    const std::size_t all = head.size() + body.size();
     while (!head.empty() || !body.empty()) {
         // sendmsg only reads from there
         const auto piece = [](std::span<const std::byte> bytes) {
@@ -49,7 +111,10 @@ void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte
         if (sent < 0) {
             // Closed with bytes unread, the other side resets us once, and only then breaks the
             // pipe.
-            if (errno == ECONNRESET) base::throw_errno("sendmsg", EPIPE);
+            const int error = errno == ECONNRESET ? EPIPE : errno;
+            // What would follow a torso would be taken for the rest of it.
+            if (!is_passing(error) && head.size() + body.size() < all) shutdown(fd, SHUT_WR);
+            errno = error;
             wait_if_nonblocking(fd, POLLOUT, "sendmsg");
             continue;
         }

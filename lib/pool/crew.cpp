@@ -1,8 +1,83 @@
 #include "pool/crew.hpp"
 
-#include "pool/worker.hpp"
+#include "base/exit_text.hpp"
+#include "pool/output.hpp"
+#include "pool/task_scope.hpp"
+
+#include <unistd.h>
+
+#include <csignal>
 
 namespace prong::pool {
+namespace {
+
+/// The attempts at the task before the one that has just failed, and this one noted beside them.
+void note_attempt(TaskSettings& settings, const WorkerEnd& end, Obituary& obituary) {
+    const os::ProcessExit exit = end.exit;
+    const std::uint32_t before =
+        end.earlier_attempts.value_or(settings.deaths.load(std::memory_order_relaxed));
+    const auto places = static_cast<std::uint32_t>(settings.last_deaths.size());
+    for (std::uint32_t i = before - std::min(before, places - 1); i < before; ++i)
+        obituary.earlier.push_back(settings.last_deaths[i % places]);
+    settings.last_deaths[before % places] = {.pid = exit.pid, .exitcode = exit.exitcode};
+    settings.deaths.store(before + 1, std::memory_order_relaxed);
+    obituary.attempts = before + 1;
+}
+
+std::vector<const void*> frames_of(const CrashDump& crash) {
+    std::vector<const void*> frames;
+    if (crash.signal.load(std::memory_order_acquire) == 0) return frames;
+    for (const std::uint64_t address : crash.frames) {
+        if (address == 0) break;
+        frames.push_back(reinterpret_cast<const void*>(address));
+    }
+    return frames;
+}
+
+/// The signal that ended the worker, where the kernel tells of another one.
+os::ProcessExit true_exit(os::ProcessExit exit, const CrashDump& crash) {
+    const int crashed = crash.signal.load(std::memory_order_acquire);
+    if (crashed > 0 && exit.exitcode == -SIGALRM) exit.exitcode = -crashed; // crash_dump.cpp
+    return exit;
+}
+
+/// Makes the unfinished task of a dead worker final, or queues it again.
+void end_task(SharedState& state, unsigned worker, const ring::Claim& task, const WorkerEnd& end) {
+    WorkerSlot& slot = state.slot(worker);
+    Obituary obituary{.death = {.pid = end.exit.pid,
+                                .exitcode = end.exit.exitcode,
+                                .out_of_memory = end.out_of_memory,
+                                .frames = frames_of(slot.crash)},
+                      .excess = end.excess};
+    ring::TaskState otherwise = ring::TaskState::died;
+    if (task.status.has(ring::Status::has_options)) {
+        TaskSettings& settings = state.settings(task.index);
+        note_attempt(settings, end, obituary);
+        if (settings.output_bytes != 0 && end.exit.exitcode == -SIGXFSZ) {
+            obituary.excess = {LimitKind::output, settings.output_bytes, settings.output_bytes};
+            otherwise = ring::TaskState::over_limit;
+        } else if (end.may_retry && is_intact(settings) &&
+                   obituary.attempts <= settings.max_retries &&
+                   ring::requeue(task, slot.note).state == ring::TaskState::queued) {
+            state.control().retried.fetch_add(1, std::memory_order_relaxed);
+            return;
+        }
+        if (settings.capture_output != 0) obituary.death.last_output = captured_output(end.capture);
+    }
+    write_obituary(state, worker, *task.record, obituary);
+    const ring::Status after = ring::bury(task, otherwise);
+    Control& control = state.control();
+    control.died.fetch_add(1, std::memory_order_relaxed);
+    if (after.state != ring::TaskState::died)
+        control.killed.fetch_add(1, std::memory_order_relaxed);
+    state.announce(*task.record, after.flags);
+}
+
+} // namespace
+
+PoolCrew::PoolCrew(SharedState& state, const CrewOptions& options)
+    : state_(state), options_(options), supervisor_(getpid()), attempts_(state.workers()),
+      captures_(state.workers()), enforcer_(state, captures_) {}
 
 proc::Crew::Wish PoolCrew::wish() {
     switch (state_.control().orders.load(std::memory_order_acquire)) {
@@ -19,27 +94,87 @@ proc::Crew::Wish PoolCrew::wish() {
 }
 
 bool PoolCrew::has_work() {
-    return !state_.ring.drained();
+    if (!state_.lanes.drained()) return true;
+    for (unsigned worker = 0; worker < state_.workers(); ++worker) {
+        if (ring::retried(state_.records, state_.slot(worker).note) != nullptr) return true;
+    }
+    return false;
 }
 
 int PoolCrew::work(unsigned worker) {
     state_.region.keep_from_children(); // what a task forks has no business there
-    return run_worker_process(state_, worker, initializer_);
+    for (unsigned other = 0; other < captures_.size(); ++other) {
+        if (other != worker) captures_[other].reset();
+    }
+    return run_worker_process(state_, worker, options_.hooks, options_.recycling,
+                              {.capture = captures_[worker].get(), .supervisor = supervisor_});
 }
 
 void PoolCrew::starting(unsigned worker) {
     WorkerSlot& slot = state_.slot(worker);
     slot.note.record.store(0, std::memory_order_relaxed);
     slot.ready.store(false, std::memory_order_relaxed);
+    slot.leaving.store(false, std::memory_order_relaxed);
+    slot.stopped.store(false, std::memory_order_relaxed);
+    slot.stop_at_ns.store(0, std::memory_order_relaxed);
+    slot.crash.signal.store(0, std::memory_order_relaxed);
+    slot.crash.frames.fill(0);
     slot.failure.clear();
+    if (!captures_[worker]) captures_[worker] = make_capture();
+}
+
+void PoolCrew::started(unsigned worker, pid_t pid) {
+    state_.slot(worker).pid.store(pid, std::memory_order_relaxed);
 }
 
 bool PoolCrew::ended(unsigned worker, os::ProcessExit exit) {
-    // In a broken pool the parent ends all tasks alike, with the cause.
-    if (!state_.control().broken.load(std::memory_order_relaxed)) {
-        repair_after_death(state_, worker, exit);
+    WorkerSlot& slot = state_.slot(worker);
+    const bool had_started = slot.ready.load(std::memory_order_acquire);
+    const bool has_left = slot.leaving.load(std::memory_order_acquire) && exit.exitcode == 0;
+    slot.pid.store(0, std::memory_order_relaxed);
+    const auto excess = enforcer_.forget(worker);
+    const auto task =
+        ring::unfinished(state_.records, static_cast<std::uint16_t>(worker), slot.note);
+    const bool was_sentenced = task && task->status.state == ring::TaskState::condemned;
+    if (had_started && !has_left) {
+        slot.deaths.store(slot.deaths.load() + 1, std::memory_order_relaxed);
+        if (options_.break_on_death && !was_sentenced && wish() <= Wish::drain) {
+            reason_to_give_up_ = "worker " + std::to_string(exit.pid) + " " +
+                                 base::exit_text(exit.exitcode) +
+                                 ", and the pool was made with OnWorkerDeath::break_pool";
+        }
     }
-    return state_.slot(worker).ready.load(std::memory_order_acquire);
+    // In a broken pool the parent ends all tasks alike, with the cause.
+    if (!reason_to_give_up_.empty() || state_.control().broken.load(std::memory_order_relaxed)) {
+        return had_started;
+    }
+    repair_after_death(
+        state_, worker,
+        {.exit = true_exit(exit, slot.crash),
+         .out_of_memory = exit.exitcode == -SIGKILL && !excess && out_of_memory_kills_.take_one(),
+         .excess = excess,
+         .may_retry = wish() <= Wish::drain,
+         .earlier_attempts = count_attempt(worker),
+         .capture = captures_[worker].get()});
+    return had_started;
+}
+
+/// Counts one more failed attempt at the dead worker's task; returns how many there were before.
+std::uint32_t PoolCrew::count_attempt(unsigned worker) {
+    const auto task = ring::unfinished(state_.records, static_cast<std::uint16_t>(worker),
+                                       state_.slot(worker).note);
+    if (!task) return 0;
+    Attempts& attempts = attempts_[worker];
+    if (attempts.index != task->index || attempts.generation != task->status.generation)
+        attempts = {.index = task->index, .generation = task->status.generation};
+    return attempts.count++;
+}
+
+base::Deadline PoolCrew::attend(const std::function<void(unsigned)>& kill) {
+    const std::int64_t next = enforcer_.look(kill);
+    if (next == no_alarm) return base::Deadline::never();
+    return base::Deadline::at(
+        std::chrono::steady_clock::time_point(std::chrono::nanoseconds(next)));
 }
 
 unsigned PoolCrew::starts() {
@@ -51,10 +186,12 @@ std::string PoolCrew::failure(unsigned worker) {
 }
 
 void PoolCrew::stopped(unsigned worker) {
+    state_.slot(worker).stopped.store(true, std::memory_order_relaxed);
     state_.parking.forget(worker);
 }
 
 void PoolCrew::continued(unsigned worker) {
+    state_.slot(worker).stopped.store(false, std::memory_order_relaxed);
     state_.parking.wake(worker);
 }
 
@@ -65,20 +202,21 @@ void PoolCrew::broke(const std::string& cause) {
     // Those who wait for one task look at the flag now and then; these can be told.
     control.completions.fetch_add(1);
     os::futex_wake(control.completions, os::everyone);
-    control.cursor.room.fetch_add(1);
-    os::futex_wake(control.cursor.room, os::everyone);
+    for (ring::Cursor& cursor : control.lanes.cursors) {
+        cursor.room.fetch_add(1);
+        os::futex_wake(cursor.room, os::everyone);
+    }
 }
 
-void repair_after_death(SharedState& state, unsigned worker, os::ProcessExit exit) noexcept {
-    const ring::Note& note = state.slot(worker).note;
-    std::uint8_t waiters = 0;
-    const ring::Record* const record = state.ring.repair(static_cast<std::uint16_t>(worker), note,
-                                                         exit.pid, exit.exitcode, waiters);
-    if (record != nullptr) {
+void repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& end) noexcept {
+    WorkerSlot& slot = state.slot(worker);
+    const auto task =
+        ring::unfinished(state.records, static_cast<std::uint16_t>(worker), slot.note);
+    if (task) {
         // The blocks had not been published with the task, so they are nobody's now.
-        state.payload.reclaim(note.block.load(std::memory_order_acquire), worker);
-        state.payload.reclaim(note.outgrown_block.load(std::memory_order_acquire), worker);
-        state.announce(*record, waiters);
+        state.payload.reclaim(slot.note.block.load(std::memory_order_acquire), worker);
+        state.payload.reclaim(slot.note.outgrown_block.load(std::memory_order_acquire), worker);
+        end_task(state, worker, *task, end);
     }
     state.parking.forget(worker);
 }

@@ -1,38 +1,76 @@
 #pragma once
 
+#include "os/usage.hpp"
+#include "pool/enforcer.hpp"
 #include "pool/shared_state.hpp"
+#include "pool/worker.hpp"
 #include "proc/supervisor.hpp"
 
-#include <functional>
 #include <string>
+#include <vector>
 
 namespace prong::pool {
+
+/// What the supervisor's process has of the parent's wishes.
+struct CrewOptions {
+    WorkerHooks hooks;
+    Recycling recycling;
+    bool break_on_death = false;
+};
 
 /// The pool's workers as the supervisor keeps them: answers from shared memory, and repairs there
 /// what a dead worker has left.
 class PoolCrew final : public proc::Crew {
 public:
-    PoolCrew(SharedState& state, const std::function<void()>& initializer)
-        : state_(state), initializer_(initializer) {}
+    PoolCrew(SharedState& state, const CrewOptions& options);
 
     Wish wish() override;
     bool has_work() override;
     int work(unsigned worker) override;
     void starting(unsigned worker) override;
+    void started(unsigned worker, pid_t pid) override;
     bool ended(unsigned worker, os::ProcessExit exit) override;
+    std::string reason_to_give_up() override { return reason_to_give_up_; }
     unsigned starts() override;
     std::string failure(unsigned worker) override;
+    base::Deadline attend(const std::function<void(unsigned)>& kill) override;
     void stopped(unsigned worker) override;
     void continued(unsigned worker) override;
     void broke(const std::string& cause) override;
 
 private:
+    /// The task of a worker's that has failed, and how often: no worker can spoil the count.
+    struct Attempts {
+        std::uint32_t index = 0;
+        std::uint32_t generation = 0;
+        std::uint32_t count = 0;
+    };
+    std::uint32_t count_attempt(unsigned worker);
+
     SharedState& state_;
-    const std::function<void()>& initializer_;
+    const CrewOptions& options_;
+    int supervisor_;
+    std::vector<Attempts> attempts_;       ///< by worker
+    std::vector<base::UniqueFd> captures_; ///< by worker
+    Enforcer enforcer_;
+    os::OutOfMemoryKills out_of_memory_kills_;
+    std::string reason_to_give_up_;
 };
 
-/// Ends the task of a dead worker, takes back its payload blocks, and lets the other workers look
-/// for work that a wake of its may have missed. Also for tests whose workers are threads.
-void repair_after_death(SharedState& state, unsigned worker, os::ProcessExit exit) noexcept;
+/// What the supervisor knows of a worker's end.
+struct WorkerEnd {
+    os::ProcessExit exit;
+    bool out_of_memory = false;
+    std::optional<Excess> excess = std::nullopt;
+    bool may_retry = true; ///< somebody will take this worker's place
+    /// Attempts at its task that had failed before. Default: what shared memory says.
+    std::optional<std::uint32_t> earlier_attempts = std::nullopt;
+    int capture = -1;
+};
+
+/// Ends the task of a dead worker or has it tried again, takes back its payload blocks, and lets
+/// the other workers look for work that a wake of its may have missed. Also for tests whose workers
+/// are threads.
+void repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& end) noexcept;
 
 } // namespace prong::pool

@@ -1,6 +1,7 @@
 #include <prong/map.hpp>
 
 #include "codec/exception.hpp"
+#include "pool/pool_core.hpp"
 
 namespace prong::detail {
 namespace {
@@ -37,10 +38,14 @@ std::exception_ptr decode_element_failure(Reader& reader) {
     return codec::decode_exception(failure);
 }
 
-MapRun::MapRun(pool::PoolCore& core, unsigned workers, const MapOptions& options,
+MapRun::MapRun(pool::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
                std::unique_ptr<MapSource> source)
-    : pool_(core), workers_(workers), options_(options), limit_(time_after(options.timeout)),
+    : pool_(core), workers_(core.workers()), options_(options), limit_(time_after(options.timeout)),
       source_(std::move(source)), chunksize_(checked(options.chunksize, "chunksize")) {
+    if (task_options != nullptr) {
+        task_options_ = *task_options;
+        options_.chunksize = chunksize_; // what is said of a task is meant of an element
+    }
     checked(options.lookahead, "lookahead");
     fill();
     if (chunks_.empty() && input_error_)
@@ -92,7 +97,8 @@ void MapRun::submit_chunk(std::size_t most) {
             draft.rewind(good);
         }
         if (chunk.elements == 0) return;
-        chunk.task = std::move(draft).submit(source_->type());
+        chunk.task =
+            std::move(draft).submit(source_->type(), task_options_ ? &*task_options_ : nullptr);
     } catch (...) { // the pool takes nothing more
         input_error_ = std::current_exception();
         input_ended_ = true;

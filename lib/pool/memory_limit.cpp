@@ -15,6 +15,8 @@ constexpr std::uint64_t large_bytes = 64 << 20;
 /// Kept free for everything else on the machine.
 constexpr std::uint64_t reserve_bytes = 64 << 20;
 
+} // namespace
+
 std::string size_text(std::uint64_t bytes) {
     const char* const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
     auto size = static_cast<double>(bytes);
@@ -25,12 +27,10 @@ std::string size_text(std::uint64_t bytes) {
     return text.data();
 }
 
-} // namespace
-
 void require_memory(std::uint64_t bytes, const char* what) {
     if (bytes < large_bytes) return;
     const std::uint64_t available = shm::available_memory();
-    if (bytes + reserve_bytes <= available) return;
+    if (available >= reserve_bytes && bytes <= available - reserve_bytes) return;
     throw LimitExceeded(LimitKind::shared_memory,
                         std::string(what) + " takes " + size_text(bytes) + ", but only " +
                             size_text(available) +

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 
 namespace prong::pool {
 
@@ -12,6 +13,9 @@ namespace prong::pool {
 inline std::uint64_t grown_size(std::uint64_t used, std::uint64_t more, std::uint64_t limit) {
     return std::max(used + more, std::min(2 * used, limit));
 }
+
+/// Such as "64.0 MiB".
+std::string size_text(std::uint64_t bytes);
 
 /// Throws `LimitExceeded` if so many bytes cannot be had for `what`: they are more than the pool's
 /// largest block, or the machine has not so much memory left (looked up for large sizes only).

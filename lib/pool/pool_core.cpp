@@ -2,7 +2,7 @@
 
 #include "os/child.hpp"
 #include "os/process.hpp"
-#include "pool/crew.hpp"
+#include "pool/task_scope.hpp"
 #include "sync/spinner.hpp"
 
 #include <prong/error.hpp>
@@ -13,8 +13,10 @@
 #include <chrono>
 #include <csignal>
 #include <ctime>
+#include <ranges>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 namespace prong::pool {
 namespace {
@@ -29,42 +31,50 @@ constexpr Nanoseconds longest_slice = std::chrono::milliseconds(64);
 /// How often those who only poll look for the supervisor's death.
 constexpr Nanoseconds look_interval = std::chrono::milliseconds(10);
 
+/// A queue in which nothing moves, so often and so long, has been written over: not even a thread
+/// that has taken a position and was preempted then takes that long to publish its task.
+constexpr unsigned most_times_blocked = 16;
+constexpr Nanoseconds longest_blocked = std::chrono::seconds(5);
+
+/// The supervisor of a broken pool is killed when it has not ended so long after it was told to.
+constexpr Nanoseconds supervisor_patience = std::chrono::seconds(10);
+
 std::int64_t coarse_now_ns() {
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
+ring::Lane lane_of(Priority priority) {
+    switch (priority) {
+    case Priority::high:
+        return ring::Lane::high;
+    case Priority::low:
+        return ring::Lane::low;
+    case Priority::normal:
+        break;
+    }
+    return ring::Lane::normal;
+}
+
 } // namespace
 
 PoolCore::PoolCore(Setup setup)
     : state_(SharedState::create(setup.sizes)), records_(state_),
-      initializer_(std::move(setup.initializer)),
-      max_pending_(std::min(setup.max_pending, state_.ring.capacity())),
-      fork_depth_(os::fork_depth()) {}
+      crew_options_(std::move(setup.crew)),
+      max_pending_(std::min(setup.max_pending, state_.lanes[ring::Lane::normal].capacity())),
+      fork_depth_(os::fork_depth()) {
+    TaskOptions defaults{.limits = setup.limits};
+    if (needs_settings(defaults)) default_options_ = defaults;
+}
 
 PoolCore* PoolCore::create(Setup setup) {
     return new PoolCore(std::move(setup));
 }
 
 void PoolCore::start() {
-    // Blocked: the supervisor must not lose or die of a signal before it is ready for it.
-    os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
-    if (fork.pid == 0) become_supervisor(fork.pidfd.get());
-    supervisor_pidfd_ = std::move(fork.pidfd);
+    supervisor_pidfd_ = fork_base_.start_supervisor(state_, crew_options_);
     state_.region.keep_from_children(); // the user's forks get no copy of the pool
-}
-
-void PoolCore::become_supervisor(int parent_pidfd) {
-    int status = 1;
-    PoolCrew crew(state_, initializer_);
-    try {
-        os::close_network_sockets();
-        status = proc::supervise(crew, state_.workers(), parent_pidfd);
-    } catch (const std::exception& error) {
-        crew.broke(std::string("the supervisor could not start: ") + error.what());
-    }
-    _exit(status); // nothing of the parent's is flushed or destroyed a second time
 }
 
 bool PoolCore::is_copy() const noexcept {
@@ -80,7 +90,7 @@ void PoolCore::require_own_process() const {
 
 void PoolCore::require_usable() {
     if (!state_.control().broken.load(std::memory_order_acquire) &&
-        !ended_.load(std::memory_order_acquire)) {
+        !broken_off_.load(std::memory_order_acquire) && !ended_.load(std::memory_order_acquire)) {
         return;
     }
     const std::lock_guard lock(supervisor_mutex_);
@@ -90,7 +100,9 @@ void PoolCore::require_usable() {
 
 std::string PoolCore::broken_cause() {
     std::string cause = "the process pool is broken: ";
-    if (state_.control().broken.load(std::memory_order_acquire)) {
+    if (spoilt_.load(std::memory_order_acquire)) {
+        cause += "a worker has written over the memory that it shares with this process";
+    } else if (state_.control().broken.load(std::memory_order_acquire)) {
         cause += state_.control().cause.get();
     } else {
         cause += "its supervisor process has ended before its time";
@@ -122,52 +134,73 @@ std::uint32_t PoolCore::acquire_record() {
     const auto index = records_.acquire();
     if (!index) {
         throw LimitExceeded(LimitKind::pending_tasks,
-                            "all " + std::to_string(state_.ring.record_count()) +
+                            "all " + std::to_string(state_.records.size()) +
                                 " task records of the pool are held by futures; take results (or "
                                 "drop futures) before submitting more");
     }
-    state_.ring.record(*index).status.store(ring::Status{}.pack(), std::memory_order_relaxed);
+    state_.records[*index].status.store(ring::Status{}.pack(), std::memory_order_relaxed);
     return *index;
 }
 
-std::optional<detail::TaskHandle> PoolCore::submit(std::uint32_t index,
-                                                   const detail::TaskType& type,
-                                                   std::uint64_t arguments, std::uint64_t length,
+/// Writes the task's options beside its record; returns the flags that say so.
+std::uint8_t PoolCore::write_options(std::uint32_t index, const TaskOptions* options) {
+    if (options == nullptr || !needs_settings(*options)) {
+        if (!default_options_) return 0;
+        options = &*default_options_;
+    }
+    TaskOptions all = *options;
+    if (default_options_) {
+        const TaskLimits& defaults = default_options_->limits;
+        TaskLimits& limits = all.limits;
+        if (!limits.memory_bytes) limits.memory_bytes = defaults.memory_bytes;
+        if (!limits.address_space_bytes) limits.address_space_bytes = defaults.address_space_bytes;
+        if (!limits.cpu_time.value()) limits.cpu_time = defaults.cpu_time;
+        if (!limits.output_bytes) limits.output_bytes = defaults.output_bytes;
+    }
+    write_settings(state_.settings(index), all);
+    return ring::Status::has_options;
+}
+
+std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const TaskOptions* options,
                                                    bool may_wait) {
-    ring::Record& record = state_.ring.record(index);
-    record.task_type = reinterpret_cast<std::uint64_t>(&type);
-    record.arguments_offset = arguments;
-    record.arguments_length = length;
+    ring::Record& record = state_.records[task.index];
+    record.task_type = reinterpret_cast<std::uint64_t>(&task.type);
+    record.arguments_offset = task.arguments;
+    record.arguments_length = task.length;
+    known_types_.insert(task.type);
+    const std::uint8_t flags = write_options(task.index, options);
+    const ring::Lane lane = options == nullptr ? ring::Lane::normal : lane_of(options->priority);
+    if (lane != ring::Lane::normal) state_.lanes.use_several();
+    ring::Ring& ring = state_.lanes[lane];
     ring::Position position = 0;
     for (;;) {
-        const ring::Ring::Refusal refusal = state_.ring.reserve(max_pending_, position);
+        const ring::Ring::Refusal refusal = state_.lanes.reserve(lane, max_pending_, position);
         if (refusal == ring::Ring::Refusal::none) break;
         if (refusal == ring::Ring::Refusal::closed) {
             throw PoolShutdown("the pool has been shut down and accepts no more tasks");
         }
-        if (!wait_for_room(may_wait)) return std::nullopt;
+        if (!wait_for_room(ring, may_wait)) return std::nullopt;
     }
-    state_.ring.publish(position, index);
+    ring.publish(position, task.index, flags);
     state_.parking.work_arrived();
     if (position % 1024 == 0) state_.retire_entries();
 
     detail::TaskHandle handle;
     handle.core_ = this;
-    handle.type_ = &type;
-    handle.arguments_ = arguments;
-    handle.index_ = index;
+    handle.type_ = &task.type;
+    handle.arguments_ = task.arguments >= sizeof(ring::Record) ? task.arguments : 0;
+    handle.index_ = task.index;
     handle.generation_ = ring::generation_of(position);
     return handle;
 }
 
-bool PoolCore::wait_for_room(bool may_wait) {
+bool PoolCore::wait_for_room(ring::Ring& ring, bool may_wait) {
     state_.retire_entries();
     if (!may_wait) return false;
-    ring::Cursor& cursor = state_.ring.cursor();
+    ring::Cursor& cursor = ring.cursor();
     cursor.waiting_for_room.fetch_add(1);
     const std::uint32_t seen = cursor.room.load();
-    const ring::Position queued = state_.ring.tail() - cursor.head.load();
-    if (queued >= max_pending_) {
+    if (state_.lanes.length() >= max_pending_) {
         os::futex_wait(cursor.room, seen, first_slice);
         nudge();
     }
@@ -177,33 +210,61 @@ bool PoolCore::wait_for_room(bool may_wait) {
 }
 
 void PoolCore::nudge() noexcept {
-    if (state_.ring.has_work()) state_.parking.wake_parked();
+    if (state_.lanes.has_work()) state_.parking.wake_parked();
 }
 
 // Waiting
 
-ring::Status PoolCore::status(std::uint32_t index) const noexcept {
-    return ring::Status::unpack(state_.ring.record(index).status.load(std::memory_order_acquire));
+ring::Status PoolCore::status(std::uint32_t index, std::uint32_t generation) noexcept {
+    ring::Record& record = state_.records[index];
+    const ring::Status now = ring::status_of(record);
+    if (now.generation != generation || now.state == ring::TaskState::vacant) {
+        spoilt_.store(true, std::memory_order_release);
+        break_off();
+        return ring::give_up(record, generation);
+    }
+    if (now.state != ring::TaskState::queued || !now.has(ring::Status::has_options)) return now;
+    if (!TaskScope::is_too_late(state_.settings(index))) return now;
+    return ring::expire(record, generation);
 }
 
 bool PoolCore::cancel(std::uint32_t index, std::uint32_t generation) noexcept {
-    return state_.ring.cancel(index, generation).state == ring::TaskState::cancelled;
+    ring::Record& record = state_.records[index];
+    const bool was_queued = ring::status_of(record).state == ring::TaskState::queued;
+    const ring::TaskState state = ring::cancel(record, generation).state;
+    const bool cancelled = state == ring::TaskState::cancelled;
+    if (was_queued && cancelled) cancelled_.fetch_add(1, std::memory_order_relaxed);
+    return cancelled || state == ring::TaskState::killed;
+}
+
+bool PoolCore::kill(std::uint32_t index, std::uint32_t generation) noexcept {
+    if (cancel(index, generation)) return true;
+    ring::Record& record = state_.records[index];
+    ring::Status status = ring::status_of(record);
+    while (status.state == ring::TaskState::running && status.generation == generation) {
+        status = ring::condemn(record, status, ring::Verdict::kill);
+    }
+    if (status.generation != generation) return false; // a worker has gone mad
+    if (status.state == ring::TaskState::queued) return kill(index, generation); // to be retried
+    if (status.state != ring::TaskState::condemned) return false;
+    alert_supervisor();
+    return ring::verdict_of(status) == ring::Verdict::kill;
 }
 
 ring::Status PoolCore::settle(std::uint32_t index, std::uint32_t generation) noexcept {
-    return state_.ring.give_up(index, generation);
+    ring::Record& record = state_.records[index];
+    // After terminate_workers a task may be queued again though nobody is left to take it.
+    if (!broken_off_.load() && orders_.load() >= Orders::terminate)
+        ring::cancel(record, generation);
+    return ring::give_up(record, generation);
 }
 
 bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimePoint limit) {
-    const ring::Record& record = state_.ring.record(index);
+    ring::Record& record = state_.records[index];
     thread_local sync::Spinner spinner;
     Nanoseconds slice = first_slice;
     for (;;) {
-        const ring::Status now = status(index);
-        if (now.generation != generation) { // a worker has gone mad
-            settle(index, generation);
-            return true;
-        }
+        const ring::Status now = status(index, generation);
         if (is_final(now.state)) {
             spinner.found();
             return true;
@@ -215,13 +276,14 @@ bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimeP
         }
         if (spinner.spin(state_.parking.searching())) continue;
 
-        const ring::Status watched = state_.ring.watch(index, ring::Status::watched);
+        const ring::Status watched = ring::watch(record, ring::Status::watched);
         if (is_final(watched.state)) continue;
         os::futex_wait(record.status, static_cast<std::uint32_t>(watched.pack()),
                        base::Deadline::at(limit).left(slice));
-        if (is_final(status(index).state)) continue;
-        if (has_ended() && !is_final(status(index).state)) settle(index, generation);
+        if (is_final(ring::status_of(record).state)) continue;
+        if (is_hopeless(index, generation)) settle(index, generation);
         nudge();
+        if (watched.has(ring::Status::has_options)) remind_supervisor(index);
         slice = std::min(2 * slice, longest_slice);
     }
 }
@@ -249,7 +311,8 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
 
 bool PoolCore::has_ended() {
     if (ended_.load(std::memory_order_acquire)) return true;
-    if (state_.control().broken.load(std::memory_order_acquire)) return true;
+    if (state_.control().broken.load(std::memory_order_acquire)) break_off();
+    if (broken_off_.load(std::memory_order_acquire)) return true;
     if (!supervisor_pidfd_) return false; // workers are threads of a test
     const std::int64_t now = coarse_now_ns();
     std::int64_t next = next_look_ns_.load(std::memory_order_relaxed);
@@ -257,9 +320,87 @@ bool PoolCore::has_ended() {
                                                              std::memory_order_relaxed)) {
         return false;
     }
-    if (!os::wait_readable(supervisor_pidfd_.get(), base::Deadline::now())) return false;
-    reap_supervisor();
+    if (os::wait_readable(supervisor_pidfd_.get(), base::Deadline::now())) {
+        reap_supervisor();
+        return true;
+    }
+    look_after_memory();
+    return broken_off_.load(std::memory_order_acquire);
+}
+
+bool PoolCore::is_hopeless(std::uint32_t index, std::uint32_t generation) {
+    if (has_ended()) return true;
+    if (!supervisor_pidfd_ || !is_forsaken(index, generation)) return false;
+    spoilt_.store(true, std::memory_order_release);
+    break_off();
     return true;
+}
+
+// Shared memory that makes no sense
+
+/// Whether shared memory says of a task that is not final what cannot be true: it is queued where
+/// nobody will find it, or has an owner who knows nothing of it.
+bool PoolCore::is_forsaken(std::uint32_t index, std::uint32_t generation) const noexcept {
+    const ring::Record& record = state_.records[index];
+    const std::uint64_t word = record.status.load();
+    const ring::Status status = ring::Status::unpack(word);
+    // What is concluded holds if the status stays the same from the first look to the last. A retry
+    // gives it back its former value, but counts: one of these before it does, one after.
+    const auto retries = [&] {
+        const bool may_retry = status.has(ring::Status::has_options);
+        return std::pair(may_retry ? state_.settings(index).deaths.load() : 0,
+                         state_.control().retried.load());
+    };
+    const auto retries_before = retries();
+    if (record.status.load() != word) return false;
+    const auto awaits_retry = [&](unsigned worker) {
+        return ring::retried(state_.records, state_.slot(worker).note) == &record;
+    };
+    const auto all_workers = std::views::iota(0U, workers());
+    bool has_future = true;
+    if (status.generation == generation && ring::is_claimed(status.state)) {
+        has_future = status.owner < workers() &&
+                     state_.slot(status.owner).note.record.load() == std::uint64_t{index} + 1 &&
+                     !state_.parking.is_parked(status.owner);
+    } else if (status.generation == generation && status.state == ring::TaskState::queued) {
+        has_future =
+            state_.lanes.holds(index, generation) || std::ranges::any_of(all_workers, awaits_retry);
+    }
+    return !has_future && record.status.load() == word && retries() == retries_before;
+}
+
+/// Writes again what only this process writes, wakes workers that nobody may know to be asleep, and
+/// breaks the pool if nothing else helps.
+void PoolCore::look_after_memory() noexcept {
+    const std::unique_lock lock(looks_mutex_, std::try_to_lock);
+    if (!lock) return;
+    if (state_.control().orders.load() != orders_.load()) give_orders(orders_.load());
+    state_.lanes.repeat_signs();
+    const std::uint64_t length = state_.lanes.length();
+    if (state_.lanes.drained() || (length == looks_.length && state_.lanes.has_work()))
+        state_.parking.wake_all();
+    looks_.length = length;
+
+    const auto blocked_at = state_.lanes.blocked_at();
+    const std::int64_t now = coarse_now_ns();
+    if (!blocked_at || blocked_at != looks_.blocked_at) {
+        looks_.blocked_at = blocked_at;
+        looks_.times_blocked = 0;
+        looks_.blocked_since_ns = now;
+    } else {
+        ++looks_.times_blocked;
+    }
+    if (state_.lanes.is_plausible() && (looks_.times_blocked < most_times_blocked ||
+                                        now - looks_.blocked_since_ns < longest_blocked.count()))
+        return;
+    spoilt_.store(true, std::memory_order_release);
+    break_off();
+}
+
+/// Has the supervisor kill all workers and end: what is not final will not become so any more.
+void PoolCore::break_off() noexcept {
+    if (broken_off_.exchange(true)) return;
+    give_orders(Orders::kill);
 }
 
 // Ending
@@ -270,14 +411,40 @@ void PoolCore::reap_supervisor() {
     ended_.store(true, std::memory_order_release);
 }
 
-void PoolCore::give_orders(Orders orders) noexcept {
-    std::atomic<Orders>& word = state_.control().orders;
-    Orders now = word.load(std::memory_order_relaxed);
-    while (now < orders && !word.compare_exchange_weak(now, orders)) {
+void PoolCore::give_orders(Orders orders) {
+    Orders now = orders_.load();
+    while (now < orders && !orders_.compare_exchange_weak(now, orders)) {
     }
+    do { // the last of several threads writes what all of them want
+        now = orders_.load();
+        state_.control().orders.store(now);
+    } while (orders_.load() != now);
     state_.parking.wake_all();
+    tell_supervisor();
+}
+
+/// Makes the supervisor look at shared memory. Throws `std::system_error`.
+void PoolCore::tell_supervisor() {
     if (!supervisor_pidfd_ || ended_.load(std::memory_order_acquire)) return;
     os::send_signal(supervisor_pidfd_, SIGUSR1);
+}
+
+void PoolCore::alert_supervisor() noexcept {
+    try {
+        tell_supervisor();
+    } catch (const std::system_error&) { // whoever waits will try again, or see that it has gone
+    }
+}
+
+/// Does for a worker what it may not do if its initializer has changed its user: tells the
+/// supervisor that its task's time will be over sooner than the next alarm.
+void PoolCore::remind_supervisor(std::uint32_t index) noexcept {
+    const ring::Status now = ring::status_of(state_.records[index]);
+    if (now.state != ring::TaskState::running || now.owner >= workers()) return;
+    const std::int64_t stop_at = state_.slot(now.owner).stop_at_ns.load();
+    const std::int64_t alarm = state_.control().next_alarm_ns.load();
+    const bool metered = is_metered(state_.settings(index));
+    if (stop_at != 0 && (stop_at < alarm || (metered && alarm == no_alarm))) alert_supervisor();
 }
 
 void PoolCore::shutdown(bool wait, bool cancel_queued) {
@@ -285,16 +452,72 @@ void PoolCore::shutdown(bool wait, bool cancel_queued) {
         const std::lock_guard lock(supervisor_mutex_);
         shut_down_ = true;
     }
-    state_.ring.close();
-    if (cancel_queued) {
-        state_.ring.cancel_all([this](const ring::Record& record, std::uint8_t waiters) {
-            state_.announce(record, waiters);
-        });
+    state_.lanes.close();
+    if (cancel_queued) this->cancel_queued();
+    try {
+        give_orders(Orders::drain);
+    } catch (const std::system_error&) { // it learns of it from the workers, who leave
     }
-    give_orders(Orders::drain);
     if (!wait || !supervisor_pidfd_) return;
-    os::wait_readable(supervisor_pidfd_.get(), base::Deadline::never());
+    wait_for_supervisor();
     reap_supervisor();
+}
+
+void PoolCore::wait_for_supervisor() {
+    std::optional<base::Deadline> patience;
+    Nanoseconds slice = first_slice;
+    try {
+        while (!os::wait_readable(supervisor_pidfd_.get(), base::Deadline::after(slice))) {
+            slice = std::min(2 * slice, 4 * longest_slice);
+            if (state_.control().broken.load()) break_off();
+            look_after_memory();
+            if (!broken_off_.load()) continue;
+            if (!patience) patience = base::Deadline::after(supervisor_patience);
+            if (patience->passed()) os::send_signal(supervisor_pidfd_, SIGKILL);
+        }
+    } catch (const std::system_error&) { // poll fails
+        os::wait_for_end(supervisor_pidfd_.get());
+    }
+}
+
+/// Cancels what no worker has claimed, also what is to be tried again.
+std::uint64_t PoolCore::cancel_queued() noexcept {
+    std::uint64_t count = 0;
+    const auto announce = [&](const ring::Record& record, std::uint8_t waiters) {
+        state_.announce(record, waiters);
+        ++count;
+    };
+    state_.lanes.cancel_all(announce);
+    for (unsigned worker = 0; worker < workers(); ++worker) {
+        ring::Record* const record = ring::retried(state_.records, state_.slot(worker).note);
+        if (record == nullptr) continue;
+        const ring::Status after = ring::cancel(*record, ring::status_of(*record).generation);
+        if (after.state == ring::TaskState::cancelled) announce(*record, after.flags);
+    }
+    cancelled_.fetch_add(count, std::memory_order_relaxed);
+    return count;
+}
+
+ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {
+    shutdown(false, false);
+    ShutdownReport report;
+    if (!supervisor_pidfd_) return report;
+    if (os::wait_readable(supervisor_pidfd_.get(), base::Deadline::at(limit))) {
+        reap_supervisor();
+        return report;
+    }
+    report.cancelled = cancel_queued();
+    const std::vector<RunningTask> running = running_tasks();
+    give_orders(Orders::kill);
+    shutdown(true, false);
+    for (const RunningTask& task : running) {
+        const ring::Status end = ring::status_of(state_.records[task.index]);
+        const bool was_faster = end.generation != task.status.generation ||
+                                end.state == ring::TaskState::returned ||
+                                end.state == ring::TaskState::thrown;
+        if (!was_faster) report.killed.push_back({.pid = task.pid, .task = task.name});
+    }
+    return report;
 }
 
 void PoolCore::end_workers(Orders orders) {

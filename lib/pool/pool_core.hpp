@@ -1,13 +1,15 @@
 #pragma once
 
 #include "base/fd.hpp"
+#include "pool/fork_base.hpp"
+#include "pool/known_types.hpp"
 #include "pool/record_store.hpp"
 #include "pool/shared_state.hpp"
 
 #include <prong/detail/task_handle.hpp>
+#include <prong/pool_stats.hpp>
 
 #include <atomic>
-#include <functional>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -27,13 +29,14 @@ public:
         unsigned workers;
         std::uint64_t max_pending;
         SharedState::Sizes sizes;
-        std::function<void()> initializer;
+        CrewOptions crew = {};
+        TaskLimits limits = {}; ///< of tasks that have none of their own
     };
     /// Makes the shared memory, but no process yet. Throws `std::system_error`.
     static PoolCore* create(Setup setup);
 
-    /// Forks the supervisor, which forks the workers. Without it a test may run `run_tasks` in
-    /// threads. Throws `std::system_error`; the core is to be left then, too.
+    /// Starts the supervisor, which forks the workers. Without it a test may run `run_tasks` in
+    /// threads. Throws what `ForkBase::start_supervisor` throws; the core is to be left then, too.
     void start();
 
     /// The executor's end: `shutdown(true)` has been called. Deletes the core unless futures are
@@ -46,9 +49,13 @@ public:
 
     void shutdown(bool wait, bool cancel_queued);
     void end_workers(Orders orders);
+    ShutdownReport shutdown_for(detail::TimePoint limit);
+
+    [[nodiscard]] PoolStats stats();
 
     [[nodiscard]] unsigned workers() const { return state_.workers(); }
     [[nodiscard]] SharedState& state() { return state_; }
+    [[nodiscard]] RecordStore::Counts record_counts() const { return records_.counts(); }
 
     /// Whether this process is not the one that made the pool.
     [[nodiscard]] bool is_copy() const noexcept;
@@ -57,29 +64,43 @@ public:
 
     // For drafts.
 
+    [[nodiscard]] const ForkBase& fork_base() const { return fork_base_; }
+
     std::uint32_t acquire_record();
-    /// Queues a written task; empty if it would have to wait and `may_wait` is false.
-    std::optional<detail::TaskHandle> submit(std::uint32_t index, const detail::TaskType& type,
-                                             std::uint64_t arguments, std::uint64_t length,
+    /// Queues a task that has been written to a record; empty if it would have to wait and
+    /// `may_wait` is false. `options`: null for none.
+    struct Written {
+        std::uint32_t index;
+        const detail::TaskType& type;
+        std::uint64_t arguments;
+        std::uint64_t length;
+    };
+    std::optional<detail::TaskHandle> submit(const Written& task, const TaskOptions* options,
                                              bool may_wait);
     void release(const Holding& holding) noexcept;
 
     // For task handles.
 
     void abandon(const Holding& holding) noexcept;
-    [[nodiscard]] ring::Status status(std::uint32_t index) const noexcept;
+    /// Ends a task that waits in the queue if its deadline has passed.
+    ring::Status status(std::uint32_t index, std::uint32_t generation) noexcept;
     ring::Status watch(std::uint32_t index, std::uint8_t flag) const noexcept {
-        return state_.ring.watch(index, flag);
+        return ring::watch(state_.records[index], flag);
     }
     bool cancel(std::uint32_t index, std::uint32_t generation) noexcept;
+    bool kill(std::uint32_t index, std::uint32_t generation) noexcept;
     bool wait(std::uint32_t index, std::uint32_t generation, detail::TimePoint limit);
     /// Waits until `done()`, which is asked again when a watched task of one of the pools has
     /// ended.
     template <typename Predicate>
     static void wait_for_completion(std::span<PoolCore* const> pools, detail::TimePoint limit,
                                     Predicate done);
-    /// Whether nobody is left to run anything. Looks for the supervisor's death now and then.
+    /// Whether nobody is left to run anything. Now and then, looks for the supervisor's death, and
+    /// whether shared memory still makes sense.
     bool has_ended();
+    /// Whether nobody is left to run this task, which is not final: `has_ended`, or a worker has
+    /// written over what the others need to know of it, which breaks the pool.
+    bool is_hopeless(std::uint32_t index, std::uint32_t generation);
     /// Ends a task that nobody is left to end; returns its status then.
     ring::Status settle(std::uint32_t index, std::uint32_t generation) noexcept;
     /// Wakes sleeping workers if there is work: one may have been stopped after it was chosen.
@@ -90,9 +111,28 @@ private:
     explicit PoolCore(Setup setup);
     ~PoolCore() = default;
 
-    [[noreturn]] void become_supervisor(int parent_pidfd);
-    void give_orders(Orders orders) noexcept;
-    bool wait_for_room(bool may_wait);
+    /// Throws `std::system_error` when the supervisor cannot be told.
+    void give_orders(Orders orders);
+    bool wait_for_room(ring::Ring& ring, bool may_wait);
+    [[nodiscard]] bool is_forsaken(std::uint32_t index, std::uint32_t generation) const noexcept;
+    void look_after_memory() noexcept;
+    void break_off() noexcept;
+    void wait_for_supervisor();
+    std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
+    void tell_supervisor();
+    void alert_supervisor() noexcept;
+    void remind_supervisor(std::uint32_t index) noexcept;
+    /// What a worker is at.
+    struct RunningTask {
+        int pid;
+        std::uint32_t index; ///< of the record
+        ring::Status status;
+        std::string name;
+    };
+    [[nodiscard]] std::optional<RunningTask> running_task(unsigned worker) const;
+    [[nodiscard]] std::vector<RunningTask> running_tasks() const;
+    [[nodiscard]] WorkerStats stats_of(unsigned worker, std::int64_t now_ns);
+    std::uint64_t cancel_queued() noexcept;
     void require_usable();
     void reap_supervisor();
     /// Sleeps until the completion words of the pools have changed from what was seen.
@@ -102,15 +142,32 @@ private:
 
     SharedState state_;
     RecordStore records_;
-    std::function<void()> initializer_;
+    ForkBase fork_base_;
+    CrewOptions crew_options_;
+    std::optional<TaskOptions> default_options_;
+    KnownTypes known_types_;
     std::uint64_t max_pending_;
     unsigned fork_depth_;
 
-    std::atomic<bool> ended_ = false; ///< the supervisor is gone
+    std::atomic<std::uint64_t> cancelled_ = 0;
+    std::atomic<Orders> orders_ = Orders::run;
+    std::atomic<bool> ended_ = false;      ///< the supervisor is gone
+    std::atomic<bool> broken_off_ = false; ///< it is to go, since nothing can be relied on any more
+    std::atomic<bool> spoilt_ = false;     ///< that is because a worker has spoilt shared memory
     std::atomic<std::int64_t> next_look_ns_ = 0;
     std::mutex supervisor_mutex_; ///< guards the next ones
     base::UniqueFd supervisor_pidfd_;
     bool shut_down_ = false;
+
+    /// What was seen at the last looks.
+    struct Looks {
+        std::uint64_t length = 0;
+        std::optional<ring::Position> blocked_at = std::nullopt;
+        unsigned times_blocked = 0;
+        std::int64_t blocked_since_ns = 0;
+    };
+    std::mutex looks_mutex_; ///< guards the next one
+    Looks looks_;
 };
 
 template <typename Predicate>

@@ -30,6 +30,16 @@ std::size_t checked(const std::optional<std::size_t>& option, const char* name,
     return *option;
 }
 
+pool::Recycling recycling_of(const PoolOptions& options) {
+    pool::Recycling recycling;
+    if (options.max_tasks_per_worker)
+        recycling.max_tasks = checked(options.max_tasks_per_worker, "max_tasks_per_worker", 0);
+    if (options.max_worker_rss_bytes)
+        recycling.max_resident_bytes =
+            checked(options.max_worker_rss_bytes, "max_worker_rss_bytes", 0);
+    return recycling;
+}
+
 } // namespace
 
 ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
@@ -38,10 +48,16 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
     const std::size_t max_pending =
         checked(options.max_pending, "max_pending", std::numeric_limits<std::size_t>::max());
     const std::size_t payload = checked(options.max_payload_bytes, "max_payload_bytes", 0);
-    core_ = pool::PoolCore::create({.workers = workers,
-                                    .max_pending = max_pending,
-                                    .sizes = pool::SharedState::choose_sizes(workers, payload),
-                                    .initializer = std::move(options.initializer)});
+    core_ = pool::PoolCore::create(
+        {.workers = workers,
+         .max_pending = max_pending,
+         .sizes = pool::SharedState::choose_sizes(workers, payload),
+         .crew = {.hooks = {.initializer = std::move(options.initializer),
+                            .on_start = std::move(options.on_worker_start),
+                            .on_exit = std::move(options.on_worker_exit)},
+                  .recycling = recycling_of(options),
+                  .break_on_death = options.on_worker_death == OnWorkerDeath::break_pool},
+         .limits = options.limits});
     try {
         core_->start(); // core_ is there before the fork: in a worker it tells that this is a copy
     } catch (...) {
@@ -73,6 +89,15 @@ void ProcessPoolExecutor::terminate_workers() {
 void ProcessPoolExecutor::kill_workers() {
     core_->require_own_process();
     core_->end_workers(pool::Orders::kill);
+}
+
+ShutdownReport ProcessPoolExecutor::shutdown_for(detail::Timeout wait) {
+    core_->require_own_process();
+    return core_->shutdown_for(detail::time_after(wait));
+}
+
+PoolStats ProcessPoolExecutor::stats() const {
+    return core_->stats();
 }
 
 unsigned ProcessPoolExecutor::max_workers() const noexcept {

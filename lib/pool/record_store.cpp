@@ -16,7 +16,7 @@ constexpr std::size_t abandoned_per_acquire = 2;
 std::optional<std::uint32_t> RecordStore::acquire() {
     const std::lock_guard lock(mutex_);
     if (!abandoned_.empty()) release_abandoned(abandoned_per_acquire);
-    if (free_.empty() && touched_ == state_.ring.record_count()) {
+    if (free_.empty() && touched_ == state_.records.size()) {
         release_abandoned(abandoned_.size());
         if (free_.empty()) return std::nullopt;
     }
@@ -66,21 +66,31 @@ bool RecordStore::let_go() noexcept {
     return one_user_less();
 }
 
+RecordStore::Counts RecordStore::counts() const {
+    const std::lock_guard lock(mutex_);
+    return {.touched = touched_,
+            .free = free_.size(),
+            .in_use = in_use_,
+            .abandoned = abandoned_.size()};
+}
+
 bool RecordStore::one_user_less() noexcept {
     --users_;
     return closed_ && users_ == 0;
 }
 
 void RecordStore::free_payload(const Holding& holding) const noexcept {
-    ring::Record& record = state_.ring.record(holding.index);
-    if (holding.arguments != 0) state_.payload.free(holding.arguments, record.arguments_length);
-    const auto status = ring::Status::unpack(record.status.load(std::memory_order_acquire));
+    const ring::Record& record = state_.records[holding.index];
+    if (holding.arguments != 0) {
+        state_.payload.free(holding.arguments, ring::read_once(record.arguments_length));
+    }
+    const ring::Status status = ring::status_of(record);
     const bool has_result =
-        status.generation == holding.generation &&
-        (status.state == ring::TaskState::returned || status.state == ring::TaskState::thrown);
-    const std::uint64_t result = record.result_offset;
-    if (has_result && result >= sizeof(ring::Record)) {
-        state_.payload.free(result, record.result_length);
+        status.generation == holding.generation && ring::has_end_bytes(status.state);
+    if (!has_result) return;
+    const std::uint64_t result = ring::read_once(record.result_offset);
+    if (result >= sizeof(ring::Record)) {
+        state_.payload.free(result, ring::read_once(record.result_length));
     }
 }
 
@@ -88,11 +98,7 @@ void RecordStore::give_back(std::uint32_t index) noexcept {
     free_.push_back(index); // within what was reserved
     if (--in_use_ != 0 || touched_ <= warm_records) return;
     // All are free: forget those beyond the warm ones and give their pages back.
-    const auto begin = reinterpret_cast<std::byte*>(&state_.ring.record(warm_records));
-    const auto end = reinterpret_cast<std::byte*>(&state_.ring.record(touched_ - 1) + 1);
-    const std::byte* const base = state_.region.base();
-    state_.region.discard(static_cast<std::uint64_t>(begin - base),
-                          static_cast<std::uint64_t>(end - base));
+    state_.discard_records(warm_records, touched_);
     state_.payload.trim();
     state_.retire_entries();
     touched_ = 0;
@@ -103,8 +109,7 @@ void RecordStore::release_abandoned(std::size_t most) noexcept {
     for (std::size_t i = 0; i < most && !abandoned_.empty(); ++i) {
         const Holding holding = abandoned_.front();
         abandoned_.pop_front();
-        const auto status = ring::Status::unpack(
-            state_.ring.record(holding.index).status.load(std::memory_order_acquire));
+        const ring::Status status = ring::status_of(state_.records[holding.index]);
         if (is_final(status.state) || status.generation != holding.generation) {
             free_payload(holding);
             give_back(holding.index);

@@ -47,6 +47,15 @@ public:
     /// Nothing will be acquired from now on.
     [[nodiscard]] bool close() noexcept;
 
+    /// How the records that were ever used are accounted for, at one moment.
+    struct Counts {
+        std::size_t touched;
+        std::size_t free;
+        std::size_t in_use;    ///< abandoned ones included
+        std::size_t abandoned; ///< nobody will ask for them
+    };
+    [[nodiscard]] Counts counts() const;
+
 private:
     void free_payload(const Holding& holding) const noexcept;
     void give_back(std::uint32_t index) noexcept;

@@ -9,6 +9,7 @@
 #include <limits>
 #include <span>
 #include <system_error>
+#include <utility>
 
 namespace prong::pool {
 namespace {
@@ -50,8 +51,9 @@ struct SharedState::Layout {
     explicit Layout(const Sizes& sizes)
         : slots(add<Control>(1)), berths(add<WorkerSlot>(sizes.workers)),
           entries(add<sync::Berth>(sizes.workers)),
-          records(add<std::atomic<std::uint64_t>>(sizes.ring_entries)),
-          payload{.begin = add<ring::Record>(sizes.records),
+          records(add<std::atomic<std::uint64_t>>(ring::lane_count * sizes.ring_entries)),
+          settings(add<ring::Record>(sizes.records)),
+          payload{.begin = add<TaskSettings>(sizes.records),
                   .span_bytes = sizes.payload_span,
                   .largest_bytes = largest_of(sizes)} {}
 
@@ -61,6 +63,7 @@ struct SharedState::Layout {
     std::uint64_t berths;
     std::uint64_t entries;
     std::uint64_t records;
+    std::uint64_t settings;
     shm::Payload::Geometry payload;
 
 private:
@@ -90,9 +93,9 @@ SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t mos
         // Leave the larger part to the program. Ring and records are touched as they fill.
         const std::uint64_t share = room / 4;
         sizes.ring_entries =
-            std::clamp(std::bit_floor(share / 64 + 1), least_ring_entries, most_ring_entries);
-        sizes.records =
-            std::clamp(share / 4 / sizeof(ring::Record), 2 * least_ring_entries, most_records);
+            std::clamp(std::bit_floor(share / 128 + 1), least_ring_entries, most_ring_entries);
+        sizes.records = std::clamp(share / 4 / (sizeof(ring::Record) + sizeof(TaskSettings)),
+                                   2 * least_ring_entries, most_records);
         while (sizes.payload_span > least_payload_span && Layout(sizes).payload.end() > share) {
             sizes.payload_span /= 2;
         }
@@ -103,7 +106,8 @@ SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t mos
 SharedState SharedState::create(Sizes sizes) {
     for (;;) {
         try {
-            return {Layout(sizes), sizes};
+            const Layout layout(sizes);
+            return {shm::Region(layout.payload.end()), layout, sizes};
         } catch (const std::system_error&) {
             if (sizes.payload_span <= least_payload_span) throw;
             sizes.payload_span /= 2;
@@ -113,18 +117,25 @@ SharedState SharedState::create(Sizes sizes) {
     }
 }
 
-SharedState::SharedState(const Layout& layout, const Sizes& sizes)
-    : region(layout.payload.end()),
-      ring(reinterpret_cast<Control*>(region.base())->cursor,
-           {reinterpret_cast<std::atomic<std::uint64_t>*>(region.base() + layout.entries),
-            sizes.ring_entries},
-           {reinterpret_cast<ring::Record*>(region.base() + layout.records), sizes.records}),
+SharedState SharedState::attach(base::UniqueFd memory, const Sizes& sizes) {
+    const Layout layout(sizes);
+    return {shm::Region(std::move(memory), layout.payload.end()), layout, sizes};
+}
+
+SharedState::SharedState(shm::Region memory, const Layout& layout, const Sizes& sizes)
+    : region(std::move(memory)),
+      records(reinterpret_cast<ring::Record*>(region.base() + layout.records), sizes.records),
+      lanes(reinterpret_cast<Control*>(region.base())->lanes,
+            {reinterpret_cast<std::atomic<std::uint64_t>*>(region.base() + layout.entries),
+             ring::lane_count * sizes.ring_entries},
+            records),
       payload(region, layout.payload),
       parking(reinterpret_cast<Control*>(region.base())->parking,
               {reinterpret_cast<sync::Berth*>(region.base() + layout.berths), sizes.workers}),
       control_(reinterpret_cast<Control*>(region.base())),
       slots_(reinterpret_cast<WorkerSlot*>(region.base() + layout.slots), sizes.workers),
-      workers_(sizes.workers), entries_offset_(layout.entries) {}
+      settings_(reinterpret_cast<TaskSettings*>(region.base() + layout.settings), sizes.records),
+      sizes_(sizes), entries_offset_(layout.entries) {}
 
 void SharedState::announce(const ring::Record& record, std::uint8_t flags) const noexcept {
     if ((flags & ring::Status::watched) != 0) os::futex_wake(record.status, os::everyone);
@@ -139,10 +150,20 @@ void SharedState::announce(const ring::Record& record, std::uint8_t flags) const
 }
 
 void SharedState::retire_entries() noexcept {
-    ring.retire([this](std::uint64_t first, std::uint64_t last) {
+    lanes.retire([this](std::uint64_t first, std::uint64_t last) {
         region.discard(entries_offset_ + first * sizeof(std::uint64_t),
                        entries_offset_ + last * sizeof(std::uint64_t));
     });
+}
+
+void SharedState::discard_records(std::uint32_t first, std::uint32_t last) noexcept {
+    const auto discard = [this](const auto& begin, const auto& end) {
+        region.discard(
+            static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&begin) - region.base()),
+            static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&end) - region.base()));
+    };
+    discard(records[first], *(records.data() + last));
+    discard(settings_[first], *(settings_.data() + last));
 }
 
 } // namespace prong::pool

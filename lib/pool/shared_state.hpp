@@ -1,7 +1,9 @@
 #pragma once
 
 #include "os/futex.hpp"
-#include "ring/ring.hpp"
+#include "pool/task_settings.hpp"
+#include "ring/lanes.hpp"
+#include "shm/flag.hpp"
 #include "shm/payload.hpp"
 #include "shm/region.hpp"
 #include "sync/parking_lot.hpp"
@@ -10,6 +12,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -21,6 +25,13 @@ enum class Orders : std::uint32_t {
     drain,     ///< finish what is queued, then leave
     terminate, ///< leave now: SIGTERM
     kill,      ///< leave now: SIGKILL
+};
+
+/// Whether a supervisor that was forked by the zygote may begin.
+enum class Admission : std::uint32_t {
+    pending, ///< the parent has not got its pidfd yet
+    granted,
+    refused, ///< and never will
 };
 
 /// A text that crosses processes: a fixed place, cut when it is too long.
@@ -40,8 +51,10 @@ private:
 struct Control {
     /// Written by the parent.
     alignas(128) std::atomic<Orders> orders;
+    /// An `Admission`, written by the parent.
+    os::FutexWord admission;
     /// Set by the supervisor, after `cause`, when it gives the pool up.
-    std::atomic<bool> broken;
+    shm::Flag broken;
     SharedText cause;
     /// How many times a worker has become ready. Tells a passing failure from one that repeats.
     std::atomic<std::uint32_t> starts;
@@ -49,28 +62,63 @@ struct Control {
     alignas(64) os::FutexWord completions;
     /// How many threads of the parent sleep on it. Written by the parent only.
     std::atomic<std::uint32_t> waiting_for_completions;
-    ring::Cursor cursor;
+    /// When the supervisor will look after running tasks next, on the steady clock; a worker that
+    /// needs it sooner tells it.
+    std::atomic<std::int64_t> next_alarm_ns;
+    ring::LaneSigns lanes;
     sync::ParkingSigns parking;
+    // Counted by the supervisor: tasks that were tried again, that ended with their worker, and
+    // those of them whose worker was killed for what they did.
+    std::atomic<std::uint64_t> retried;
+    std::atomic<std::uint64_t> died;
+    std::atomic<std::uint64_t> killed;
 };
 
-/// A worker's place in shared memory.
+inline constexpr std::int64_t no_alarm = std::numeric_limits<std::int64_t>::max();
+
+/// What a worker's native code was doing when it crashed; written in the signal handler.
+struct CrashDump {
+    std::atomic<int> signal;              ///< 0: none
+    std::array<std::uint64_t, 32> frames; ///< addresses, ended by a 0 if there are fewer
+};
+
+/// A worker's place in shared memory. Survives the process: its successor goes on with the counts.
 struct WorkerSlot {
     ring::Note note;
+
+    // Written by the worker only, beside what it notes for each task.
+    std::atomic<std::uint64_t> finished; ///< tasks, failed ones included
+    std::atomic<std::uint64_t> failed;   ///< those that threw
+    std::atomic<std::int64_t> since_ns;  ///< when it has claimed its task, or begun to wait; coarse
+
+    // Of a task with options that is running: written by the worker, watched by the supervisor.
+    std::atomic<std::int64_t> stop_at_ns; ///< 0: no limit of time, or none yet
+    std::atomic<std::uint64_t> resident_at_start;
+    std::atomic<std::int64_t> cpu_ns_at_start;
+
+    // Written by the supervisor.
+    alignas(64) std::atomic<int> pid; ///< 0: no process
+    shm::Flag stopped;
+    std::atomic<std::uint64_t> deaths;
+
     /// Set by the worker when its initializer has returned.
-    std::atomic<bool> ready;
+    shm::Flag ready;
+    /// Set by the worker when it ends of its own accord.
+    shm::Flag leaving;
     /// Why its initializer failed.
     SharedText failure;
+    CrashDump crash;
 };
 
 /// Everything that parent, supervisor and workers share. Made by the parent before it forks; the
 /// others inherit the mapping and this object, which holds where the parts lie.
 ///
-/// Layout: control, worker slots, berths, ring entries, records, payload.
+/// Layout: control, worker slots, berths, ring entries, records, task settings, payload.
 class SharedState {
 public:
     struct Sizes {
         unsigned workers;
-        std::uint64_t ring_entries; ///< a power of two
+        std::uint64_t ring_entries; ///< of each lane; a power of two
         std::uint64_t records;
         std::uint64_t payload_span; ///< a power of two: address space for blocks of each size
         std::uint64_t payload_most; ///< the largest argument list or result
@@ -82,10 +130,15 @@ public:
 
     /// Halves the sizes until the address space has room for them. Throws `std::system_error`.
     static SharedState create(Sizes sizes);
+    /// The same memory in a process that has not inherited it. Throws `std::system_error`.
+    static SharedState attach(base::UniqueFd memory, const Sizes& sizes);
 
     [[nodiscard]] Control& control() const { return *control_; }
     [[nodiscard]] WorkerSlot& slot(unsigned worker) const { return slots_[worker]; }
-    [[nodiscard]] unsigned workers() const { return workers_; }
+    [[nodiscard]] unsigned workers() const { return sizes_.workers; }
+    [[nodiscard]] const Sizes& sizes() const { return sizes_; }
+    /// What a task with options has beside its record.
+    [[nodiscard]] TaskSettings& settings(std::uint32_t index) const { return settings_[index]; }
 
     /// A task has ended: wakes those who wait for it, as the flags of its status say.
     void announce(const ring::Record& record, std::uint8_t flags) const noexcept;
@@ -93,18 +146,24 @@ public:
     /// Gives pages of the ring that nobody will read again back to the system.
     void retire_entries() noexcept;
 
+    /// Gives the memory of all records from `first` up to `last` back to the system; nobody uses
+    /// any record.
+    void discard_records(std::uint32_t first, std::uint32_t last) noexcept;
+
     shm::Region region;
-    ring::Ring ring;
+    std::span<ring::Record> records;
+    ring::Lanes lanes;
     shm::Payload payload;
     sync::ParkingLot parking;
 
 private:
     struct Layout;
-    SharedState(const Layout& layout, const Sizes& sizes);
+    SharedState(shm::Region memory, const Layout& layout, const Sizes& sizes);
 
     Control* control_;
     std::span<WorkerSlot> slots_;
-    unsigned workers_;
+    std::span<TaskSettings> settings_;
+    Sizes sizes_;
     std::uint64_t entries_offset_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "codec/exception.hpp"
 #include "pool/memory_limit.hpp"
+#include "pool/obituary.hpp"
 #include "pool/pool_core.hpp"
 #include "sync/spinner.hpp"
 
@@ -18,11 +19,23 @@ namespace {
 using ring::Record;
 using ring::TaskState;
 
+/// The error that an obituary tells of.
+std::exception_ptr error_of(TaskState end, Reader bytes, const pool::TaskSettings* settings,
+                            const std::string& task) {
+    pool::Obituary obituary;
+    try {
+        obituary = pool::read_obituary(bytes);
+    } catch (const CodecError&) { // a worker has written over it: what is known is how it ended
+    }
+    return pool::error_of(end, std::move(obituary), settings, task);
+}
+
 /// The bytes that a record says it has, or nothing if that cannot be: a worker may have written
-/// anything there.
+/// anything there, and may be about to.
 std::optional<std::span<const std::byte>> checked_bytes(const pool::SharedState& state,
                                                         const Record& record, std::uint64_t offset,
-                                                        std::uint64_t length) {
+                                                        const std::uint64_t& length_word) {
+    const std::uint64_t length = ring::read_once(length_word);
     if (offset < sizeof(Record)) {
         if (offset < Record::bytes_offset || length > sizeof(Record) - offset) return std::nullopt;
         return std::span(reinterpret_cast<const std::byte*>(&record) + offset, length);
@@ -55,25 +68,30 @@ void TaskHandle::abandon() noexcept {
 
 bool TaskHandle::done() const {
     pool::PoolCore& pool = core();
-    if (is_final(pool.status(index_).state)) return true;
-    if (!pool.has_ended()) return false;
+    if (is_final(pool.status(index_, generation_).state)) return true;
+    if (!pool.is_hopeless(index_, generation_)) return false;
     return is_final(pool.settle(index_, generation_).state);
 }
 
 bool TaskHandle::running() const {
-    return core().status(index_).state == TaskState::running && !done();
+    return is_claimed(core().status(index_, generation_).state) && !done();
 }
 
 bool TaskHandle::cancelled() const {
-    return core().status(index_).state == TaskState::cancelled;
+    const TaskState state = core().status(index_, generation_).state;
+    return state == TaskState::cancelled || state == TaskState::killed;
 }
 
 bool TaskHandle::failed() const {
-    return core().status(index_).state != TaskState::returned;
+    return core().status(index_, generation_).state != TaskState::returned;
 }
 
 bool TaskHandle::cancel() {
     return core().cancel(index_, generation_);
+}
+
+bool TaskHandle::kill() {
+    return core().kill(index_, generation_);
 }
 
 bool TaskHandle::wait_until(TimePoint limit) const {
@@ -82,15 +100,17 @@ bool TaskHandle::wait_until(TimePoint limit) const {
 
 void TaskHandle::require_memory() const {
     pool::PoolCore& pool = core();
-    if (pool.status(index_).state != TaskState::returned) return;
-    pool::require_memory(pool.state().ring.record(index_).result_length, "this task's result");
+    if (pool.status(index_, generation_).state != TaskState::returned) return;
+    pool::require_memory(ring::read_once(pool.state().records[index_].result_length),
+                         "this task's result");
 }
 
 Reader TaskHandle::result() const {
     if (const std::exception_ptr error = exception()) std::rethrow_exception(error);
     const pool::SharedState& state = core().state();
-    const Record& record = state.ring.record(index_);
-    const auto bytes = checked_bytes(state, record, record.result_offset, record.result_length);
+    const Record& record = state.records[index_];
+    const auto bytes =
+        checked_bytes(state, record, ring::read_once(record.result_offset), record.result_length);
     if (!bytes) {
         throw CodecError("the result of " + name() +
                          " is said to lie outside of the pool's "
@@ -101,13 +121,15 @@ Reader TaskHandle::result() const {
 
 std::exception_ptr TaskHandle::exception() const {
     pool::PoolCore& pool = core();
-    const Record& record = pool.state().ring.record(index_);
-    switch (pool.status(index_).state) {
+    const pool::SharedState& state = pool.state();
+    const Record& record = state.records[index_];
+    const ring::Status status = pool.status(index_, generation_);
+    const auto bytes =
+        checked_bytes(state, record, ring::read_once(record.result_offset), record.result_length);
+    switch (status.state) {
     case TaskState::returned:
         return nullptr;
     case TaskState::thrown: {
-        const auto bytes =
-            checked_bytes(pool.state(), record, record.result_offset, record.result_length);
         if (!bytes || bytes->empty()) {
             return std::make_exception_ptr(
                 LimitExceeded(LimitKind::shared_memory,
@@ -117,8 +139,19 @@ std::exception_ptr TaskHandle::exception() const {
         return codec::decode_exception(reader);
     }
     case TaskState::died:
-        return std::make_exception_ptr(WorkerDied(static_cast<int>(record.result_offset),
-                                                  static_cast<int>(record.result_length), name()));
+    case TaskState::timed_out:
+    case TaskState::killed:
+    case TaskState::over_limit: {
+        const bool has_options = status.has(ring::Status::has_options);
+        return error_of(status.state, bytes ? Reader(*bytes) : Reader(),
+                        has_options ? &state.settings(index_) : nullptr, name());
+    }
+    case TaskState::expired: {
+        const bool tried = state.settings(index_).deaths.load() != 0;
+        return std::make_exception_ptr(TaskTimeout(name() + " was not started " +
+                                                   (tried ? "again " : "") +
+                                                   "before its deadline had passed"));
+    }
     case TaskState::cancelled:
         return std::make_exception_ptr(
             CancelledError(name() + " was cancelled before a worker had claimed it"));
@@ -129,7 +162,7 @@ std::exception_ptr TaskHandle::exception() const {
 
 std::string TaskHandle::name() const {
     const pool::SharedState& state = core_->state();
-    const Record& record = state.ring.record(index_);
+    const Record& record = state.records[index_];
     const std::uint64_t offset = arguments_ != 0 ? arguments_ : Record::bytes_offset;
     const auto bytes = checked_bytes(state, record, offset, record.arguments_length);
     return type_->name(bytes ? Reader(*bytes) : Reader()) + " [task " +
@@ -163,8 +196,8 @@ PoolReference::~PoolReference() {
 // Draft
 
 Draft::Draft(pool::PoolCore& core) : core_(&core), index_(core.acquire_record()) {
-    Record& record = core.state().ring.record(index_);
-    set_window(record.bytes, 0, sizeof(record.bytes));
+    Record& record = core.state().records[index_];
+    set_window(record.bytes, 0, sizeof(record.bytes) - Record::room_for_end);
 }
 
 Draft::~Draft() {
@@ -172,22 +205,24 @@ Draft::~Draft() {
     core_->release({.index = index_, .generation = 0, .arguments = block_});
 }
 
-TaskHandle Draft::submit(const TaskType& type) && {
-    auto handle = send(type, true);
+TaskHandle Draft::submit(const TaskType& type, const TaskOptions* options) && {
+    auto handle = send(type, options, true);
     return std::move(*handle);
 }
 
-std::optional<TaskHandle> Draft::try_submit(const TaskType& type) && {
-    return send(type, false);
+std::optional<TaskHandle> Draft::try_submit(const TaskType& type, const TaskOptions* options) && {
+    return send(type, options, false);
 }
 
-std::optional<TaskHandle> Draft::send(const TaskType& type, bool may_wait) {
-    const std::uint64_t offset = block_ != 0 ? block_ : Record::bytes_offset;
-    auto handle = core_->submit(index_, type, offset, size(), may_wait);
-    if (handle) {
-        handle->arguments_ = block_;
-        core_ = nullptr;
-    }
+std::optional<TaskHandle> Draft::send(const TaskType& type, const TaskOptions* options,
+                                      bool may_wait) {
+    core_->fork_base().require_known(type, {data(), size()});
+    auto handle = core_->submit({.index = index_,
+                                 .type = type,
+                                 .arguments = block_ != 0 ? block_ : Record::bytes_offset,
+                                 .length = size()},
+                                options, may_wait);
+    if (handle) core_ = nullptr;
     return handle;
 }
 

@@ -2,7 +2,10 @@
 
 #include "codec/exception.hpp"
 #include "os/process.hpp"
+#include "os/usage.hpp"
+#include "pool/crash_dump.hpp"
 #include "pool/result_writer.hpp"
+#include "pool/this_task.hpp"
 #include "sync/spinner.hpp"
 
 #include <prong/detail/task_type.hpp>
@@ -13,13 +16,20 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <exception>
-#include <stdexcept>
+#include <new>
 #include <string>
+#include <thread>
 
 namespace prong::pool {
 namespace {
+
+/// How long a worker waits for its end; it is overdue if some word that the supervisor needs to see
+/// it was written over.
+constexpr std::chrono::seconds condemned_patience{1};
 
 detail::Reader arguments_of(const SharedState& state, const ring::Record& record) {
     const auto* const begin = record.arguments_offset < sizeof(ring::Record)
@@ -28,27 +38,90 @@ detail::Reader arguments_of(const SharedState& state, const ring::Record& record
     return detail::Reader({begin, record.arguments_length});
 }
 
+/// Writes the exception that is being handled in place of a result.
+ring::TaskState write_exception(ResultWriter& writer) {
+    writer.start_over();
+    try {
+        codec::encode_current_exception(writer);
+    } catch (...) { // no shared memory for it: the parent finds an empty result
+        writer.start_over();
+    }
+    writer.store();
+    return ring::TaskState::thrown;
+}
+
 /// Runs the task and writes its result or exception into the record. Returns how it ended.
-ring::TaskState execute(const SharedState& state, unsigned worker, ring::Record& record) {
+/// `on_bad_alloc`: handles a `std::bad_alloc` in another way, if it returns a state.
+template <typename OnBadAlloc>
+ring::TaskState execute(const SharedState& state, unsigned worker, ring::Record& record,
+                        OnBadAlloc on_bad_alloc) {
     ResultWriter writer(state, worker, record);
-    ring::TaskState end = ring::TaskState::returned;
     try {
         const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
         detail::Reader arguments = arguments_of(state, record);
         type->run(arguments, writer);
+        writer.store();
+        return ring::TaskState::returned;
     } catch (abi::__forced_unwind&) { // pthread_exit in the task: the end of this process
         throw;
+    } catch (const std::bad_alloc&) {
+        if (const auto end = on_bad_alloc(writer)) return *end;
+        return write_exception(writer);
     } catch (...) {
-        end = ring::TaskState::thrown;
-        writer.start_over();
-        try {
-            codec::encode_current_exception(writer);
-        } catch (...) { // no shared memory for it: the parent finds an empty result
-            writer.start_over();
-        }
+        return write_exception(writer);
     }
-    writer.store();
-    return end;
+}
+
+/// One worker at its work.
+class Worker {
+public:
+    Worker(SharedState& state, unsigned worker, const Recycling& recycling,
+           const WorkerSurroundings& surroundings)
+        : state_(state), slot_(state.slot(worker)), worker_(worker),
+          owner_(static_cast<std::uint16_t>(worker)), recycling_(recycling),
+          surroundings_(surroundings) {}
+
+    Leaving run();
+
+private:
+    bool found_work() { // false: somebody else was faster
+        claim_ = state_.lanes.claim(owner_, slot_.note, turn_);
+        return claim_.has_value();
+    }
+    /// Whether nothing will come any more. A ring alone that looks so may have been written over.
+    [[nodiscard]] bool is_over() const {
+        return state_.control().orders.load(std::memory_order_relaxed) != Orders::run &&
+               state_.lanes.drained();
+    }
+    bool complete();
+    ring::TaskState execute_task();
+    ring::TaskState execute_with_options();
+    ring::Status finish(ring::TaskState end);
+    void count(ring::TaskState end);
+    bool is_due_for_recycling();
+    void pass_work_on();
+    [[nodiscard]] bool dies_with_supervisor() const;
+
+    SharedState& state_;
+    WorkerSlot& slot_;
+    unsigned worker_;
+    std::uint16_t owner_;
+    const Recycling& recycling_;
+    WorkerSurroundings surroundings_;
+
+    std::optional<ring::Claim> claim_;
+    std::uint64_t turn_ = slot_.finished.load(std::memory_order_relaxed);
+    std::uint64_t first_turn_ = turn_;
+    std::int64_t next_look_ns_ = 0;
+    sync::Spinner spinner_;
+    bool searching_ = true;
+};
+
+/// Within some milliseconds, at the cost of a few nanoseconds.
+std::int64_t coarse_now_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
 /// Reseeds the C library's generators: otherwise all workers draw the same numbers.
@@ -66,7 +139,7 @@ void volunteer_for_out_of_memory() {
     close(fd);
 }
 
-void prepare_process() {
+void prepare_process(WorkerSlot& slot) {
     signal(SIGINT, SIG_IGN);  // the parent decides what Ctrl-C means
     signal(SIGTTOU, SIG_IGN); // may write to the terminal though not in its foreground group
     const rlimit no_core{.rlim_cur = 0, .rlim_max = 0};
@@ -74,55 +147,176 @@ void prepare_process() {
     os::leave_quietly_on_exit();
     volunteer_for_out_of_memory();
     reseed();
+    write_whole_lines();
+    dump_crashes_to(slot.crash);
 }
 
-} // namespace
-
-void run_tasks(SharedState& state, unsigned worker) {
-    ring::Note& note = state.slot(worker).note;
-    sync::Spinner spinner;
-    bool searching = true;
-    state.parking.set_searching(worker);
+Leaving Worker::run() {
+    claim_ = ring::claim_retry(state_.records, owner_, slot_.note);
+    state_.parking.set_searching(worker_);
     for (;;) {
-        if (const auto claim = state.ring.claim(static_cast<std::uint16_t>(worker), note)) {
-            if (searching) {
-                searching = false;
-                spinner.found();
-                state.parking.stop_searching(worker);
-                if (state.ring.has_work()) state.parking.work_arrived(); // for the others
+        if (claim_ || found_work()) {
+            if (!complete()) return Leaving::condemned;
+            if (is_due_for_recycling()) {
+                pass_work_on();
+                return Leaving::recycled;
             }
-            const ring::TaskState end = execute(state, worker, *claim->record);
-            std::uint8_t waiters = 0;
-            if (ring::Ring::finish(*claim, end, waiters)) state.announce(*claim->record, waiters);
-        } else if (state.ring.drained()) {
-            state.parking.stop_searching(worker);
-            state.parking.wake_all(); // the others should leave, too
-            return;
-        } else if (!searching) {
-            searching = true;
-            state.parking.set_searching(worker); // and look once more
-        } else if (!spinner.spin(state.parking.searching())) {
-            state.parking.park(worker,
-                               [&] { return state.ring.has_work() || state.ring.drained(); });
+        } else if (is_over()) {
+            state_.parking.stop_searching(worker_);
+            state_.parking.wake_all(); // the others should leave, too
+            return Leaving::drained;
+        } else if (!searching_) {
+            searching_ = true;
+            slot_.since_ns.store(coarse_now_ns(), std::memory_order_relaxed);
+            state_.parking.set_searching(worker_); // and look once more
+        } else if (!spinner_.spin(state_.parking.searching())) {
+            if (!dies_with_supervisor()) return Leaving::orphaned;
+            state_.parking.park(worker_, [&] { return state_.lanes.has_work() || is_over(); });
         }
     }
 }
 
-int run_worker_process(SharedState& state, unsigned worker,
-                       const std::function<void()>& initializer) {
-    prepare_process();
+/// Runs the claimed task to its end; false if the task is condemned.
+bool Worker::complete() {
+    slot_.since_ns.store(coarse_now_ns(), std::memory_order_relaxed);
+    if (searching_) {
+        searching_ = false;
+        spinner_.found();
+        state_.parking.stop_searching(worker_);
+        if (state_.lanes.has_work()) state_.parking.work_arrived(); // for the others
+    }
+    set_current_task(claim_->record);
+    const bool has_options = claim_->status.has(ring::Status::has_options);
+    const ring::Status after = finish(has_options ? execute_with_options() : execute_task());
+    set_current_task(nullptr);
+    if (after.state == ring::TaskState::condemned) return false;
+    count(after.state);
+    state_.announce(*claim_->record, after.flags);
+    claim_.reset();
+    return true;
+}
+
+ring::TaskState Worker::execute_task() {
+    const auto not_special = [](const ResultWriter&) -> std::optional<ring::TaskState> {
+        return std::nullopt;
+    };
+    const ring::TaskState end = execute(state_, worker_, *claim_->record, not_special);
+    if (surroundings_.supervisor != 0) flush_task_output();
+    return end;
+}
+
+ring::TaskState Worker::execute_with_options() {
+    const TaskSettings& settings = state_.settings(claim_->index);
+    ring::Record& record = *claim_->record;
+    if (TaskScope::is_too_late(settings)) return ring::TaskState::expired;
+    TaskScope scope(state_, worker_, settings, surroundings_);
+    const auto over_limit = [&](ResultWriter& writer) -> std::optional<ring::TaskState> {
+        const auto excess = scope.memory_excess();
+        scope.leave(); // what comes now needs memory
+        if (!excess) return std::nullopt;
+        writer.start_over();
+        write_obituary(state_, worker_, record,
+                       {.death = {.last_output = scope.last_output()}, .excess = excess});
+        return ring::TaskState::over_limit;
+    };
+    const ring::TaskState end = execute(state_, worker_, record, over_limit);
+    forget_stop_token();
+    scope.leave();
+    return end;
+}
+
+/// Ends the task in its state word; one that was told to stop in the meantime as timed out.
+ring::Status Worker::finish(ring::TaskState end) {
+    const ring::Status after = ring::finish(*claim_, end);
+    if (after.state != ring::TaskState::running) return after;
+    const bool captured = state_.settings(claim_->index).capture_output != 0;
+    state_.payload.reclaim(slot_.note.block.load(std::memory_order_relaxed), worker_); // the result
+    slot_.note.block.store(0, std::memory_order_release);
+    write_obituary(state_, worker_, *claim_->record,
+                   {.death = {.last_output = captured ? captured_output(surroundings_.capture)
+                                                      : std::string()}});
+    return ring::finish(*claim_, ring::TaskState::timed_out);
+}
+
+void Worker::count(ring::TaskState end) {
+    slot_.finished.store(++turn_, std::memory_order_relaxed);
+    if (end == ring::TaskState::returned) return;
+    slot_.failed.store(slot_.failed.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+bool Worker::is_due_for_recycling() {
+    if (recycling_.max_tasks && turn_ - first_turn_ >= *recycling_.max_tasks) return true;
+    if (!recycling_.max_resident_bytes) return false;
+    const std::int64_t now = steady_now_ns();
+    if (now < next_look_ns_) return false;
+    next_look_ns_ = now + usage_interval.count();
+    return os::own_resident_bytes(getpid()) > *recycling_.max_resident_bytes;
+}
+
+/// Whoever leaves while there is work must not be the one on whom the others rely.
+void Worker::pass_work_on() {
+    state_.parking.stop_searching(worker_);
+    if (state_.lanes.has_work()) state_.parking.work_arrived();
+}
+
+/// Sees to it, or returns false if the supervisor is gone: the kernel forgets it when a task gives
+/// up its user.
+bool Worker::dies_with_supervisor() const {
+    return surroundings_.supervisor == 0 ||
+           os::set_parent_death_signal(SIGKILL, surroundings_.supervisor);
+}
+
+/// A worker's part is up to an eighth smaller than the option says, so that workers that began
+/// together do not leave together.
+Recycling with_jitter(Recycling recycling) {
+    if (recycling.max_tasks)
+        *recycling.max_tasks -=
+            static_cast<std::uint64_t>(getpid()) * 2654435761U % (*recycling.max_tasks / 8 + 1);
+    return recycling;
+}
+
+/// Runs a hook; empty if it went well.
+std::string trouble_in(const WorkerHook& hook, const std::string& name) {
     try {
-        if (initializer) initializer();
+        if (hook) hook();
+        return {};
     } catch (const std::exception& error) {
-        state.slot(worker).failure.set(std::string("the initializer threw: ") + error.what());
-        return 1;
+        return name + " threw: " + error.what();
     } catch (...) {
-        state.slot(worker).failure.set("the initializer threw something that is no std::exception");
+        return name + " threw something that is no std::exception";
+    }
+}
+
+} // namespace
+
+Leaving run_tasks(SharedState& state, unsigned worker, const Recycling& recycling,
+                  const WorkerSurroundings& surroundings) {
+    return Worker(state, worker, recycling, surroundings).run();
+}
+
+int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& hooks,
+                       const Recycling& recycling, const WorkerSurroundings& surroundings) {
+    WorkerSlot& slot = state.slot(worker);
+    prepare_process(slot);
+    become_worker(state, worker);
+    std::string trouble = trouble_in(hooks.initializer, "the initializer");
+    if (trouble.empty()) trouble = trouble_in(hooks.on_start, "on_worker_start");
+    if (!trouble.empty()) {
+        slot.failure.set(trouble);
         return 1;
     }
-    state.slot(worker).ready.store(true, std::memory_order_release);
+    // Again: the kernel forgets it when an initializer gives up its user.
+    if (!os::set_parent_death_signal(SIGKILL, surroundings.supervisor)) return 1;
+    slot.ready.store(true, std::memory_order_release);
     state.control().starts.fetch_add(1, std::memory_order_release);
-    run_tasks(state, worker);
+    const Leaving leaving = run_tasks(state, worker, with_jitter(recycling), surroundings);
+    if (leaving == Leaving::condemned) {
+        std::this_thread::sleep_for(condemned_patience); // for the supervisor's SIGKILL
+        kill(getpid(), SIGKILL);
+    }
+    slot.leaving.store(true, std::memory_order_release);
+    trouble = trouble_in(hooks.on_exit, "on_worker_exit");
+    if (!trouble.empty()) std::fprintf(stderr, "prong: %s\n", trouble.c_str());
     return 0;
 }
 

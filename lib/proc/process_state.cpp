@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 namespace prong::proc {
@@ -190,16 +191,23 @@ void start(const StatePtr& state, const std::function<void()>& run) {
 
 bool wait_for_end(State& state, base::Deadline deadline) {
     int pidfd = -1;
+    bool is_child = false;
     {
         const Lock lock(mutex);
         require_open(state);
-        if (&state != family().parent.get()) require_started_child(state);
+        is_child = &state != family().parent.get();
+        if (is_child) require_started_child(state);
         if (state.exitcode) return true;
         pidfd = state.pidfd.get();
     }
-    if (!os::wait_readable(pidfd, deadline)) return false;
+    try {
+        if (!os::wait_readable(pidfd, deadline)) return false;
+    } catch (const std::system_error&) {
+        if (!is_child || !deadline.is_never()) throw;
+        os::wait_for_end(pidfd); // a destructor must not leave it behind
+    }
     const Lock lock(mutex);
-    if (&state != family().parent.get()) collect(state);
+    if (is_child) collect(state);
     return true;
 }
 

@@ -10,10 +10,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <stdio_ext.h>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 namespace prong::proc {
@@ -26,6 +28,9 @@ constexpr Milliseconds first_fork_delay{10};
 constexpr Milliseconds longest_fork_delay{1000};
 constexpr unsigned fork_attempts = 6; ///< with no worker alive, before the pool is given up
 
+/// How often the supervisor looks around when `poll` is not to be had.
+constexpr Milliseconds look_interval{1};
+
 sigset_t signals_of_interest() {
     sigset_t set;
     sigemptyset(&set);
@@ -37,7 +42,8 @@ sigset_t signals_of_interest() {
 class Supervisor {
 public:
     Supervisor(Crew& crew, unsigned workers, int parent_pidfd)
-        : crew_(crew), pids_(workers), parent_pidfd_(parent_pidfd) {
+        : crew_(crew), pids_(workers), own_pid_(getpid()), parent_(getppid()),
+          parent_pidfd_(parent_pidfd) {
         // From now on only the parent's end, the crew's wish and SIGKILL end this process.
         sigset_t all;
         sigfillset(&all);
@@ -99,6 +105,7 @@ private:
             if (pid == 0) become_worker(worker);
             pids_[worker] = pid;
             setpgid(pid, pid); // also done by the worker: whoever comes first
+            crew_.started(worker, pid);
             fork_failures_ = 0;
             return true;
         } catch (const std::system_error& error) {
@@ -118,9 +125,8 @@ private:
     }
 
     [[noreturn]] void become_worker(unsigned worker) {
-        const pid_t supervisor = getppid();
         setpgid(0, 0);
-        if (!os::set_parent_death_signal(SIGKILL, supervisor)) _exit(1);
+        if (!os::set_parent_death_signal(SIGKILL, own_pid_)) _exit(1);
         prctl(PR_SET_NAME, "prong-worker");
         signals_.reset();
         close(parent_pidfd_);
@@ -128,14 +134,29 @@ private:
     }
 
     void wait_for_events() {
+        const base::Deadline alarm = crew_.attend([this](unsigned worker) {
+            if (pids_[worker] != 0) kill(pids_[worker], SIGKILL);
+        });
         std::array<pollfd, 2> events{{{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                                       {.fd = parent_pidfd_, .events = POLLIN, .revents = 0}}};
-        poll(events.data(), parent_gone_ ? 1 : 2,
-             is_ending() || fork_failures_ == 0 ? -1 : static_cast<int>(fork_delay().count()));
+        if (wait(events.data(), parent_gone_ ? 1 : 2, alarm) < 0 && errno != EINTR) {
+            std::this_thread::sleep_for(look_interval); // then without it
+            events[1].revents = getppid() != parent_ ? POLLHUP : 0;
+        }
         if (events[1].revents != 0) parent_gone_ = true;
         std::array<signalfd_siginfo, 16> drained{};
         while (read(signals_.get(), drained.data(), sizeof(drained)) > 0) {
         }
+    }
+
+    /// Until an event, the alarm, or the time for another try to fork. As `poll`.
+    int wait(pollfd* events, nfds_t count, base::Deadline alarm) const {
+        const bool will_fork = !is_ending() && fork_failures_ != 0;
+        if (alarm.is_never() && !will_fork) return poll(events, count, -1);
+        const auto left = alarm.left(will_fork ? fork_delay() : Milliseconds(1'000'000));
+        const timespec time{.tv_sec = left.count() / 1'000'000'000,
+                            .tv_nsec = left.count() % 1'000'000'000};
+        return ppoll(events, count, &time, nullptr);
     }
 
     void collect() {
@@ -145,6 +166,7 @@ private:
             const int result = base::retry_interrupted([&] {
                 return waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT);
             });
+            if (result != 0 && alive() != 0) base::throw_errno("waitid");
             if (result != 0 || info.si_pid == 0) return;
             const int options = info.si_code == CLD_STOPPED || info.si_code == CLD_TRAPPED
                                     ? WSTOPPED
@@ -153,7 +175,9 @@ private:
             const auto found = std::ranges::find(pids_, info.si_pid);
             const bool ours = found != pids_.end(); // else a process that a task left behind
             if (ours && options == WEXITED) kill(-info.si_pid, SIGKILL); // and what it started
-            waitid(P_PID, static_cast<id_t>(info.si_pid), &info, options | WNOHANG);
+            base::retry_interrupted([&] {
+                return waitid(P_PID, static_cast<id_t>(info.si_pid), &info, options | WNOHANG);
+            });
             if (ours) handle(static_cast<unsigned>(found - pids_.begin()), info, options);
         }
     }
@@ -168,6 +192,8 @@ private:
         const int exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
         const bool had_started = crew_.ended(worker, {.pid = info.si_pid, .exitcode = exitcode});
         if (!had_started && wish_ <= Crew::Wish::drain) count_failed_start(worker, exitcode);
+        const std::string reason = crew_.reason_to_give_up();
+        if (!reason.empty() && !broken_) give_up(reason);
     }
 
     void count_failed_start(unsigned worker, int exitcode) {
@@ -191,6 +217,8 @@ private:
 
     Crew& crew_;
     std::vector<pid_t> pids_; ///< by worker; 0: none
+    pid_t own_pid_;           ///< not asked for in a worker, whose supervisor may be gone by then
+    pid_t parent_;
     int parent_pidfd_;
     base::UniqueFd signals_;
     Crew::Wish wish_ = Crew::Wish::keep;

@@ -1,8 +1,9 @@
 #pragma once
 
+#include "base/deadline.hpp"
 #include "os/process.hpp"
 
-#include <chrono>
+#include <functional>
 #include <string>
 
 namespace prong::proc {
@@ -26,13 +27,20 @@ public:
     /// In a new worker process: starts up, works, returns the exit status.
     virtual int work(unsigned worker) = 0;
 
-    /// A new worker is about to be forked.
+    /// A new worker is about to be forked; it has been, and is this process.
     virtual void starting(unsigned worker) = 0;
+    virtual void started(unsigned worker, pid_t pid) = 0;
     /// The worker has ended and is reaped: tidy up after it. Returns whether it had started up.
     virtual bool ended(unsigned worker, os::ProcessExit exit) = 0;
+    /// Why no other worker shall take its place and the pool be given up; empty if one shall.
+    virtual std::string reason_to_give_up() = 0;
     /// How many workers have ever started up, and why the last one that did not failed.
     virtual unsigned starts() = 0;
     virtual std::string failure(unsigned worker) = 0;
+
+    /// Looks after those that work: called after every event, and when the time has come that it
+    /// returned last. Calls `kill(worker)` for those that are to be ended by SIGKILL.
+    virtual base::Deadline attend(const std::function<void(unsigned)>& kill) = 0;
 
     /// The worker was stopped (SIGSTOP), or goes on.
     virtual void stopped(unsigned worker) = 0;
@@ -53,7 +61,8 @@ inline constexpr unsigned killed_start_attempts = 50;
 /// Forks `workers` workers and keeps their number, until the crew's wish is fulfilled or the parent
 /// is gone; then none of them is left, nor what they started in their process groups. The caller is
 /// a process of its own with one thread, forked for this. `parent_pidfd` becomes readable when the
-/// parent ends. SIGUSR1 tells that the wish has changed. Returns the exit status.
+/// parent ends. SIGUSR1 tells that the wish has changed, or that there is something to attend to.
+/// Returns the exit status.
 int supervise(Crew& crew, unsigned workers, int parent_pidfd);
 
 } // namespace prong::proc

@@ -7,21 +7,6 @@ namespace {
 // lap, so that what an earlier lap left behind is not taken for a task.
 constexpr std::uint64_t written_bit = std::uint64_t{1} << 32;
 
-/// Changes the record's status by `change(status)` until that declines or wins; returns the status
-/// after it.
-template <typename Change>
-Status change_status(Record& record, Change change) noexcept {
-    std::uint64_t word = record.status.load(std::memory_order_acquire);
-    for (;;) {
-        Status status = Status::unpack(word);
-        if (!change(status)) return status;
-        if (record.status.compare_exchange_weak(word, status.pack(), std::memory_order_acq_rel,
-                                                std::memory_order_acquire)) {
-            return status;
-        }
-    }
-}
-
 } // namespace
 
 std::uint64_t Ring::entry_value(Position position, std::uint32_t index) const {
@@ -42,11 +27,33 @@ Position Ring::tail() const noexcept {
     return tail_.load(std::memory_order_acquire) & ~closed_bit;
 }
 
-/// The head as far as it can be true: at most a lap behind the tail.
+/// The head as far as it can be true: not before what was retired, not beyond the tail.
 Position Ring::trusted_head() const noexcept {
+    const Position begin = retired_.load(std::memory_order_acquire);
+    const Position head = cursor_->head.load(std::memory_order_relaxed);
+    return head >= begin && head <= tail() ? head : begin;
+}
+
+bool Ring::is_plausible() const noexcept {
+    const Position head = cursor_->head.load(std::memory_order_acquire);
+    const bool is_between = head >= retired_.load(std::memory_order_acquire) && head <= tail();
+    // If it has moved on meanwhile, the others may have moved on beyond what was read.
+    return is_between || cursor_->head.load(std::memory_order_acquire) != head;
+}
+
+bool Ring::holds(std::uint32_t index, std::uint32_t generation) const noexcept {
     const Position end = tail();
-    const Position behind = end - cursor_->head.load(std::memory_order_relaxed);
-    return end - std::min<Position>(behind <= entries_.size() ? behind : 0, end);
+    const Position behind = Position{generation_of(end) - generation - 1} + 1;
+    if (behind > std::min<Position>(end, entries_.size())) return false;
+    const Position position = end - behind;
+    return entry(position).load(std::memory_order_acquire) == entry_value(position, index) &&
+           cursor_->head.load(std::memory_order_acquire) <= position;
+}
+
+std::optional<Position> Ring::blocked_at() const noexcept {
+    const Position head = cursor_->head.load(std::memory_order_acquire);
+    const bool is_blocked = head < tail() && !is_published(head, entry(head).load());
+    return is_blocked ? std::optional(head) : std::nullopt;
 }
 
 Ring::Refusal Ring::reserve(std::uint64_t limit, Position& position) noexcept {
@@ -68,8 +75,9 @@ Ring::Refusal Ring::reserve(std::uint64_t limit, Position& position) noexcept {
     }
 }
 
-void Ring::publish(Position position, std::uint32_t index) noexcept {
-    const Status queued{.state = TaskState::queued, .generation = generation_of(position)};
+void Ring::publish(Position position, std::uint32_t index, std::uint8_t flags) noexcept {
+    const Status queued{
+        .state = TaskState::queued, .flags = flags, .generation = generation_of(position)};
     // Release: the task's bytes. Pairs with the load of the status in claim.
     records_[index].status.store(queued.pack(), std::memory_order_release);
     // Release: the status. Pairs with the load of the entry in claim.
@@ -82,28 +90,13 @@ Position Ring::close() noexcept {
     return end;
 }
 
-Status Ring::cancel(std::uint32_t index, std::uint32_t generation) const noexcept {
-    return change_status(records_[index], [generation](Status& status) {
-        if (status.state != TaskState::queued || status.generation != generation) return false;
-        status.state = TaskState::cancelled;
-        return true;
-    });
+void Ring::repeat_signs() noexcept {
+    if (is_closed() && cursor_->final_tail.load() != tail() + 1)
+        cursor_->final_tail.store(tail() + 1);
 }
 
-Status Ring::watch(std::uint32_t index, std::uint8_t flag) const noexcept {
-    return change_status(records_[index], [flag](Status& status) {
-        if (is_final(status.state) || (status.flags & flag) != 0) return false;
-        status.flags |= flag;
-        return true;
-    });
-}
-
-Status Ring::give_up(std::uint32_t index, std::uint32_t generation) const noexcept {
-    return change_status(records_[index], [generation](Status& status) {
-        if (is_final(status.state) && status.generation == generation) return false;
-        status = {.state = TaskState::lost, .flags = status.flags, .generation = generation};
-        return true;
-    });
+std::uint64_t Ring::length() const noexcept {
+    return tail() - trusted_head();
 }
 
 void Ring::advance(Position from) noexcept {
@@ -117,8 +110,6 @@ void Ring::advance(Position from) noexcept {
 }
 
 std::optional<Claim> Ring::claim(std::uint16_t owner, Note& note) noexcept {
-    note.block.store(0, std::memory_order_relaxed);
-    note.outgrown_block.store(0, std::memory_order_relaxed);
     Position position = cursor_->head.load(std::memory_order_acquire);
     for (;;) {
         const std::uint64_t value = entry(position).load(std::memory_order_acquire);
@@ -129,38 +120,12 @@ std::optional<Claim> Ring::claim(std::uint16_t owner, Note& note) noexcept {
             position = now;
             continue;
         }
-        const auto index = static_cast<std::uint32_t>(value);
-        if (index < records_.size()) {
-            Record& record = records_[index];
-            bool claimed = false;
-            note.record.store(std::uint64_t{index} + 1, std::memory_order_release);
-            const Status status = change_status(record, [&](Status& changed) {
-                claimed = changed.state == TaskState::queued &&
-                          changed.generation == generation_of(position);
-                changed.state = claimed ? TaskState::running : changed.state;
-                changed.owner = claimed ? owner : changed.owner;
-                return claimed;
-            });
-            if (claimed) {
-                advance(position);
-                return Claim{.record = &record, .index = index, .status = status};
-            }
-        }
-        advance(position); // claimed by another, or cancelled
+        const auto claimed = ring::claim(records_, static_cast<std::uint32_t>(value),
+                                         generation_of(position), owner, note);
+        advance(position); // also if it was claimed by another, or cancelled
+        if (claimed) return claimed;
         position = cursor_->head.load(std::memory_order_acquire);
     }
-}
-
-bool Ring::finish(const Claim& claim, TaskState state, std::uint8_t& flags) noexcept {
-    bool finished = false;
-    const Status after = change_status(*claim.record, [&](Status& status) {
-        finished = status.state == TaskState::running && status.owner == claim.status.owner &&
-                   status.generation == claim.status.generation;
-        status.state = finished ? state : status.state;
-        return finished;
-    });
-    flags = after.flags;
-    return finished;
 }
 
 bool Ring::has_work() const noexcept {
@@ -171,23 +136,6 @@ bool Ring::has_work() const noexcept {
 bool Ring::drained() const noexcept {
     const std::uint64_t end = cursor_->final_tail.load(std::memory_order_acquire);
     return end != 0 && cursor_->head.load(std::memory_order_acquire) >= end - 1;
-}
-
-Record* Ring::repair(std::uint16_t dead_owner, const Note& note, int pid, int exitcode,
-                     std::uint8_t& flags) noexcept {
-    const std::uint64_t noted = note.record.load(std::memory_order_acquire);
-    if (noted == 0 || noted > records_.size()) return nullptr;
-    Record& record = records_[noted - 1];
-    const Status status = Status::unpack(record.status.load(std::memory_order_acquire));
-    if (status.state != TaskState::running || status.owner != dead_owner) return nullptr;
-    record.result_offset = static_cast<std::uint64_t>(pid);
-    record.result_length = static_cast<std::uint64_t>(exitcode);
-    return finish({.record = &record,
-                   .index = static_cast<std::uint32_t>(noted - 1),
-                   .status = status},
-                  TaskState::died, flags)
-               ? &record
-               : nullptr;
 }
 
 } // namespace prong::ring

@@ -1,25 +1,13 @@
 #pragma once
 
 #include "os/futex.hpp"
-#include "ring/record.hpp"
+#include "ring/lifecycle.hpp"
 
 #include <algorithm>
 #include <optional>
 #include <span>
 
 namespace prong::ring {
-
-/// What a worker is about to do, in shared memory, so that the supervisor finds it after the
-/// worker's death without a search. Written by the worker before it acts, read by the supervisor
-/// when the worker has been reaped.
-struct alignas(64) Note {
-    /// The record that the worker tries to claim or has claimed: index + 1.
-    std::atomic<std::uint64_t> record;
-    /// The payload block that it tries to take or holds for this task's result: an offset. While
-    /// a result moves to a larger block, also the one that it comes from.
-    std::atomic<std::uint64_t> block;
-    std::atomic<std::uint64_t> outgrown_block;
-};
 
 /// The words that all processes share beside entries and records.
 struct Cursor {
@@ -40,13 +28,6 @@ using Position = std::uint64_t;
     return static_cast<std::uint32_t>(position);
 }
 
-/// A task that a worker has claimed.
-struct Claim {
-    Record* record;
-    std::uint32_t index;
-    Status status;
-};
-
 /// The queue of tasks: a ring of record indices, from the parent's threads to the workers.
 ///
 /// A claim is one compare-and-swap of the record's status from queued to running with the owner's
@@ -55,7 +36,7 @@ struct Claim {
 /// has the protocol and its proof.
 ///
 /// Thread safety: `reserve` and `publish` by any thread of the parent, `claim` by any worker.
-/// Process safety: a worker may die at any instruction; `repair` tidies up after it.
+/// Process safety: a worker may die at any instruction.
 class Ring {
 public:
     /// `entries` (a power of two of them), `records` and `cursor` lie in shared memory.
@@ -72,21 +53,14 @@ public:
     /// Takes the next position unless `limit` tasks are queued already or the queue is closed.
     Refusal reserve(std::uint64_t limit, Position& position) noexcept;
 
-    /// Makes the record `queued` at a position that was reserved.
-    void publish(Position position, std::uint32_t index) noexcept;
+    /// Makes the record `queued`, with these flags, at a position that was reserved.
+    void publish(Position position, std::uint32_t index, std::uint8_t flags = 0) noexcept;
 
     /// No position is given out from now on; returns one past the last.
     Position close() noexcept;
 
-    /// Queued to cancelled. Returns the status after it, whoever changed it.
-    [[nodiscard]] Status cancel(std::uint32_t index, std::uint32_t generation) const noexcept;
-
-    /// Says in the flags that somebody is going to sleep until the task's end. Returns the status
-    /// after it; final: no need to sleep.
-    [[nodiscard]] Status watch(std::uint32_t index, std::uint8_t flag) const noexcept;
-
-    /// Queued or running to lost, when nobody is left to end it. Returns the status after it.
-    [[nodiscard]] Status give_up(std::uint32_t index, std::uint32_t generation) const noexcept;
+    /// Writes again what the parent alone writes, in case a worker has written over it.
+    void repeat_signs() noexcept;
 
     /// Cancels everything that is queued, and calls `wake(record, flags)` for each.
     template <typename Wake>
@@ -95,14 +69,24 @@ public:
     /// One past the last position so far.
     [[nodiscard]] Position tail() const noexcept;
 
+    // What the parent knows without trusting shared memory. All of it is exact: whatever a worker
+    // or another thread is about to do, or died in, these hold.
+
+    /// Whether the head can be true.
+    [[nodiscard]] bool is_plausible() const noexcept;
+
+    /// Whether a task that was published in this ring, and has been queued ever since, is still to
+    /// come.
+    [[nodiscard]] bool holds(std::uint32_t index, std::uint32_t generation) const noexcept;
+
+    /// The position from which workers get no further. A thread that is about to publish there may
+    /// be the reason, so this means something only if it lasts.
+    [[nodiscard]] std::optional<Position> blocked_at() const noexcept;
+
     // The worker's side.
 
     /// Claims the oldest task that is queued.
     std::optional<Claim> claim(std::uint16_t owner, Note& note) noexcept;
-
-    /// Running to `state`; false if somebody else has ended the task before. `flags` receives who
-    /// waits for it.
-    static bool finish(const Claim& claim, TaskState state, std::uint8_t& flags) noexcept;
 
     /// Whether a task is waiting for a worker.
     [[nodiscard]] bool has_work() const noexcept;
@@ -110,17 +94,12 @@ public:
     /// Whether the queue is closed and everything in it has been claimed.
     [[nodiscard]] bool drained() const noexcept;
 
-    // The supervisor's side.
+    /// How many tasks wait for a worker, as far as that can be true.
+    [[nodiscard]] std::uint64_t length() const noexcept;
 
-    /// Ends the task that a dead worker was running, if it was, with its pid and exit code.
-    /// Returns the record, or null.
-    Record* repair(std::uint16_t dead_owner, const Note& note, int pid, int exitcode,
-                   std::uint8_t& flags) noexcept;
-
-    [[nodiscard]] Record& record(std::uint32_t index) const { return records_[index]; }
-    [[nodiscard]] std::size_t record_count() const { return records_.size(); }
     /// How many tasks can be queued at once, whatever the limit.
     [[nodiscard]] std::uint64_t capacity() const { return entries_.size() - retired_step(); }
+    [[nodiscard]] std::uint64_t size() const { return entries_.size(); }
     [[nodiscard]] Cursor& cursor() const { return *cursor_; }
 
     /// Calls `discard(first, last)` for entries (counted from the ring's start) that all workers
@@ -136,6 +115,9 @@ private:
     [[nodiscard]] std::uint64_t entry_value(Position position, std::uint32_t index) const;
     [[nodiscard]] bool is_published(Position position, std::uint64_t value) const;
     [[nodiscard]] Position trusted_head() const noexcept;
+    [[nodiscard]] bool is_closed() const noexcept {
+        return (tail_.load(std::memory_order_acquire) & closed_bit) != 0;
+    }
     void advance(Position from) noexcept;
 
     /// How many entries are retired together.
@@ -161,7 +143,7 @@ void Ring::cancel_all(Wake wake) {
         const std::uint64_t value = entry(position).load(std::memory_order_acquire);
         const auto index = static_cast<std::uint32_t>(value);
         if (!is_published(position, value) || index >= records_.size()) continue;
-        const Status after = cancel(index, generation_of(position));
+        const Status after = cancel(records_[index], generation_of(position));
         if (after.state == TaskState::cancelled && after.generation == generation_of(position)) {
             wake(records_[index], after.flags);
         }

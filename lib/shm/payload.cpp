@@ -27,8 +27,8 @@ std::uint64_t next_of(std::uint64_t word) {
     return (word & kind_mask) == kind_free ? (word >> 2) & 0xffffffff : 0;
 }
 
-std::int64_t kept_bytes_of(std::uint64_t word) {
-    return static_cast<std::int64_t>((word >> 34) * page_bytes);
+std::uint64_t kept_bytes_of(std::uint64_t word) {
+    return (word >> 34) * page_bytes;
 }
 
 // The head of a stack: low half the first free block's index + 1, high half a tag that changes with
@@ -41,7 +41,7 @@ std::uint64_t successor(std::uint64_t top, std::uint64_t first) {
 constexpr std::uint64_t large_block_bytes = 64 * 1024;
 
 /// How many touched bytes free blocks keep for the next task: enough for an echo of 64 MiB.
-constexpr std::int64_t kept_bytes_limit = 192 << 20;
+constexpr std::uint64_t kept_bytes_limit = 192 << 20;
 
 /// A span of small blocks that has grown beyond this is given back by `trim`.
 constexpr std::uint64_t trim_bytes = 8 << 20;
@@ -96,7 +96,8 @@ std::optional<Payload::Place> Payload::find(std::uint64_t offset) const {
 
 bool Payload::contains(std::uint64_t offset, std::uint64_t length) const noexcept {
     const std::optional<Place> place = find(offset);
-    return place && length <= std::uint64_t{1} << (smallest_shift + place->size_class);
+    return place && length <= geometry_.largest_bytes &&
+           length <= std::uint64_t{1} << (smallest_shift + place->size_class);
 }
 
 std::optional<Block> Payload::allocate(std::uint64_t size, Owner owner,
@@ -168,10 +169,8 @@ void Payload::free(std::uint64_t offset, std::uint64_t used) const noexcept {
     const std::uint64_t capacity = std::uint64_t{1} << (smallest_shift + place->size_class);
     std::uint64_t kept = std::min(used, capacity) / page_bytes * page_bytes;
     if (capacity >= large_block_bytes) {
-        const auto before =
-            totals().kept.fetch_add(static_cast<std::int64_t>(kept), std::memory_order_relaxed);
-        if (before + static_cast<std::int64_t>(kept) > kept_bytes_limit) {
-            totals().kept.fetch_sub(static_cast<std::int64_t>(kept), std::memory_order_relaxed);
+        if (totals().kept.fetch_add(kept, std::memory_order_relaxed) + kept > kept_bytes_limit) {
+            totals().kept.fetch_sub(kept, std::memory_order_relaxed);
             region_->discard(offset, offset + capacity);
             kept = 0;
         }
@@ -199,13 +198,33 @@ void Payload::trim() const noexcept {
                        std::memory_order_relaxed);
         const std::uint64_t count = std::min(used, geometry_.blocks(size_class));
         const std::uint64_t table = geometry_.table_begin(size_class);
-        for (std::uint64_t i = 0; i < count; ++i) {
-            word({.size_class = size_class, .index = i}).store(0, std::memory_order_relaxed);
-        }
-        region_->discard(table, table + count * sizeof(Word));
+        region_->clear(table, table + count * sizeof(Word)); // `count` may be nonsense: not a loop
         region_->discard(offset_of(first), offset_of(first) + (count << shift));
         span.fresh.store(0, std::memory_order_release);
     }
+}
+
+Payload::Usage Payload::usage() const noexcept {
+    Usage usage{};
+    for (unsigned size_class = 0; size_class < geometry_.classes(); ++size_class) {
+        const std::uint64_t blocks = geometry_.blocks(size_class);
+        std::uint64_t touched = 0;
+        // Beyond `fresh` there may be some whose taker has died before it moved that on.
+        for (; touched < blocks; ++touched) {
+            const std::uint64_t held = word({.size_class = size_class, .index = touched}).load();
+            if (held == 0) break;
+            usage.owned += (held & kind_mask) == kind_owned ? 1 : 0;
+            usage.lost += (held & kind_mask) == kind_owned ? 0 : 1;
+        }
+        std::uint64_t next = head(size_class).top.load() & 0xffffffff;
+        for (std::uint64_t i = 0; i < touched && next != 0 && next <= blocks; ++i) {
+            const Place place{.size_class = size_class, .index = next - 1};
+            ++usage.free;
+            --usage.lost;
+            next = next_of(word(place).load());
+        }
+    }
+    return usage;
 }
 
 } // namespace prong::shm

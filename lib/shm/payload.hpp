@@ -27,7 +27,8 @@ struct Block {
 /// never has two owners and a dead owner's is found again. Which free block to try next comes from
 /// a stack of free blocks threaded through the words (a tagged Treiber stack), or, when that is
 /// empty, from the first block that was never used. The stack is only a hint: a process that dies
-/// between taking a hint and the block loses one block until the next `trim`.
+/// between taking a hint and the block, or before a freed block is on the stack, loses one block: a
+/// small one until the next `trim` that finds many of them, a large one for good.
 ///
 /// Thread safety: any thread of any process, but for `trim`.
 class Payload {
@@ -70,6 +71,14 @@ public:
     /// block and nobody allocates.
     void trim() const noexcept;
 
+    /// The blocks that were ever used, at a moment when nobody allocates or frees.
+    struct Usage {
+        std::uint64_t owned;
+        std::uint64_t free; ///< and on a stack
+        std::uint64_t lost; ///< until the next `trim`
+    };
+    [[nodiscard]] Usage usage() const noexcept;
+
     [[nodiscard]] std::byte* at(std::uint64_t offset) const { return region_->base() + offset; }
     [[nodiscard]] std::uint64_t largest() const { return geometry_.largest_bytes; }
 
@@ -82,7 +91,7 @@ private:
         Word fresh; ///< blocks from here on were never used
     };
     struct alignas(64) Totals {
-        std::atomic<std::int64_t> kept; ///< touched bytes in free blocks
+        Word kept; ///< touched bytes in free blocks
     };
     struct Place {
         unsigned size_class;

@@ -1,7 +1,6 @@
 #include "shm/region.hpp"
 
 #include "base/errno.hpp"
-#include "base/fd.hpp"
 
 #include <boost/interprocess/mapped_region.hpp>
 
@@ -10,42 +9,50 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <string>
+#include <utility>
 
 namespace prong::shm {
 namespace {
 
 namespace bip = boost::interprocess;
 
-/// Shows a descriptor to Boost.Interprocess as something that can be mapped.
-class Memfd {
-public:
-    explicit Memfd(std::size_t size) : fd_(memfd_create("prong", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
-        if (!fd_) base::throw_errno("memfd_create");
-        if (ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) base::throw_errno("ftruncate");
-        if (fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-            base::throw_errno("fcntl(F_ADD_SEALS)");
-        }
+base::UniqueFd create_memfd(std::size_t size) {
+    base::UniqueFd fd(memfd_create("prong", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!fd) base::throw_errno("memfd_create");
+    if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) base::throw_errno("ftruncate");
+    if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        base::throw_errno("fcntl(F_ADD_SEALS)");
     }
+    return fd;
+}
+
+/// Shows a descriptor to Boost.Interprocess as something that can be mapped.
+struct Memfd {
+    int fd;
 
     [[nodiscard]] bip::mapping_handle_t get_mapping_handle() const {
-        return {.handle = fd_.get(), .is_xsi = false};
+        return {.handle = fd, .is_xsi = false};
     }
-
-private:
-    base::UniqueFd fd_;
 };
 
-std::unique_ptr<bip::mapped_region> map(std::size_t size) {
+std::unique_ptr<bip::mapped_region> map(int fd, std::size_t size) {
     try {
-        const Memfd memory(size);
+        const Memfd memory{fd};
         return std::make_unique<bip::mapped_region>(memory, bip::read_write, 0, size, nullptr,
                                                     MAP_SHARED | MAP_NORESERVE);
     } catch (const bip::interprocess_exception& error) {
         base::throw_errno("mmap", error.get_native_error());
     }
+}
+
+/// The first page that begins in there, and the end of the last one that ends in there.
+std::pair<std::uint64_t, std::uint64_t> whole_pages(std::uint64_t begin, std::uint64_t end) {
+    const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    return {(begin + page - 1) / page * page, end / page * page};
 }
 
 std::uint64_t read_number(const char* path) {
@@ -75,8 +82,11 @@ std::uint64_t cgroup_memory(const char* limit_path, const char* usage_path) {
 
 } // namespace
 
-Region::Region(std::size_t size)
-    : mapping_(map(size)), base_(static_cast<std::byte*>(mapping_->get_address())), size_(size) {
+Region::Region(std::size_t size) : Region(create_memfd(size), size) {}
+
+Region::Region(base::UniqueFd memory, std::size_t size)
+    : memory_(std::move(memory)), mapping_(map(memory_.get(), size)),
+      base_(static_cast<std::byte*>(mapping_->get_address())), size_(size) {
     madvise(base_, size_, MADV_DONTDUMP); // a core file should not hold the whole reservation
 }
 
@@ -84,10 +94,16 @@ Region::Region(Region&&) noexcept = default;
 Region::~Region() = default;
 
 void Region::discard(std::uint64_t begin, std::uint64_t end) const noexcept {
-    const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-    begin = (begin + page - 1) / page * page;
-    end = end / page * page;
-    if (begin < end) madvise(base_ + begin, end - begin, MADV_REMOVE);
+    const auto [first, last] = whole_pages(begin, end);
+    if (first < last) madvise(base_ + first, last - first, MADV_REMOVE);
+}
+
+void Region::clear(std::uint64_t begin, std::uint64_t end) const noexcept {
+    const auto [first, last] = whole_pages(begin, end);
+    const bool discarded =
+        first < last && madvise(base_ + first, last - first, MADV_REMOVE) == 0; // not if locked
+    std::memset(base_ + begin, 0, (discarded ? first : end) - begin);
+    if (discarded) std::memset(base_ + last, 0, end - last);
 }
 
 void Region::keep_from_children() const noexcept {

@@ -1,8 +1,11 @@
 #pragma once
 
+#include "base/fd.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 namespace boost::interprocess {
 class mapped_region;
@@ -18,6 +21,8 @@ class Region {
 public:
     /// Throws `std::system_error` when `size` bytes of address space are not to be had.
     explicit Region(std::size_t size);
+    /// Maps the memory of another process's region of this size. Throws the same.
+    Region(base::UniqueFd memory, std::size_t size);
     Region(Region&&) noexcept;
     ~Region();
 
@@ -27,10 +32,18 @@ public:
     /// Gives the whole pages between the two offsets back to the system; they read as zero again.
     void discard(std::uint64_t begin, std::uint64_t end) const noexcept;
 
+    /// The memfd, for a process that is to map it too. The region does not need it.
+    [[nodiscard]] base::UniqueFd release_descriptor() noexcept { return std::move(memory_); }
+
+    /// Makes all between the two offsets read as zero, the same way as far as that goes: what was
+    /// never touched stays so.
+    void clear(std::uint64_t begin, std::uint64_t end) const noexcept;
+
     /// Children that are forked from now on do not get the mapping.
     void keep_from_children() const noexcept;
 
 private:
+    base::UniqueFd memory_;
     std::unique_ptr<boost::interprocess::mapped_region> mapping_;
     std::byte* base_;
     std::size_t size_;

@@ -29,9 +29,10 @@ int WorkerSet::first(unsigned workers) const noexcept {
 void ParkingLot::work_arrived() noexcept {
     // Sequentially consistent with park: either this sees the bit, or that sees the work.
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    for (int chosen = signs_->parked.first(workers_); chosen >= 0;
-         chosen = signs_->parked.first(workers_)) {
-        if (!signs_->searching.empty(workers_)) return;
+    // A bound, for a worker that has gone mad may set bits again and again.
+    for (unsigned tries = 0; tries < workers_; ++tries) {
+        const int chosen = signs_->parked.first(workers_);
+        if (chosen < 0 || !signs_->searching.empty(workers_)) return;
         if (choose(static_cast<unsigned>(chosen))) return;
     }
 }
@@ -49,9 +50,8 @@ bool ParkingLot::choose(unsigned worker) noexcept {
 }
 
 void ParkingLot::wake_parked() noexcept {
-    for (int worker = signs_->parked.first(workers_); worker >= 0;
-         worker = signs_->parked.first(workers_)) {
-        choose(static_cast<unsigned>(worker));
+    for (unsigned worker = 0; worker < workers_; ++worker) {
+        if (signs_->parked.contains(worker)) choose(worker);
     }
 }
 

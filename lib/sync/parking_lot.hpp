@@ -74,6 +74,11 @@ public:
 
     [[nodiscard]] unsigned searching() const noexcept { return signs_->searching.count(workers_); }
 
+    /// Whether the worker sleeps, or is about to. Then it runs nothing.
+    [[nodiscard]] bool is_parked(unsigned worker) const noexcept {
+        return signs_->parked.contains(worker);
+    }
+
     /// Sleeps until woken, unless `work_visible()` after the worker has said that it is about to.
     /// The worker is searching before and after.
     template <typename Predicate>

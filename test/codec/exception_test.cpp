@@ -233,8 +233,8 @@ TEST_CASE("prong's own errors come back with what they carry", "[exception]") {
     check_text<PoolShutdown>();
     check_text<CodecError>();
     check_text<EndOfFile>();
-    const auto died =
-        check_comes_back<WorkerDied>([] { throw WorkerDied(7, -11, "parse() [task 1]"); });
+    const auto died = check_comes_back<WorkerDied>(
+        [] { throw WorkerDied({.pid = 7, .exitcode = -11}, "parse() [task 1]"); });
     CHECK(died.pid() == 7);
     CHECK(died.exitcode() == -11);
     CHECK(died.task() == "parse() [task 1]");

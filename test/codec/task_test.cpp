@@ -2,11 +2,15 @@
 
 #include "support/catch.hpp"
 
+#include <unistd.h>
+
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <numeric>
 #include <span>
 #include <string_view>
+#include <thread>
 
 using namespace prong;
 using detail::BufferWriter;
@@ -339,6 +343,20 @@ TEST_CASE("a task is called by its function's name", "[task]") {
     CHECK_THAT(name_of(Scale{1}, 1), Catch::Contains("Scale"));
     CHECK_THAT(name_of([](int n) { return n; }, 1),
                Catch::Contains("lambda") || Catch::Contains("$_"));
+}
+
+TEST_CASE("many threads that ask for names take no more memory than one", "[task]") {
+    const auto resident = [] {
+        std::size_t size = 0;
+        std::size_t pages = 0;
+        std::ifstream("/proc/self/statm") >> size >> pages;
+        return pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    };
+    const auto ask = [] { std::thread([] { static_cast<void>(name_of(square, 1)); }).join(); };
+    ask();
+    const std::size_t before = resident();
+    for (int i = 0; i < 20; ++i) ask();
+    CHECK(resident() < before + (8 << 20));
 }
 
 TEST_CASE("bytes too short for a name give another one", "[task]") {

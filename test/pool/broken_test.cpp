@@ -4,16 +4,21 @@
 #include "pool/helpers.hpp"
 #include "support/catch.hpp"
 #include "support/child.hpp"
+#include "support/environment.hpp"
 
 #include <prong/prong.hpp>
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
+#include <fstream>
 #include <optional>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -189,6 +194,45 @@ TEST_CASE("when the supervisor is killed no wait hangs, and the workers are gone
     CHECK_THROWS_AS(pool.submit(square, 1), BrokenProcessPool);
     CHECK(eventually([&] { return all_gone(workers); }));
     pool.shutdown();
+}
+
+TEST_CASE("a supervisor that is killed while it starts workers leaves none of them") {
+    const Shared<Gate> gate;
+    std::mt19937_64 random(test_seed());
+    std::uniform_int_distribution<int> microseconds(0, 1000);
+    for (int i = 0; i < (full_run() ? 5000 : 300); ++i) {
+        ProcessPoolExecutor pool(8);
+        pid_t supervisor = 0; // the only child
+        std::ifstream("/proc/thread-self/children") >> supervisor;
+        REQUIRE(supervisor > 0);
+        std::this_thread::sleep_for(std::chrono::microseconds(microseconds(random)));
+        kill(supervisor, SIGKILL);
+        CHECK_THROWS_AS(pool.submit(pass(gate)).get(), BrokenProcessPool);
+    } // and no orphan
+}
+
+TEST_CASE("a worker that finds its supervisor dead right after the fork ends") {
+    static Counter* forks = nullptr;
+    const Shared<Counter> counter;
+    forks = counter.get();
+    pthread_atfork(nullptr, nullptr, [] {
+        if (forks == nullptr || ++*forks != 2) return; // the first one is the supervisor
+        const pid_t supervisor = getppid();
+        kill(supervisor, SIGKILL);
+        while (getppid() == supervisor) std::this_thread::yield();
+    });
+    prctl(PR_SET_CHILD_SUBREAPER, 1); // to find and reap what was left
+    {
+        ProcessPoolExecutor pool(1);
+        CHECK_THROWS_AS(pool.submit(square, 1).get(), BrokenProcessPool);
+    }
+    forks = nullptr;
+    CHECK(eventually([] {
+        while (waitpid(-1, nullptr, WNOHANG) > 0) {
+        }
+        return children_of(getpid()).empty();
+    }));
+    prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
 TEST_CASE("polling sees that the supervisor is gone, and so do wait, as_completed and map") {

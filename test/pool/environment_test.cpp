@@ -2,7 +2,7 @@
 
 #include "pool/helpers.hpp"
 #include "support/catch.hpp"
-#include "support/child.hpp"
+#include "support/check_child.hpp"
 #include "support/sanitizer.hpp"
 
 #include <prong/prong.hpp>
@@ -43,31 +43,6 @@ using prong::ProcessPoolExecutor;
 namespace {
 
 constexpr int skipped = 77;
-
-/// Within a child, where Catch2 cannot be asked: what is not so ends it, and is its error output.
-void require(bool condition, const std::string& what) {
-    if (!condition) throw std::runtime_error("not so: " + what);
-}
-
-template <typename E, typename F>
-void require_throws(F body, const std::string& what) {
-    try {
-        body();
-    } catch (const E&) {
-        return;
-    }
-    throw std::runtime_error("does not throw: " + what);
-}
-
-void check_child(const std::function<void()>& body) {
-    const ChildResult result = run_in_child([&] {
-        body();
-        return 0;
-    });
-    INFO(result.err);
-    CHECK(result.exitcode == 0);
-    CHECK(result.err.empty());
-}
 
 /// Everything that a pool does with its processes: results, a death, a new worker, the end.
 void use_pool() {

@@ -1,15 +1,10 @@
 // A pool whose workers are threads of the test: what ThreadSanitizer can follow.
 
-#include "pool/crew.hpp"
 #include "pool/helpers.hpp"
-#include "pool/pool_core.hpp"
-#include "pool/worker.hpp"
+#include "pool/thread_pool.hpp"
 #include "support/catch.hpp"
 
-#include <prong/detail/task.hpp>
-
 #include <functional>
-#include <limits>
 #include <optional>
 #include <string>
 #include <thread>
@@ -19,69 +14,14 @@ using namespace prong::test;
 using namespace std::chrono_literals;
 using prong::Future;
 using prong::with_captures;
-using prong::detail::task_result_t;
-using prong::pool::PoolCore;
 
 namespace {
-
-constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
-
-/// A pool without processes. Drained and joined at its end.
-class ThreadPool {
-public:
-    explicit ThreadPool(unsigned workers, std::uint64_t max_pending = no_limit)
-        : core_(PoolCore::create({.workers = workers,
-                                  .max_pending = max_pending,
-                                  .sizes = {.workers = workers,
-                                            .ring_entries = 1 << 12,
-                                            .records = 1 << 14,
-                                            .payload_span = 1 << 22,
-                                            .payload_most = 1 << 20},
-                                  .initializer = {}})) {}
-    ThreadPool(const ThreadPool&) = delete;
-    ThreadPool& operator=(const ThreadPool&) = delete;
-    ~ThreadPool() {
-        drain();
-        core_->leave();
-    }
-
-    /// A worker begins to take tasks. When it leaves, what the supervisor would do is done: the
-    /// others look again, of whom one may have gone to sleep before the last task was claimed.
-    void start(unsigned worker) {
-        threads_.emplace_back([this, worker] {
-            prong::pool::run_tasks(core_->state(), worker);
-            prong::pool::repair_after_death(core_->state(), worker, {.pid = 0, .exitcode = 0});
-        });
-    }
-    void start_all() {
-        for (unsigned worker = 0; worker < core_->workers(); ++worker) start(worker);
-    }
-    /// Runs what is queued, then ends the workers.
-    void drain(bool cancel_queued = false) {
-        core_->shutdown(false, cancel_queued);
-        threads_.clear();
-    }
-
-    template <typename F, typename... Args>
-    auto submit(F&& f, Args&&... args) {
-        prong::detail::Draft draft(*core_);
-        prong::detail::encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
-        return prong::detail::FutureAccess::make<task_result_t<F, Args...>>(
-            std::move(draft).submit(prong::detail::task_type<F, Args...>()));
-    }
-
-    [[nodiscard]] prong::pool::SharedState& state() const { return core_->state(); }
-
-private:
-    PoolCore* core_;
-    std::vector<std::jthread> threads_;
-};
 
 /// The work of a worker that dies: claims a task, and nothing more. Returns its record.
 std::optional<std::uint32_t> claim_and_die(ThreadPool& pool, std::uint16_t worker) {
     std::optional<std::uint32_t> index;
     std::thread([&] {
-        const auto claim = pool.state().ring.claim(worker, pool.state().slot(worker).note);
+        const auto claim = pool.state().lanes.claim(worker, pool.state().slot(worker).note, 0);
         if (claim) index = claim->index;
     }).join();
     return index;
@@ -312,7 +252,7 @@ TEST_CASE("the task of a thread that dies fails with WorkerDied, and no other") 
     {
         const std::jthread waiter([&] { death = error_of<prong::WorkerDied>(victim); });
         pool.start(1);
-        prong::pool::repair_after_death(pool.state(), 0, {.pid = 4711, .exitcode = -11});
+        prong::pool::repair_after_death(pool.state(), 0, {.exit = {.pid = 4711, .exitcode = -11}});
     }
     REQUIRE(death);
     CHECK(death->pid() == 4711);
@@ -329,7 +269,7 @@ TEST_CASE("workers die again and again while another works and threads wait") {
     ThreadPool pool(2);
     auto first = pool.submit(square, 1);
     REQUIRE(claim_and_die(pool, 0)); // one at least, however fast the other is
-    prong::pool::repair_after_death(pool.state(), 0, {.pid = 1, .exitcode = -9});
+    prong::pool::repair_after_death(pool.state(), 0, {.exit = {.pid = 1, .exitcode = -9}});
     ++deaths;
     CHECK_THROWS_AS(first.get(), prong::WorkerDied);
     pool.start(1);
@@ -337,7 +277,8 @@ TEST_CASE("workers die again and again while another works and threads wait") {
         std::jthread reaper([&] {
             while (!over) {
                 const bool claimed = claim_and_die(pool, 0).has_value();
-                prong::pool::repair_after_death(pool.state(), 0, {.pid = 1, .exitcode = -9});
+                prong::pool::repair_after_death(pool.state(), 0,
+                                                {.exit = {.pid = 1, .exitcode = -9}});
                 deaths += claimed ? 1 : 0;
             }
         });
@@ -364,7 +305,7 @@ TEST_CASE("a worker that dies between two tasks harms none") {
     pool.start(1);
     future.wait();
     CHECK_FALSE(claim_and_die(pool, 0));
-    prong::pool::repair_after_death(pool.state(), 0, {.pid = 1, .exitcode = -9});
+    prong::pool::repair_after_death(pool.state(), 0, {.exit = {.pid = 1, .exitcode = -9}});
     CHECK(future.get() == 9);
     CHECK(pool.submit(square, 4).get() == 16);
 }

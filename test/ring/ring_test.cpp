@@ -5,6 +5,7 @@
 #include "support/environment.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <random>
 #include <thread>
@@ -14,21 +15,33 @@ namespace {
 
 using prong::pool::SharedState;
 using prong::ring::Claim;
+using prong::ring::Note;
 using prong::ring::Position;
+using prong::ring::Record;
 using prong::ring::Ring;
 using prong::ring::Status;
+using prong::ring::status_of;
 using prong::ring::TaskState;
 using prong::test::make_state;
+
+/// The normal lane of a small pool's memory.
+struct OneLane {
+    explicit OneLane(unsigned workers, std::uint64_t ring_entries = 1 << 12)
+        : state(make_state(workers, ring_entries)) {}
+    SharedState state;
+    Ring& ring = state.lanes[prong::ring::Lane::normal];
+
+    Record& record(std::uint32_t index) { return state.records[index]; }
+    Note& note(unsigned worker) { return state.slot(worker).note; }
+    Status status(std::uint32_t index) { return status_of(state.records[index]); }
+    std::optional<Claim> claim(std::uint16_t worker) { return ring.claim(worker, note(worker)); }
+};
 
 Position push(Ring& ring, std::uint32_t index) {
     Position position = 0;
     REQUIRE(ring.reserve(~0ULL, position) == Ring::Refusal::none);
     ring.publish(position, index);
     return position;
-}
-
-Status status_of(const Ring& ring, std::uint32_t index) {
-    return Status::unpack(ring.record(index).status.load());
 }
 
 /// A ring just before a wrap of the generations (32 bits), or at its very start.
@@ -39,132 +52,199 @@ Position start_position(bool at_wrap) {
 } // namespace
 
 TEST_CASE("a queued task is claimed once, by the worker that is named in it") {
-    SharedState state = make_state(2);
-    Ring& ring = state.ring;
-    push(ring, 5);
-    const auto claim = ring.claim(1, state.slot(1).note);
+    OneLane lane(2);
+    push(lane.ring, 5);
+    const auto claim = lane.claim(1);
     REQUIRE(claim);
     CHECK(claim->index == 5);
-    CHECK(status_of(ring, 5).state == TaskState::running);
-    CHECK(status_of(ring, 5).owner == 1);
-    CHECK_FALSE(ring.claim(0, state.slot(0).note));
+    CHECK(lane.status(5).state == TaskState::running);
+    CHECK(lane.status(5).owner == 1);
+    CHECK_FALSE(lane.claim(0));
 }
 
 TEST_CASE("tasks are claimed in the order of their positions") {
-    SharedState state = make_state(1);
-    for (std::uint32_t index = 0; index < 10; ++index) push(state.ring, index);
-    for (std::uint32_t index = 0; index < 10; ++index) {
-        CHECK(state.ring.claim(0, state.slot(0).note)->index == index);
-    }
+    OneLane lane(1);
+    for (std::uint32_t index = 0; index < 10; ++index) push(lane.ring, index);
+    for (std::uint32_t index = 0; index < 10; ++index) CHECK(lane.claim(0)->index == index);
 }
 
 TEST_CASE("a cancelled task is never claimed, a claimed one never cancelled") {
-    SharedState state = make_state(1);
-    Ring& ring = state.ring;
-    const auto first = prong::ring::generation_of(push(ring, 0));
-    const auto second = prong::ring::generation_of(push(ring, 1));
-    CHECK(ring.cancel(0, first).state == TaskState::cancelled);
-    CHECK(ring.cancel(0, first).state == TaskState::cancelled);
-    CHECK(ring.claim(0, state.slot(0).note)->index == 1);
-    CHECK(ring.cancel(1, second).state == TaskState::running);
+    OneLane lane(1);
+    const auto first = prong::ring::generation_of(push(lane.ring, 0));
+    const auto second = prong::ring::generation_of(push(lane.ring, 1));
+    CHECK(cancel(lane.record(0), first).state == TaskState::cancelled);
+    CHECK(cancel(lane.record(0), first).state == TaskState::cancelled);
+    CHECK(lane.claim(0)->index == 1);
+    CHECK(cancel(lane.record(1), second).state == TaskState::running);
 }
 
 TEST_CASE("a record that is used again is not taken for its earlier task") {
-    SharedState state = make_state(1);
-    Ring& ring = state.ring;
-    const auto first = prong::ring::generation_of(push(ring, 3));
-    REQUIRE(ring.cancel(3, first).state == TaskState::cancelled);
-    push(ring, 3);
-    CHECK(ring.cancel(3, first).state == TaskState::queued);
-    CHECK(ring.claim(0, state.slot(0).note)->index == 3);
-    CHECK_FALSE(ring.claim(0, state.slot(0).note));
+    OneLane lane(1);
+    const auto first = prong::ring::generation_of(push(lane.ring, 3));
+    REQUIRE(cancel(lane.record(3), first).state == TaskState::cancelled);
+    push(lane.ring, 3);
+    CHECK(cancel(lane.record(3), first).state == TaskState::queued);
+    CHECK(lane.claim(0)->index == 3);
+    CHECK_FALSE(lane.claim(0));
 }
 
 TEST_CASE("a head that lags behind, because its worker died, is helped forward") {
-    SharedState state = make_state(2);
-    Ring& ring = state.ring;
-    push(ring, 0);
-    push(ring, 1);
-    ring.claim(0, state.slot(0).note);
-    ring.cursor().head.store(0); // as if worker 0 had died between claim and advance
-    CHECK(ring.claim(1, state.slot(1).note)->index == 1);
-    CHECK_FALSE(ring.has_work());
+    OneLane lane(2);
+    push(lane.ring, 0);
+    push(lane.ring, 1);
+    lane.claim(0);
+    lane.ring.cursor().head.store(0); // as if worker 0 had died between claim and advance
+    CHECK(lane.claim(1)->index == 1);
+    CHECK_FALSE(lane.ring.has_work());
 }
 
 TEST_CASE("a full queue declines until the head moves on") {
-    SharedState state = make_state(1);
-    Ring& ring = state.ring;
+    OneLane lane(1);
     Position position = 0;
-    REQUIRE(ring.reserve(2, position) == Ring::Refusal::none);
-    ring.publish(position, 0);
-    REQUIRE(ring.reserve(2, position) == Ring::Refusal::none);
-    ring.publish(position, 1);
-    CHECK(ring.reserve(2, position) == Ring::Refusal::full);
-    ring.claim(0, state.slot(0).note);
-    CHECK(ring.reserve(2, position) == Ring::Refusal::none);
+    REQUIRE(lane.ring.reserve(2, position) == Ring::Refusal::none);
+    lane.ring.publish(position, 0);
+    REQUIRE(lane.ring.reserve(2, position) == Ring::Refusal::none);
+    lane.ring.publish(position, 1);
+    CHECK(lane.ring.reserve(2, position) == Ring::Refusal::full);
+    lane.claim(0);
+    CHECK(lane.ring.reserve(2, position) == Ring::Refusal::none);
 }
 
 TEST_CASE("a closed queue takes nothing more and is drained when all is claimed") {
-    SharedState state = make_state(1);
-    Ring& ring = state.ring;
-    push(ring, 0);
-    CHECK_FALSE(ring.drained());
-    CHECK(ring.close() == 1);
+    OneLane lane(1);
+    push(lane.ring, 0);
+    CHECK_FALSE(lane.ring.drained());
+    CHECK(lane.ring.close() == 1);
     Position position = 0;
-    CHECK(ring.reserve(~0ULL, position) == Ring::Refusal::closed);
-    CHECK_FALSE(ring.drained());
-    ring.claim(0, state.slot(0).note);
-    CHECK(ring.drained());
+    CHECK(lane.ring.reserve(~0ULL, position) == Ring::Refusal::closed);
+    CHECK_FALSE(lane.ring.drained());
+    lane.claim(0);
+    CHECK(lane.ring.drained());
 }
 
-TEST_CASE("the repair after a death ends the task of the dead worker and no other") {
-    SharedState state = make_state(2);
-    Ring& ring = state.ring;
-    push(ring, 0);
-    push(ring, 1);
-    ring.claim(0, state.slot(0).note);
-    ring.claim(1, state.slot(1).note);
-    std::uint8_t waiters = 0;
-    REQUIRE(ring.repair(0, state.slot(0).note, 4711, -9, waiters) == &ring.record(0));
-    CHECK(status_of(ring, 0).state == TaskState::died);
-    CHECK(ring.record(0).result_offset == 4711);
-    CHECK(status_of(ring, 1).state == TaskState::running);
-    CHECK(ring.repair(0, state.slot(0).note, 4711, -9, waiters) == nullptr);
+TEST_CASE("a dead worker's unfinished task is found and buried, and no other") {
+    OneLane lane(2);
+    push(lane.ring, 0);
+    push(lane.ring, 1);
+    lane.claim(0);
+    lane.claim(1);
+    const auto task = unfinished(lane.state.records, 0, lane.note(0));
+    REQUIRE(task);
+    CHECK(task->index == 0);
+    CHECK(bury(*task, TaskState::died).state == TaskState::died);
+    CHECK(lane.status(1).state == TaskState::running);
+    CHECK_FALSE(unfinished(lane.state.records, 0, lane.note(0)));
 }
 
 TEST_CASE("a result that was published before the death stays") {
-    SharedState state = make_state(1);
-    Ring& ring = state.ring;
-    push(ring, 0);
-    const auto claim = ring.claim(0, state.slot(0).note);
-    std::uint8_t waiters = 0;
-    REQUIRE(Ring::finish(*claim, TaskState::returned, waiters));
-    CHECK(ring.repair(0, state.slot(0).note, 1, -9, waiters) == nullptr);
-    CHECK(status_of(ring, 0).state == TaskState::returned);
+    OneLane lane(1);
+    push(lane.ring, 0);
+    const auto claim = lane.claim(0);
+    REQUIRE(finish(*claim, TaskState::returned).state == TaskState::returned);
+    CHECK_FALSE(unfinished(lane.state.records, 0, lane.note(0)));
+    CHECK(bury(*claim, TaskState::died).state == TaskState::returned);
 }
 
 TEST_CASE("whoever waits is named to the one who ends the task") {
+    OneLane lane(1);
+    push(lane.ring, 0);
+    const auto claim = lane.claim(0);
+    CHECK(watch(lane.record(0), Status::watched).flags == Status::watched);
+    CHECK(finish(*claim, TaskState::returned).flags == Status::watched);
+    CHECK(watch(lane.record(0), Status::watched_with_others).flags == Status::watched);
+}
+
+TEST_CASE("a condemned task cannot be finished; what it becomes is its sentence") {
+    using prong::ring::Verdict;
+    const auto [verdict, end] = GENERATE(table<Verdict, TaskState>({
+        {Verdict::timeout, TaskState::timed_out},
+        {Verdict::kill, TaskState::killed},
+        {Verdict::limit, TaskState::over_limit},
+    }));
+    OneLane lane(1);
+    push(lane.ring, 0);
+    const auto claim = lane.claim(0);
+    CHECK(condemn(lane.record(0), claim->status, verdict).state == TaskState::condemned);
+    CHECK(finish(*claim, TaskState::returned).state == TaskState::condemned);
+    CHECK(condemn(lane.record(0), claim->status, Verdict::kill).state == TaskState::condemned);
+    CHECK(bury(*claim, TaskState::died).state == end);
+}
+
+TEST_CASE("what has ended is neither condemned nor told to stop, nor is the worker's next task") {
+    OneLane lane(1);
+    push(lane.ring, 0);
+    push(lane.ring, 1);
+    const auto first = lane.claim(0);
+    REQUIRE(finish(*first, TaskState::returned).state == TaskState::returned);
+    const auto verdict = prong::ring::Verdict::timeout;
+    CHECK(condemn(lane.record(0), first->status, verdict).state == TaskState::returned);
+    CHECK_FALSE(tell_to_stop(lane.record(0), first->status).has(Status::told_to_stop));
+    push(lane.ring, 0);
+    lane.claim(0);
+    REQUIRE(lane.claim(0)->index == 0);
+    CHECK(condemn(lane.record(0), first->status, verdict).state == TaskState::running);
+    CHECK_FALSE(tell_to_stop(lane.record(0), first->status).has(Status::told_to_stop));
+}
+
+TEST_CASE("a task that was told to stop has timed out, whatever it returns") {
+    OneLane lane(1);
+    push(lane.ring, 0);
+    const auto claim = lane.claim(0);
+    CHECK(tell_to_stop(lane.record(0), claim->status).has(Status::told_to_stop));
+    CHECK(finish(*claim, TaskState::returned).state == TaskState::running);
+    CHECK(finish(*claim, TaskState::timed_out).state == TaskState::timed_out);
+}
+
+TEST_CASE("a task that is to be tried again waits for the dead worker's successor") {
+    OneLane lane(2);
+    const auto generation = prong::ring::generation_of(push(lane.ring, 7));
+    push(lane.ring, 8);
+    REQUIRE(requeue(*lane.claim(0), lane.note(0)).state == TaskState::queued);
+    CHECK(retried(lane.state.records, lane.note(0)) == &lane.record(7));
+    CHECK(lane.claim(1)->index == 8); // it is in no queue
+    SECTION("who claims it first") {
+        const auto again = claim_retry(lane.state.records, 0, lane.note(0));
+        REQUIRE(again);
+        CHECK(again->index == 7);
+        CHECK(again->status.generation == generation);
+    }
+    SECTION("unless it has been cancelled") {
+        CHECK(cancel(lane.record(7), generation).state == TaskState::cancelled);
+        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0)));
+    }
+    SECTION("unless the record has been used for another one") {
+        cancel(lane.record(7), generation);
+        push(lane.ring, 7);
+        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0)));
+    }
+    CHECK(retried(lane.state.records, lane.note(0)) == nullptr);
+}
+
+TEST_CASE("an urgent task is claimed before others, and none starves") {
+    using prong::ring::Lane;
     SharedState state = make_state(1);
-    Ring& ring = state.ring;
-    push(ring, 0);
-    const auto claim = ring.claim(0, state.slot(0).note);
-    CHECK(ring.watch(0, Status::watched).flags == Status::watched);
-    std::uint8_t waiters = 0;
-    REQUIRE(Ring::finish(*claim, TaskState::returned, waiters));
-    CHECK(waiters == Status::watched);
-    CHECK(ring.watch(0, Status::watched_with_others).flags == Status::watched);
+    state.lanes.use_several();
+    std::uint32_t index = 0;
+    for (const Lane lane : {Lane::low, Lane::normal, Lane::high}) {
+        for (int i = 0; i < 100; ++i) push(state.lanes[lane], index++);
+    }
+    std::array<int, 3> claimed{};
+    for (std::uint64_t turn = 0; turn < 64; ++turn)
+        ++claimed[state.lanes.claim(0, state.slot(0).note, turn)->index / 100];
+    CHECK(claimed[2] == 48);
+    CHECK(claimed[1] == 12);
+    CHECK(claimed[0] == 4);
 }
 
 TEST_CASE("cancel_all cancels what is queued and nothing else") {
-    SharedState state = make_state(1);
-    Ring& ring = state.ring;
-    for (std::uint32_t index = 0; index < 4; ++index) push(ring, index);
-    ring.claim(0, state.slot(0).note);
+    OneLane lane(1);
+    for (std::uint32_t index = 0; index < 4; ++index) push(lane.ring, index);
+    lane.claim(0);
     int cancelled = 0;
-    ring.cancel_all([&](const prong::ring::Record&, std::uint8_t) { ++cancelled; });
+    lane.ring.cancel_all([&](const Record&, std::uint8_t) { ++cancelled; });
     CHECK(cancelled == 3);
-    CHECK(status_of(ring, 0).state == TaskState::running);
-    CHECK_FALSE(ring.claim(0, state.slot(0).note));
+    CHECK(lane.status(0).state == TaskState::running);
+    CHECK_FALSE(lane.claim(0));
 }
 
 TEST_CASE("producers and workers pass every task on exactly once, across laps and wraps",
@@ -174,8 +254,8 @@ TEST_CASE("producers and workers pass every task on exactly once, across laps an
     constexpr unsigned workers = 3;
     constexpr std::uint32_t records_each = 64;
     const std::uint32_t rounds = prong::test::full_run() ? 20'000 : 400;
-    SharedState state = make_state(workers, 1 << 10);
-    Ring& ring = state.ring;
+    OneLane lane(workers, 1 << 10);
+    Ring& ring = lane.ring;
     ring.start_at(start_position(at_wrap));
     std::vector<std::atomic<std::uint32_t>> runs(producers * records_each);
     std::atomic<std::uint32_t> cancelled = 0;
@@ -185,10 +265,10 @@ TEST_CASE("producers and workers pass every task on exactly once, across laps an
         threads.emplace_back([&, worker] {
             const auto owner = static_cast<std::uint16_t>(worker);
             while (!ring.drained()) {
-                if (const auto claim = ring.claim(owner, state.slot(worker).note)) {
+                if (const auto claim = lane.claim(owner)) {
                     ++runs[claim->index];
-                    std::uint8_t waiters = 0;
-                    if (!Ring::finish(*claim, TaskState::returned, waiters)) std::abort();
+                    if (finish(*claim, TaskState::returned).state != TaskState::returned)
+                        std::abort();
                 } else {
                     std::this_thread::yield();
                 }
@@ -204,19 +284,19 @@ TEST_CASE("producers and workers pass every task on exactly once, across laps an
                 for (std::uint32_t i = 0; i < records_each; ++i) {
                     Position position = 0;
                     while (ring.reserve(~0ULL, position) != Ring::Refusal::none) {
-                        state.retire_entries();
+                        lane.state.retire_entries();
                         std::this_thread::yield();
                     }
                     const std::uint32_t index = producer * records_each + i;
                     ring.publish(position, index);
                     generations[i] = prong::ring::generation_of(position);
                     if (random() % 8 == 0 &&
-                        ring.cancel(index, generations[i]).state == TaskState::cancelled) {
+                        cancel(lane.record(index), generations[i]).state == TaskState::cancelled) {
                         ++cancelled;
                     }
                 }
                 for (std::uint32_t i = 0; i < records_each; ++i) {
-                    while (!is_final(status_of(ring, producer * records_each + i).state)) {
+                    while (!is_final(lane.status(producer * records_each + i).state)) {
                         std::this_thread::yield();
                     }
                 }

@@ -1,5 +1,6 @@
 #include "support/child.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@ namespace {
 int open_capture() {
     const int fd = memfd_create("capture", MFD_CLOEXEC);
     if (fd < 0) throw std::system_error(errno, std::generic_category(), "memfd_create");
+    fcntl(fd, F_SETFL, O_APPEND); // the position of such a file is not safe between processes
     return fd;
 }
 

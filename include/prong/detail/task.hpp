@@ -231,6 +231,9 @@ consteval bool require_task() {
 /// What is behind a `TaskType`.
 template <class F, class TheCall>
 struct TaskFunctions {
+    static constexpr bool begins_with_address =
+        FunctionPointer<F> || std::is_member_function_pointer_v<F>;
+
     static void run(Reader& arguments, Writer& result) {
         if constexpr (std::is_void_v<typename TheCall::Result>) {
             call(arguments);
@@ -242,7 +245,7 @@ struct TaskFunctions {
     }
 
     static std::string name(Reader arguments) {
-        if constexpr (FunctionPointer<F> || std::is_member_function_pointer_v<F>) {
+        if constexpr (begins_with_address) {
             // A pointer to a member function begins with the function's address too, or with an odd
             // number if the function is virtual (Itanium C++ ABI, 2.3).
             std::uintptr_t address = 0;
@@ -255,7 +258,7 @@ struct TaskFunctions {
         }
     }
 
-    static constexpr TaskType type{&run, &name};
+    static constexpr TaskType type{&run, &name, begins_with_address};
 
 private:
     static typename TheCall::Result call(Reader& reader) {

@@ -13,9 +13,12 @@
 #include <string>
 #include <utility>
 
-namespace prong::pool {
+namespace prong {
+struct TaskOptions;
+namespace pool {
 class PoolCore;
 }
+} // namespace prong
 
 namespace prong::detail {
 
@@ -55,6 +58,8 @@ public:
 
     /// Whether the task is cancelled now.
     bool cancel();
+    /// Whether the task is cancelled now, or was killed while running, or is about to be.
+    bool kill();
 
     /// Waits for the task's end, at most until `limit`; returns `done()`.
     bool wait_until(TimePoint limit) const;
@@ -123,14 +128,16 @@ public:
     explicit Draft(pool::PoolCore& core);
     ~Draft();
 
-    /// Queues the task; waits while `max_pending` tasks are queued. Throws like the constructor.
-    TaskHandle submit(const TaskType& type) &&;
+    /// Queues the task; waits while `max_pending` tasks are queued. `options`: null for none.
+    /// Throws like the constructor, and `std::invalid_argument` for options out of range.
+    TaskHandle submit(const TaskType& type, const TaskOptions* options = nullptr) &&;
 
     /// The same, but declines instead of waiting.
-    std::optional<TaskHandle> try_submit(const TaskType& type) &&;
+    std::optional<TaskHandle> try_submit(const TaskType& type,
+                                         const TaskOptions* options = nullptr) &&;
 
 private:
-    std::optional<TaskHandle> send(const TaskType& type, bool may_wait);
+    std::optional<TaskHandle> send(const TaskType& type, const TaskOptions* options, bool may_wait);
     void grow(std::size_t more) override;
 
     pool::PoolCore* core_;

@@ -17,6 +17,10 @@ struct TaskType {
     /// What the task is called in messages, such as `parse(std::string)`; looks at the encoded
     /// arguments only to find a function pointer's name. Never throws for bad bytes.
     std::string (*name)(Reader arguments);
+
+    /// Whether the encoded arguments begin with the address of a function (an offset, far below any
+    /// address, if it is a virtual member function).
+    bool begins_with_address;
 };
 
 } // namespace prong::detail

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace prong {
+
+/// What a worker is at.
+enum class WorkerState : unsigned char {
+    absent,   ///< no process: not forked yet, or being replaced
+    starting, ///< runs the initializer
+    idle,     ///< waits for a task
+    running,  ///< runs one
+    stopped,  ///< by SIGSTOP
+};
+
+/// One worker, as it was seen.
+struct WorkerStats {
+    int index;
+    int pid; ///< 0 if absent
+    WorkerState state;
+    std::string task;               ///< what it runs, such as `parse(std::string)`; else empty
+    std::chrono::nanoseconds since; ///< how long it has been idle or run this task; coarse
+    std::uint64_t finished;         ///< tasks that its number has finished, in all of its processes
+    std::uint64_t deaths;           ///< how many of its processes died in place of leaving
+};
+
+/// A pool's counts since it was made, and its workers. Read while the pool runs, one figure after
+/// the other: they may not fit together to the last task.
+struct PoolStats {
+    std::uint64_t queued;    ///< wait for a worker
+    std::uint64_t running;   ///< have one
+    std::uint64_t submitted; ///< `map` counts by chunk
+    std::uint64_t finished;  ///< returned or threw
+    std::uint64_t failed;    ///< threw, or ended by a death, a timeout or a limit
+    std::uint64_t cancelled; ///< before a worker had them
+    std::uint64_t retried;   ///< attempts after the first
+    std::uint64_t killed;    ///< ended by `kill`, a timeout or a limit, with their worker
+    std::vector<WorkerStats> workers;
+};
+
+/// Tasks that `shutdown_for` did not wait for.
+struct ShutdownReport {
+    struct Killed {
+        int pid;          ///< the worker's
+        std::string task; ///< what it was running
+    };
+    std::vector<Killed> killed;  ///< their futures get `WorkerDied`
+    std::uint64_t cancelled = 0; ///< queued ones; their futures get `CancelledError`
+
+    /// Whether everything was finished in time.
+    explicit operator bool() const { return killed.empty() && cancelled == 0; }
+};
+
+} // namespace prong

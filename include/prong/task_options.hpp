@@ -1,0 +1,66 @@
+#pragma once
+
+#include <prong/detail/timeout.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+
+namespace prong {
+
+/// Which tasks are taken first. Lower ones are not starved: every fourth time a worker looks for a
+/// normal task first, every sixteenth for a low one.
+enum class Priority : unsigned char { high, normal, low };
+
+/// What a task may use; beyond it the task ends with `LimitExceeded`, and its worker is replaced
+/// where needed. Memory counts from what the worker had when the task began. Default: no limit.
+struct TaskLimits {
+    /// Resident memory of its own, in bytes. Looked at every 10 ms, so a task may be over it for
+    /// that long. Needs `/proc`.
+    std::optional<std::size_t> memory_bytes = std::nullopt;
+
+    /// Address space, in bytes (`RLIMIT_AS`): allocations beyond it fail with `std::bad_alloc` in
+    /// the task, which becomes `LimitExceeded`. Not for programs with AddressSanitizer.
+    std::optional<std::size_t> address_space_bytes = std::nullopt;
+
+    /// Processor time of all its threads.
+    detail::Timeout cpu_time = std::nullopt;
+
+    /// The size in bytes up to which it may write any file (`RLIMIT_FSIZE`), captured output
+    /// included.
+    std::optional<std::size_t> output_bytes = std::nullopt;
+};
+
+/// How one task is run: `pool.with(TaskOptions{.timeout = 2s}).submit(parse, path)`.
+///
+/// With `map`, each chunk is a task; the default chunk is then one element.
+struct TaskOptions {
+    /// How long it may run, from when a worker starts it; each retry anew. When it is over the task
+    /// is asked to stop (`this_task::stop_requested`), after `grace` its worker is killed and
+    /// replaced. The future gets `TaskTimeout` then, even if the task returned something within the
+    /// grace.
+    detail::Timeout timeout = std::nullopt;
+
+    /// The same from `submit` on, retries included. A task that no worker has started by then never
+    /// runs.
+    detail::Timeout deadline = std::nullopt;
+
+    /// Between being asked to stop and being killed.
+    std::chrono::nanoseconds grace = std::chrono::milliseconds(100);
+
+    /// How often it is tried again when its worker has died (not when it throws, was killed,
+    /// ran too long or exceeded a limit). When the last one has died too there is `PoisonedTask`,
+    /// with all of the deaths. `this_task::attempt` tells the task.
+    int max_retries = 0;
+
+    TaskLimits limits = {};
+
+    Priority priority = Priority::normal;
+
+    /// Keeps what it (and what it starts) writes to standard output and error, up to the last
+    /// 64 KiB, away from where it would have gone, and hands it out with the error if the task
+    /// fails by the worker's death, a timeout or a limit (`last_output`).
+    bool capture_output = false;
+};
+
+} // namespace prong

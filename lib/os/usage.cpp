@@ -1,0 +1,108 @@
+#include "os/usage.hpp"
+
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <ctime>
+#include <fstream>
+#include <optional>
+#include <string>
+
+namespace prong::os {
+namespace {
+
+struct MemoryPages {
+    std::uint64_t reserved = 0;
+    std::uint64_t resident = 0;
+    std::uint64_t shared = 0;
+};
+
+MemoryPages memory_pages(const char* pid) noexcept {
+    std::array<char, 64> path{};
+    std::snprintf(path.data(), path.size(), "/proc/%s/statm", pid);
+    MemoryPages pages;
+    if (std::FILE* const file = std::fopen(path.data(), "re")) {
+        if (std::fscanf(file, "%lu %lu %lu", &pages.reserved, &pages.resident, &pages.shared) != 3)
+            pages = {};
+        std::fclose(file);
+    }
+    return pages;
+}
+
+std::uint64_t page_bytes() noexcept {
+    return static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+/// The number that stands behind "oom_kill" in a file of such lines.
+std::optional<std::uint64_t> oom_kills_in(const std::string& path) {
+    std::ifstream file(path);
+    std::string name;
+    std::uint64_t number = 0;
+    while (file >> name >> number) {
+        if (name == "oom_kill") return number;
+    }
+    return std::nullopt;
+}
+
+/// In the memory cgroup of this process: of version 2, or 1.
+std::optional<std::uint64_t> oom_kills_of_cgroup() {
+    std::ifstream groups("/proc/self/cgroup");
+    for (std::string line; std::getline(groups, line);) { // number:controllers:path
+        const auto first = line.find(':');
+        const auto second = line.find(':', first + 1);
+        if (second == std::string::npos) continue;
+        const std::string controllers = line.substr(first + 1, second - first - 1);
+        if (!controllers.empty() && controllers != "memory") continue;
+        const std::string root = controllers.empty() ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+        const char* const file = controllers.empty() ? "/memory.events" : "/memory.oom_control";
+        // A container may see its own group as the root.
+        for (const std::string& group : {line.substr(second + 1), std::string()}) {
+            if (auto kills = oom_kills_in(root + group + file)) return kills;
+        }
+    }
+    return std::nullopt;
+}
+
+} // namespace
+
+std::uint64_t own_resident_bytes(pid_t pid) noexcept {
+    const MemoryPages pages = memory_pages(std::to_string(pid).c_str());
+    return (pages.resident - pages.shared) * page_bytes();
+}
+
+std::chrono::nanoseconds processor_time(pid_t pid) noexcept {
+    clockid_t clock = 0;
+    timespec time{};
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) != 0) return {};
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
+std::uint64_t address_space_bytes() noexcept {
+    return memory_pages("self").reserved * page_bytes();
+}
+
+std::uint64_t OutOfMemoryKills::count() noexcept {
+    try {
+        if (const auto kills = oom_kills_of_cgroup()) return *kills;
+        return oom_kills_in("/proc/vmstat").value_or(0);
+    } catch (...) { // no memory to look
+        return 0;
+    }
+}
+
+bool OutOfMemoryKills::take_one() noexcept {
+    const auto now = std::chrono::steady_clock::now();
+    const std::uint64_t kills = count();
+    if (now > untold_until_) untold_ = 0;
+    if (kills > seen_) {
+        untold_ += kills - seen_;
+        untold_until_ = now + std::chrono::seconds(1);
+    }
+    seen_ = kills;
+    if (untold_ == 0) return false;
+    --untold_;
+    return true;
+}
+
+} // namespace prong::os

@@ -1,0 +1,57 @@
+#pragma once
+
+#include "base/fd.hpp"
+#include "os/modules.hpp"
+#include "pool/crew.hpp"
+#include "pool/shared_state.hpp"
+
+#include <prong/detail/task_type.hpp>
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+
+namespace prong::proc {
+class Zygote;
+}
+
+namespace prong::pool {
+
+/// What the processes of a pool are forked from: the zygote if this process has one, else this
+/// process as it is when the pool is made. Only functions that the fork base had can be tasks.
+///
+/// Thread safety: any, once the supervisor is started.
+class ForkBase {
+public:
+    ForkBase();
+
+    /// Forks the supervisor, which forks the workers; returns its pidfd. Throws
+    /// `std::system_error`; `std::invalid_argument` for a hook that does not reach them.
+    [[nodiscard]] base::UniqueFd start_supervisor(SharedState& state, const CrewOptions& options);
+
+    /// Throws `std::invalid_argument` if the task's module has been loaded since. `arguments` are
+    /// encoded.
+    void require_known(const detail::TaskType& type, std::span<const std::byte> arguments) const {
+        if (!modules_.had(&type)) refuse(type, arguments, &type);
+        if (!type.begins_with_address) return;
+        std::uintptr_t address = 0;
+        std::memcpy(&address, arguments.data(), sizeof(address));
+        // A pointer to a virtual function is an offset.
+        const auto* const function = reinterpret_cast<const void*>(address);
+        if (address >= least_address && !modules_.had(function)) refuse(type, arguments, function);
+    }
+
+private:
+    static constexpr std::uintptr_t least_address = 1 << 16;
+
+    [[noreturn]] void refuse(const detail::TaskType& type, std::span<const std::byte> arguments,
+                             const void* address) const;
+    [[nodiscard]] std::string too_late(const std::string& what, const void* address) const;
+    [[nodiscard]] WorkerHook::Function plain_form(const WorkerHook& hook, const char* name) const;
+
+    proc::Zygote* zygote_;
+    os::LoadedModules modules_;
+};
+
+} // namespace prong::pool

@@ -1,0 +1,169 @@
+#include "pool/obituary.hpp"
+
+#include "pool/memory_limit.hpp"
+#include "pool/result_writer.hpp"
+
+#include <prong/codec.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+
+namespace prong::pool {
+namespace {
+
+using detail::decode;
+using detail::encode;
+using detail::Reader;
+using detail::Writer;
+
+// What follows process and exit code.
+constexpr std::uint8_t with_out_of_memory = 1;
+constexpr std::uint8_t with_excess = 2;
+constexpr std::uint8_t with_earlier = 4;
+constexpr std::uint8_t with_frames = 8;
+constexpr std::uint8_t with_output = 16;
+
+void encode_obituary(Writer& writer, const Obituary& obituary, bool in_short) {
+    const bool tell_earlier = obituary.attempts > 1 && !in_short;
+    const bool tell_frames = !obituary.death.frames.empty() && !in_short;
+    const bool tell_output = !obituary.death.last_output.empty() && !in_short;
+    const bool tell_excess = obituary.excess && !in_short;
+    encode(writer, std::int32_t{obituary.death.pid});
+    encode(writer, std::int32_t{obituary.death.exitcode});
+    encode(writer, static_cast<std::uint8_t>(
+                       (obituary.death.out_of_memory ? with_out_of_memory : 0) |
+                       (tell_excess ? with_excess : 0) | (tell_earlier ? with_earlier : 0) |
+                       (tell_frames ? with_frames : 0) | (tell_output ? with_output : 0)));
+    if (tell_excess) {
+        encode(writer, obituary.excess->kind);
+        encode(writer, obituary.excess->allowed);
+        encode(writer, obituary.excess->used);
+    }
+    if (tell_earlier) {
+        encode(writer, obituary.attempts);
+        encode(writer, obituary.earlier);
+    }
+    if (tell_frames) {
+        std::vector<std::uint64_t> addresses;
+        for (const void* frame : obituary.death.frames)
+            addresses.push_back(reinterpret_cast<std::uint64_t>(frame));
+        encode(writer, addresses);
+    }
+    if (tell_output) encode(writer, obituary.death.last_output);
+}
+
+std::string time_text(std::uint64_t nanoseconds) {
+    const double seconds = static_cast<double>(nanoseconds) / 1e9;
+    std::array<char, 32> text{};
+    if (seconds < 1)
+        std::snprintf(text.data(), text.size(), "%.4g ms", seconds * 1e3);
+    else
+        std::snprintf(text.data(), text.size(), "%.4g s", seconds);
+    return text.data();
+}
+
+std::string limit_text(const Excess& excess) {
+    switch (excess.kind) {
+    case LimitKind::memory:
+        return "memory: allowed " + size_text(excess.allowed) + " more than at its start, used " +
+               size_text(excess.used);
+    case LimitKind::address_space:
+        return "address space: allowed " + size_text(excess.allowed) +
+               " more than at its start, wanted more";
+    case LimitKind::cpu_time:
+        return "processor time: allowed " + time_text(excess.allowed) + ", used " +
+               time_text(excess.used);
+    default:
+        return "output: allowed " + size_text(excess.allowed) + " a file, wanted to write more";
+    }
+}
+
+std::string timeout_text(const Obituary& obituary, const TaskSettings* settings,
+                         const std::string& task) {
+    std::string text = task + " ran out of time";
+    if (settings != nullptr && settings->timeout_ns != 0) {
+        text += " (timeout " + time_text(static_cast<std::uint64_t>(settings->timeout_ns)) + ")";
+    } else {
+        text += " (deadline)";
+    }
+    if (obituary.death.pid == 0) return text + " and ended when it was asked to stop";
+    return text + " and its worker " + std::to_string(obituary.death.pid) + " was ended";
+}
+
+std::vector<Death> all_deaths(Obituary& obituary) {
+    std::vector<Death> deaths;
+    for (const FailedAttempt& attempt : obituary.earlier)
+        deaths.push_back({.pid = attempt.pid, .exitcode = attempt.exitcode});
+    deaths.push_back(std::move(obituary.death));
+    return deaths;
+}
+
+} // namespace
+
+void write_obituary(const SharedState& state, unsigned worker, ring::Record& record,
+                    const Obituary& obituary) noexcept {
+    ResultWriter writer(state, worker, record);
+    for (const bool in_short : {false, true}) {
+        try {
+            writer.start_over();
+            encode_obituary(writer, obituary, in_short);
+            break;
+        } catch (...) { // no shared memory; the short form finds room in a record that is sane
+        }
+    }
+    writer.store();
+}
+
+Obituary read_obituary(Reader reader) {
+    Obituary obituary;
+    obituary.death.pid = decode<std::int32_t>(reader);
+    obituary.death.exitcode = decode<std::int32_t>(reader);
+    if (obituary.death.exitcode < -std::int32_t{NSIG}) throw CodecError("an unknown signal");
+    const auto what_follows = decode<std::uint8_t>(reader);
+    obituary.death.out_of_memory = (what_follows & with_out_of_memory) != 0;
+    if ((what_follows & with_excess) != 0) {
+        const auto kind = decode<LimitKind>(reader);
+        const auto allowed = decode<std::uint64_t>(reader);
+        obituary.excess = {.kind = kind, .allowed = allowed, .used = decode<std::uint64_t>(reader)};
+    }
+    if ((what_follows & with_earlier) != 0) {
+        obituary.attempts = decode<std::uint32_t>(reader);
+        obituary.earlier = decode<std::vector<FailedAttempt>>(reader);
+    }
+    if ((what_follows & with_frames) != 0) {
+        for (const std::uint64_t address : decode<std::vector<std::uint64_t>>(reader))
+            obituary.death.frames.push_back(reinterpret_cast<const void*>(address));
+    }
+    if ((what_follows & with_output) != 0) obituary.death.last_output = decode<std::string>(reader);
+    return obituary;
+}
+
+std::exception_ptr error_of(ring::TaskState end, Obituary obituary, const TaskSettings* settings,
+                            const std::string& task) {
+    switch (end) {
+    case ring::TaskState::timed_out: {
+        const std::string text = timeout_text(obituary, settings, task);
+        return std::make_exception_ptr(TaskTimeout(text, std::move(obituary.death.last_output)));
+    }
+    case ring::TaskState::killed:
+        return std::make_exception_ptr(
+            CancelledError(task + " was killed while it was running, with its worker " +
+                           std::to_string(obituary.death.pid)));
+    case ring::TaskState::over_limit: {
+        const Excess excess = obituary.excess.value_or(Excess{LimitKind::memory, 0, 0});
+        return std::make_exception_ptr(
+            LimitExceeded(excess.kind, task + " went beyond its limit of " + limit_text(excess),
+                          excess.allowed, excess.used, std::move(obituary.death.last_output)));
+    }
+    default:
+        break;
+    }
+    if (obituary.attempts == 1)
+        return std::make_exception_ptr(WorkerDied(std::move(obituary.death), task));
+    const auto attempts = static_cast<int>(obituary.attempts);
+    return std::make_exception_ptr(PoisonedTask(all_deaths(obituary), attempts, task));
+}
+
+} // namespace prong::pool

@@ -1,0 +1,43 @@
+#pragma once
+
+#include "pool/shared_state.hpp"
+
+#include <prong/detail/wire.hpp>
+#include <prong/error.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace prong::pool {
+
+/// A limit that a task went beyond.
+struct Excess {
+    LimitKind kind;
+    std::uint64_t allowed;
+    std::uint64_t used;
+};
+
+/// What is known of the end of a task that has neither returned nor thrown: written in place of a
+/// result, mostly by the supervisor after the worker's death.
+struct Obituary {
+    Death death = {}; ///< pid 0: the worker lives, the task gave up when it was told to
+    std::optional<Excess> excess = std::nullopt;
+    std::vector<FailedAttempt> earlier = {}; ///< attempts before this one, the last of them at most
+    std::uint32_t attempts = 1;
+};
+
+/// Writes it where the parent will look for the task's end. Leaves out what there is no shared
+/// memory for: process and exit code always find room.
+void write_obituary(const SharedState& state, unsigned worker, ring::Record& record,
+                    const Obituary& obituary) noexcept;
+
+/// Throws `CodecError` for bytes that no obituary has.
+Obituary read_obituary(detail::Reader reader);
+
+/// The error that a task with this end state throws. `settings` is null for a task without options.
+std::exception_ptr error_of(ring::TaskState end, Obituary obituary, const TaskSettings* settings,
+                            const std::string& task);
+
+} // namespace prong::pool

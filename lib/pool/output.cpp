@@ -1,0 +1,113 @@
+#include "pool/output.hpp"
+
+#include "base/errno.hpp"
+
+#include <ext/stdio_sync_filebuf.h>
+#include <fcntl.h>
+#include <stdio_ext.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <iostream>
+
+namespace prong::pool {
+namespace {
+
+constexpr std::size_t buffer_bytes = 64 << 10;
+std::array<char, buffer_bytes> output_buffer;
+std::array<char, buffer_bytes> error_buffer;
+
+constexpr off_t kept_bytes = 64 << 10;
+constexpr off_t much_bytes = 16 << 20;
+
+/// Whether the C++ stream has no buffer of its own but uses the C stream's.
+bool is_synced(const std::ostream& stream) {
+    return dynamic_cast<__gnu_cxx::stdio_sync_filebuf<char>*>(stream.rdbuf()) != nullptr;
+}
+
+bool unsynced_output = false;
+
+void write_pending(std::FILE* stream) noexcept {
+    const std::size_t size = __fpending(stream);
+    if (size == 0) return;
+    [[maybe_unused]] const ssize_t written = write(fileno(stream), stream->_IO_write_base, size);
+    stream->_IO_write_ptr = stream->_IO_write_base; // not a second time
+}
+
+off_t size_of(int file) {
+    struct stat status {};
+    return fstat(file, &status) == 0 ? status.st_size : 0;
+}
+
+base::UniqueFd copy_of(int descriptor) {
+    return base::UniqueFd(fcntl(descriptor, F_DUPFD_CLOEXEC, 3));
+}
+
+} // namespace
+
+void write_whole_lines() noexcept {
+    setvbuf(stdout, output_buffer.data(), _IOLBF, output_buffer.size());
+    setvbuf(stderr, error_buffer.data(), _IOLBF, error_buffer.size());
+    if (is_synced(std::cerr)) std::cerr.unsetf(std::ios::unitbuf); // after each piece of a line
+    unsynced_output = !is_synced(std::cout);
+}
+
+void flush_task_output() noexcept {
+    if (unsynced_output) std::cout.flush();
+    if (__fpending(stdout) != 0) fflush(stdout);
+    if (__fpending(stderr) != 0) fflush(stderr);
+}
+
+void flush_lines_in_crash() noexcept {
+    write_pending(stdout);
+    write_pending(stderr);
+}
+
+base::UniqueFd make_capture() noexcept {
+    base::UniqueFd file(memfd_create("prong-output", MFD_CLOEXEC));
+    if (file) fcntl(file.get(), F_SETFL, O_APPEND);
+    return file;
+}
+
+OutputCapture::OutputCapture(int capture) noexcept {
+    if (capture < 0 || ftruncate(capture, 0) != 0) return;
+    flush_task_output();
+    output_ = copy_of(STDOUT_FILENO);
+    error_ = copy_of(STDERR_FILENO);
+    if (!output_ || !error_) { // there would be no way back
+        output_.reset();
+        error_.reset();
+        return;
+    }
+    dup2(capture, STDOUT_FILENO);
+    dup2(capture, STDERR_FILENO);
+}
+
+OutputCapture::~OutputCapture() {
+    flush_task_output();
+    if (output_) dup2(output_.get(), STDOUT_FILENO);
+    if (error_) dup2(error_.get(), STDERR_FILENO);
+}
+
+std::string captured_output(int capture) {
+    const off_t size = size_of(capture);
+    std::string text(static_cast<std::size_t>(std::min(size, kept_bytes)), '\0');
+    const ssize_t got = base::retry_interrupted([&] {
+        return pread(capture, text.data(), text.size(), size - static_cast<off_t>(text.size()));
+    });
+    text.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    return text;
+}
+
+void trim_capture(int capture) noexcept {
+    const off_t size = size_of(capture);
+    if (size > much_bytes) {
+        fallocate(capture, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, size - kept_bytes);
+    }
+}
+
+} // namespace prong::pool

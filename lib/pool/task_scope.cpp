@@ -1,0 +1,95 @@
+#include "pool/task_scope.hpp"
+
+#include "os/usage.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+namespace prong::pool {
+SoftLimit::SoftLimit(int resource, std::uint64_t most) : resource_(resource) {
+    rlimit limit{};
+    if (getrlimit(static_cast<__rlimit_resource>(resource), &limit) != 0) return;
+    before_ = limit.rlim_cur;
+    limit.rlim_cur = std::min<rlim_t>(most, limit.rlim_cur);
+    setrlimit(static_cast<__rlimit_resource>(resource), &limit);
+}
+
+SoftLimit::~SoftLimit() {
+    rlimit limit{};
+    if (!before_ || getrlimit(static_cast<__rlimit_resource>(resource_), &limit) != 0) return;
+    limit.rlim_cur = std::min<rlim_t>(*before_, limit.rlim_max);
+    setrlimit(static_cast<__rlimit_resource>(resource_), &limit);
+}
+
+std::int64_t steady_now_ns() {
+    return std::chrono::steady_clock::now().time_since_epoch().count();
+}
+
+std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns) {
+    std::int64_t stop = no_alarm;
+    if (settings.timeout_ns != 0 && settings.timeout_ns < no_alarm - now_ns)
+        stop = now_ns + settings.timeout_ns;
+    if (settings.deadline_ns != 0) stop = std::min(stop, settings.deadline_ns);
+    return stop;
+}
+
+bool is_metered(const TaskSettings& settings) {
+    return settings.resident_bytes != 0 || settings.cpu_ns != 0 || settings.capture_output != 0;
+}
+
+bool TaskScope::is_too_late(const TaskSettings& settings) {
+    return settings.deadline_ns != 0 && settings.deadline_ns <= steady_now_ns();
+}
+
+TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettings& settings,
+                     const WorkerSurroundings& surroundings)
+    : slot_(state.slot(worker)), settings_(settings), capture_(surroundings.capture) {
+    if (settings.resident_bytes != 0)
+        slot_.resident_at_start.store(os::own_resident_bytes(getpid()), std::memory_order_relaxed);
+    if (settings.cpu_ns != 0)
+        slot_.cpu_ns_at_start.store(os::processor_time(getpid()).count(),
+                                    std::memory_order_relaxed);
+    if (settings.capture_output != 0) output_.emplace(capture_);
+    arm(state, surroundings.supervisor);
+    if (settings.output_bytes != 0) file_size_.emplace(RLIMIT_FSIZE, settings.output_bytes);
+    if (settings.address_space_bytes != 0)
+        address_space_.emplace(RLIMIT_AS, os::address_space_bytes() + settings.address_space_bytes);
+}
+
+void TaskScope::arm(const SharedState& state, int supervisor) {
+    const std::int64_t now = steady_now_ns();
+    const std::int64_t stop = stop_time(settings_, now);
+    const std::int64_t look =
+        is_metered(settings_) ? std::min(stop, now + usage_interval.count()) : stop;
+    // Sequentially consistent with the supervisor going to sleep: either it sees this, or this sees
+    // how long it will sleep.
+    slot_.stop_at_ns.store(stop);
+    if (look < state.control().next_alarm_ns.load() && supervisor != 0) kill(supervisor, SIGUSR1);
+}
+
+void TaskScope::leave() noexcept {
+    if (!inside_) return;
+    inside_ = false;
+    address_space_.reset();
+    output_.reset();
+    file_size_.reset();
+    // Before the task is finished: the next one must not be stopped at this one's time.
+    slot_.stop_at_ns.store(0);
+}
+
+std::optional<Excess> TaskScope::memory_excess() const {
+    if (settings_.address_space_bytes == 0) return std::nullopt;
+    return Excess{.kind = LimitKind::address_space,
+                  .allowed = settings_.address_space_bytes,
+                  .used = settings_.address_space_bytes};
+}
+
+std::string TaskScope::last_output() const {
+    return settings_.capture_output != 0 && capture_ >= 0 ? captured_output(capture_)
+                                                          : std::string();
+}
+
+} // namespace prong::pool

@@ -1,0 +1,77 @@
+#pragma once
+
+#include "pool/obituary.hpp"
+#include "pool/output.hpp"
+#include "pool/shared_state.hpp"
+
+#include <optional>
+
+namespace prong::pool {
+
+/// Lowers a resource's soft limit while it lives.
+class SoftLimit {
+public:
+    SoftLimit(int resource, std::uint64_t most);
+    ~SoftLimit();
+    SoftLimit(const SoftLimit&) = delete;
+    SoftLimit& operator=(const SoftLimit&) = delete;
+
+private:
+    int resource_;
+    std::optional<std::uint64_t> before_;
+};
+
+/// The parts of the world that a worker process needs to keep a task's options.
+struct WorkerSurroundings {
+    int capture = -1;   ///< where output goes while it is captured
+    int supervisor = 0; ///< its process; 0: the workers are threads of a test
+};
+
+/// Puts a task's options into effect while it runs: tells the supervisor when its time will be
+/// over and from where its use of memory and processor counts, sets resource limits, captures
+/// output.
+class TaskScope {
+public:
+    TaskScope(const SharedState& state, unsigned worker, const TaskSettings& settings,
+              const WorkerSurroundings& surroundings);
+    ~TaskScope() { leave(); }
+    TaskScope(const TaskScope&) = delete;
+    TaskScope& operator=(const TaskScope&) = delete;
+
+    /// Ends it early. From then on nobody watches the task, so it should be finished at once.
+    void leave() noexcept;
+
+    /// What a `std::bad_alloc` of the task means: that it went beyond its limit of address space,
+    /// or (empty) just that.
+    [[nodiscard]] std::optional<Excess> memory_excess() const;
+
+    /// The end of its output, if it was captured. After `leave`.
+    [[nodiscard]] std::string last_output() const;
+
+    /// Whether the task's deadline had passed before it was started.
+    [[nodiscard]] static bool is_too_late(const TaskSettings& settings);
+
+private:
+    void arm(const SharedState& state, int supervisor);
+
+    WorkerSlot& slot_;
+    const TaskSettings& settings_;
+    int capture_;
+    std::optional<OutputCapture> output_;
+    std::optional<SoftLimit> file_size_;
+    std::optional<SoftLimit> address_space_;
+    bool inside_ = true;
+};
+
+/// When an attempt that starts at `now_ns` has to stop; `no_alarm` if never.
+[[nodiscard]] std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns);
+
+/// How often the supervisor looks at what a task uses.
+inline constexpr std::chrono::nanoseconds usage_interval = std::chrono::milliseconds(10);
+
+/// Whether it has to.
+[[nodiscard]] bool is_metered(const TaskSettings& settings);
+
+[[nodiscard]] std::int64_t steady_now_ns();
+
+} // namespace prong::pool

@@ -1,0 +1,112 @@
+#include "pool/this_task.hpp"
+
+#include "os/futex.hpp"
+
+#include <prong/this_task.hpp>
+
+#include <pthread.h>
+
+#include <csignal>
+#include <mutex>
+#include <thread>
+
+namespace prong {
+namespace {
+
+using pool::SharedState;
+using ring::Record;
+using ring::Status;
+
+const SharedState* shared_state = nullptr; ///< null: this process is no worker
+unsigned this_index = 0;
+std::atomic<const Record*> current{nullptr};
+
+bool is_told_to_stop(const Record& record) {
+    return ring::status_of(record).has(Status::told_to_stop);
+}
+
+/// A thread that waits until the task is told to stop, and tells the stop source.
+class StopWatch {
+public:
+    explicit StopWatch(const Record& record) : record_(record) {
+        sigset_t all;
+        sigset_t before;
+        sigfillset(&all); // the task's signals are not for this thread
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        thread_ = std::thread([this] { watch(); });
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+    ~StopWatch() {
+        over_.store(true);
+        os::futex_wake(record_.status, os::everyone);
+        thread_.join();
+    }
+    StopWatch(const StopWatch&) = delete;
+    StopWatch& operator=(const StopWatch&) = delete;
+
+    [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
+
+private:
+    void watch() {
+        while (!over_.load()) {
+            const std::uint64_t word = record_.status.load();
+            if (Status::unpack(word).has(Status::told_to_stop)) {
+                source_.request_stop();
+                return;
+            }
+            // Bounded: a wake may come between the look and the sleep.
+            os::futex_wait(record_.status, static_cast<std::uint32_t>(word),
+                           std::chrono::milliseconds(20));
+        }
+    }
+
+    const Record& record_;
+    std::stop_source source_;
+    std::atomic<bool> over_ = false;
+    std::thread thread_;
+};
+
+std::mutex stop_watch_mutex;
+std::optional<StopWatch> stop_watch;
+
+} // namespace
+
+void pool::become_worker(const SharedState& state, unsigned worker) noexcept {
+    shared_state = &state;
+    this_index = worker;
+}
+
+void pool::set_current_task(const Record* record) noexcept {
+    if (shared_state != nullptr) current.store(record, std::memory_order_relaxed);
+}
+
+void pool::forget_stop_token() {
+    const std::lock_guard lock(stop_watch_mutex);
+    stop_watch.reset();
+}
+
+bool this_task::stop_requested() noexcept {
+    const Record* const record = current.load(std::memory_order_relaxed);
+    return record != nullptr && is_told_to_stop(*record);
+}
+
+std::stop_token this_task::stop_token() {
+    const Record* const record = current.load(std::memory_order_relaxed);
+    if (record == nullptr || !ring::status_of(*record).has(Status::has_options)) return {};
+    const std::lock_guard lock(stop_watch_mutex);
+    if (!stop_watch) stop_watch.emplace(*record);
+    return stop_watch->token();
+}
+
+int this_task::attempt() noexcept {
+    const Record* const record = current.load(std::memory_order_relaxed);
+    if (record == nullptr || !ring::status_of(*record).has(Status::has_options)) return 1;
+    const auto index = static_cast<std::uint32_t>(record - shared_state->records.data());
+    return static_cast<int>(shared_state->settings(index).deaths.load()) + 1;
+}
+
+int this_worker::index() noexcept {
+    return shared_state == nullptr ? -1 : static_cast<int>(this_index);
+}
+
+} // namespace prong

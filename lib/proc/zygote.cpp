@@ -1,0 +1,241 @@
+#include "proc/zygote.hpp"
+
+#include "base/errno.hpp"
+#include "os/child.hpp"
+#include "os/process.hpp"
+#include "os/socket.hpp"
+
+#include <prong/error.hpp>
+#include <prong/zygote.hpp>
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <stdio_ext.h>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+namespace prong::proc {
+namespace {
+
+/// Goes before a request's message.
+using RequestHeader = Zygote::Prepare;
+
+/// Comes with the child's pidfd, or with the reason why there is none.
+struct Answer {
+    int error = 0;
+    std::array<char, 252> call{}; ///< what failed, ends with a zero
+};
+
+template <typename T>
+std::span<const std::byte> bytes_of(const T& value) {
+    return std::as_bytes(std::span(&value, 1));
+}
+
+/// `what()` without the code's message, which whoever throws it again appends again.
+std::string_view call_of(const std::system_error& error, const std::string& message) {
+    std::string_view text = error.what();
+    const std::string appended = ": " + message;
+    if (text.ends_with(appended)) text.remove_suffix(appended.size());
+    return text;
+}
+
+Answer refusal(int error, std::string_view call) {
+    Answer answer{.error = error};
+    std::copy_n(call.data(), std::min(call.size(), answer.call.size() - 1), answer.call.data());
+    return answer;
+}
+
+/// The zygote's own side. Nothing runs here beside requests.
+class Server {
+public:
+    Server(base::UniqueFd socket, base::UniqueFd parent)
+        : socket_(std::move(socket)), parent_(std::move(parent)) {}
+
+    /// Until the parent is gone, or has become another program.
+    void run() {
+        std::array<std::byte, sizeof(RequestHeader) + Zygote::longest_message> buffer{};
+        while (wait()) {
+            auto request = os::receive_message(socket_.get(), buffer);
+            if (!request || request->size < sizeof(RequestHeader)) return;
+            RequestHeader prepare = nullptr;
+            std::memcpy(&prepare, buffer.data(), sizeof(prepare));
+            const auto message = std::span(buffer).first(request->size);
+            base::UniqueFd child;
+            const Answer answer = fork(prepare, *request, message.subspan(sizeof(prepare)), child);
+            os::send_message(socket_.get(), bytes_of(answer), child.get());
+        }
+    }
+
+private:
+    /// False when the parent is gone.
+    bool wait() {
+        std::array<pollfd, 2> events{{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
+                                      {.fd = parent_.get(), .events = POLLIN, .revents = 0}}};
+        base::retry_interrupted([&] { return poll(events.data(), events.size(), -1); });
+        return events[1].revents == 0;
+    }
+
+    Answer fork(RequestHeader prepare, os::Message& request, std::span<const std::byte> message,
+                base::UniqueFd& pidfd) {
+        try {
+            if (request.has_lost_fd) base::throw_errno("recvmsg", EMFILE);
+            const Zygote::Child child = prepare(std::move(request.fd), message);
+            os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
+            if (fork.pid == 0) {
+                fork.pidfd.reset();
+                become(child);
+            }
+            pidfd = std::move(fork.pidfd);
+            return {};
+        } catch (const std::system_error& error) {
+            return refusal(error.code().value(), call_of(error, error.code().message()));
+        } catch (const std::bad_alloc&) {
+            return refusal(ENOMEM, "operator new");
+        } catch (const std::exception& error) {
+            return refusal(EINVAL, error.what());
+        }
+    }
+
+    /// Keeps no descriptor of the zygote's but the parent's pidfd: the socket would keep the parent
+    /// from seeing the zygote's end.
+    [[noreturn]] void become(const Zygote::Child& child) noexcept {
+        socket_.reset();
+        _exit(child(parent_.get()));
+    }
+
+    base::UniqueFd socket_;
+    base::UniqueFd parent_;
+};
+
+[[noreturn]] void become_zygote(base::UniqueFd socket, base::UniqueFd parent) noexcept {
+    __fpurge(stdout); // what could not be flushed before the fork is the parent's to write
+    setpgid(0, 0);    // Ctrl-C in the terminal is for the parent
+    prctl(PR_SET_NAME, "prong-zygote");
+    // The kernel reaps its children, and those that a killed child of its leaves behind.
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    signal(SIGCHLD, SIG_IGN);
+    os::close_network_sockets();
+    try {
+        Server(std::move(socket), std::move(parent)).run();
+    } catch (const std::exception&) { // the parent sees the end of the connection
+    }
+    _exit(0);
+}
+
+/// One that was joined just now is still listed for a moment.
+unsigned count_threads() {
+    const auto limit = base::Deadline::after(std::chrono::milliseconds(100));
+    unsigned threads = os::thread_count();
+    while (threads > 1 && !limit.passed()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        threads = os::thread_count();
+    }
+    return threads;
+}
+
+// Never destroyed: other static objects may still make pools.
+constinit std::atomic<Zygote*> the_zygote{nullptr};
+
+} // namespace
+
+Zygote::Zygote(base::UniqueFd socket, base::UniqueFd pidfd, os::LoadedModules modules)
+    : fork_depth_(os::fork_depth()), modules_(std::move(modules)), pidfd_(std::move(pidfd)),
+      socket_(std::move(socket)) {}
+
+Zygote* Zygote::of_this_process() noexcept {
+    Zygote* const zygote = the_zygote.load(std::memory_order_acquire);
+    return zygote != nullptr && zygote->fork_depth_ == os::fork_depth() ? zygote : nullptr;
+}
+
+void Zygote::start() {
+    const Zygote* const before = of_this_process();
+    if (before != nullptr && before->is_alive()) return;
+    if (const unsigned threads = count_threads(); threads > 1) {
+        throw std::logic_error("start_zygote() was called when the program had " +
+                               std::to_string(threads) +
+                               " threads: call it at the start of main, before anything starts "
+                               "one");
+    }
+    auto [ours, theirs] = os::message_socket_pair();
+    auto modules = os::LoadedModules::now();
+    os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
+    if (fork.pid == 0) {
+        ours.reset();
+        become_zygote(std::move(theirs), std::move(fork.pidfd));
+    }
+    // Nobody else can use the one before: this is the only thread.
+    delete the_zygote.exchange(
+        new Zygote(std::move(ours), std::move(fork.pidfd), std::move(modules)));
+}
+
+bool Zygote::is_alive() const {
+    return !os::wait_readable(pidfd_.get(), base::Deadline::now());
+}
+
+base::UniqueFd Zygote::fork(Prepare prepare, int fd, std::span<const std::byte> message) {
+    std::array<std::byte, sizeof(RequestHeader) + longest_message> request{};
+    if (message.size() > longest_message) throw std::length_error("a request to the zygote");
+    std::memcpy(request.data(), &prepare, sizeof(prepare));
+    std::ranges::copy(message, request.begin() + sizeof(prepare));
+
+    const std::lock_guard lock(mutex_);
+    if (!socket_) give_up();
+    Answer answer;
+    std::optional<os::Message> received;
+    bool is_sent = false;
+    try {
+        const auto bytes = std::span(request).first(sizeof(prepare) + message.size());
+        os::send_message(socket_.get(), bytes, fd);
+        is_sent = true;
+        received =
+            os::receive_message(socket_.get(), std::as_writable_bytes(std::span(&answer, 1)));
+    } catch (const std::system_error& error) {
+        // Nothing is sent: the next one may try. Sent, and its answer is lost: no more after it.
+        if (!is_sent && error.code() != std::errc::broken_pipe) throw;
+    }
+    if (!received) give_up();
+    answer.call.back() = '\0';
+    if (answer.error != 0) {
+        throw std::system_error(answer.error, std::generic_category(), answer.call.data());
+    }
+    if (!received->fd) base::throw_errno("recvmsg", EMFILE);
+    return std::move(received->fd);
+}
+
+void Zygote::give_up() {
+    if (socket_) {
+        socket_.reset();
+        os::send_signal(pidfd_, SIGKILL); // so that nothing waits for it below
+        os::reap(pidfd_);
+    }
+    throw Error("the zygote has ended before its time (it was killed?): this process can make no "
+                "more pools");
+}
+
+} // namespace prong::proc
+
+namespace prong {
+
+void start_zygote() {
+    proc::Zygote::start();
+}
+
+} // namespace prong

@@ -1,0 +1,69 @@
+#include "ring/lanes.hpp"
+
+namespace prong::ring {
+
+std::uint64_t Lanes::length() const noexcept {
+    std::uint64_t total = 0;
+    for (const Ring& ring : rings_) total += ring.length();
+    return total;
+}
+
+Ring::Refusal Lanes::reserve(Lane lane, std::uint64_t limit, Position& position) noexcept {
+    Ring& ring = (*this)[lane];
+    if (signs_->several.load(std::memory_order_relaxed)) {
+        const std::uint64_t elsewhere = length() - ring.length();
+        limit -= std::min(limit, elsewhere);
+    }
+    return ring.reserve(limit, position);
+}
+
+void Lanes::close() noexcept {
+    for (Ring& ring : rings_) ring.close();
+}
+
+void Lanes::repeat_signs() noexcept {
+    if (uses_several_.load() && !signs_->several.load()) signs_->several.store(true);
+    for (Ring& ring : rings_) ring.repeat_signs();
+}
+
+bool Lanes::is_plausible() const noexcept {
+    return std::ranges::all_of(rings_, [](const Ring& ring) { return ring.is_plausible(); });
+}
+
+bool Lanes::holds(std::uint32_t index, std::uint32_t generation) const noexcept {
+    return std::ranges::any_of(rings_,
+                               [=](const Ring& ring) { return ring.holds(index, generation); });
+}
+
+std::optional<Position> Lanes::blocked_at() const noexcept {
+    for (const Ring& ring : rings_) {
+        if (const auto position = ring.blocked_at()) return position;
+    }
+    return std::nullopt;
+}
+
+std::optional<Claim> Lanes::claim(std::uint16_t owner, Note& note, std::uint64_t turn) noexcept {
+    Ring& normal = (*this)[Lane::normal];
+    if (!signs_->several.load(std::memory_order_relaxed)) return normal.claim(owner, note);
+    Ring& high = (*this)[Lane::high];
+    Ring& low = (*this)[Lane::low];
+    std::array<Ring*, lane_count> order{&high, &normal, &low};
+    if (turn % 4 == 3) order = {&normal, &high, &low};
+    if (turn % 16 == 15) order = {&low, &high, &normal};
+    for (Ring* const ring : order) {
+        if (auto claimed = ring->claim(owner, note)) return claimed;
+    }
+    return std::nullopt;
+}
+
+bool Lanes::has_work() const noexcept {
+    const std::size_t used = signs_->several.load(std::memory_order_relaxed) ? lane_count : 1;
+    return std::any_of(rings_.begin(), rings_.begin() + used,
+                       [](const Ring& ring) { return ring.has_work(); });
+}
+
+bool Lanes::drained() const noexcept {
+    return std::ranges::all_of(rings_, [](const Ring& ring) { return ring.drained(); });
+}
+
+} // namespace prong::ring

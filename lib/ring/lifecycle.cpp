@@ -1,0 +1,181 @@
+#include "ring/lifecycle.hpp"
+
+namespace prong::ring {
+namespace {
+
+constexpr unsigned verdict_shift = 4;
+
+/// Changes the record's status by `change(status)` until that declines or wins; returns the status
+/// after it.
+template <typename Change>
+Status change_status(Record& record, Change change) noexcept {
+    std::uint64_t word = record.status.load(std::memory_order_acquire);
+    for (;;) {
+        Status status = Status::unpack(word);
+        if (!change(status)) return status;
+        if (record.status.compare_exchange_weak(word, status.pack(), std::memory_order_acq_rel,
+                                                std::memory_order_acquire)) {
+            return status;
+        }
+    }
+}
+
+bool is_same_task(Status one, Status other) {
+    return one.generation == other.generation && one.owner == other.owner;
+}
+
+Status leave_queue(Record& record, std::uint32_t generation, TaskState end) noexcept {
+    return change_status(record, [generation, end](Status& status) {
+        if (status.state != TaskState::queued || status.generation != generation) return false;
+        status.state = end;
+        return true;
+    });
+}
+
+} // namespace
+
+Status cancel(Record& record, std::uint32_t generation) noexcept {
+    return leave_queue(record, generation, TaskState::cancelled);
+}
+
+Status expire(Record& record, std::uint32_t generation) noexcept {
+    return leave_queue(record, generation, TaskState::expired);
+}
+
+Status watch(Record& record, std::uint8_t flag) noexcept {
+    return change_status(record, [flag](Status& status) {
+        if (is_final(status.state) || status.has(flag)) return false;
+        status.flags |= flag;
+        return true;
+    });
+}
+
+Status give_up(Record& record, std::uint32_t generation) noexcept {
+    return change_status(record, [generation](Status& status) {
+        if (is_final(status.state) && status.generation == generation) return false;
+        status = {.state = TaskState::lost, .flags = status.flags, .generation = generation};
+        return true;
+    });
+}
+
+std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
+                           std::uint16_t owner, Note& note) noexcept {
+    if (index >= records.size()) return std::nullopt;
+    // Before the claim, or a death between the two would leave it unknown whose task it was. The
+    // blocks of the task before belong to the parent by now.
+    note.block.store(0, std::memory_order_relaxed);
+    note.outgrown_block.store(0, std::memory_order_relaxed);
+    note.record.store(std::uint64_t{index} + 1, std::memory_order_release);
+    bool claimed = false;
+    const Status after = change_status(records[index], [&](Status& status) {
+        claimed = status.state == TaskState::queued && status.generation == generation;
+        if (!claimed) return false;
+        status.state = TaskState::running;
+        status.owner = owner;
+        return true;
+    });
+    if (!claimed) return std::nullopt;
+    return Claim{.record = &records[index], .index = index, .status = after};
+}
+
+std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
+                                 Note& note) noexcept {
+    const std::uint64_t retry = note.retry.load(std::memory_order_acquire);
+    const auto index_and_one = static_cast<std::uint32_t>(retry);
+    if (index_and_one == 0) return std::nullopt;
+    const auto claimed =
+        claim(records, index_and_one - 1, static_cast<std::uint32_t>(retry >> 32), owner, note);
+    note.retry.store(0, std::memory_order_release); // after the claim: until then it must be found
+    return claimed;
+}
+
+Status finish(const Claim& claim, TaskState end) noexcept {
+    return change_status(*claim.record, [&](Status& status) {
+        const bool may_end = !status.has(Status::told_to_stop) || end == TaskState::timed_out;
+        if (status.state != TaskState::running || !is_same_task(status, claim.status) || !may_end)
+            return false;
+        status.state = end;
+        return true;
+    });
+}
+
+Status tell_to_stop(Record& record, Status seen) noexcept {
+    return change_status(record, [seen](Status& status) {
+        if (status.state != TaskState::running || !is_same_task(status, seen) ||
+            status.has(Status::told_to_stop))
+            return false;
+        status.flags |= Status::told_to_stop;
+        return true;
+    });
+}
+
+Status condemn(Record& record, Status seen, Verdict verdict) noexcept {
+    return change_status(record, [seen, verdict](Status& status) {
+        if (status.state != TaskState::running || !is_same_task(status, seen)) return false;
+        status.state = TaskState::condemned;
+        status.flags |= static_cast<std::uint8_t>(static_cast<unsigned>(verdict) << verdict_shift);
+        return true;
+    });
+}
+
+Verdict verdict_of(Status status) noexcept {
+    return static_cast<Verdict>(status.flags >> verdict_shift & 3);
+}
+
+Record* retried(std::span<Record> records, const Note& note) noexcept {
+    const std::uint64_t retry = note.retry.load(std::memory_order_acquire);
+    const auto index_and_one = static_cast<std::uint32_t>(retry);
+    if (index_and_one == 0 || index_and_one > records.size()) return nullptr;
+    Record& record = records[index_and_one - 1];
+    const Status status = status_of(record);
+    const bool waits = status.state == TaskState::queued && status.generation == retry >> 32;
+    return waits ? &record : nullptr;
+}
+
+std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_owner,
+                                const Note& note) noexcept {
+    const std::uint64_t noted = note.record.load(std::memory_order_acquire);
+    if (noted == 0 || noted > records.size()) return std::nullopt;
+    Record& record = records[noted - 1];
+    const Status status = status_of(record);
+    if (!is_claimed(status.state) || status.owner != dead_owner) return std::nullopt;
+    return Claim{
+        .record = &record, .index = static_cast<std::uint32_t>(noted - 1), .status = status};
+}
+
+Status bury(const Claim& claim, TaskState end) noexcept {
+    return change_status(*claim.record, [&](Status& status) {
+        if (!is_claimed(status.state) || !is_same_task(status, claim.status)) return false;
+        const bool told = status.has(Status::told_to_stop);
+        switch (verdict_of(status)) {
+        case Verdict::none:
+            status.state = told ? TaskState::timed_out : end;
+            break;
+        case Verdict::timeout:
+            status.state = TaskState::timed_out;
+            break;
+        case Verdict::kill:
+            status.state = TaskState::killed;
+            break;
+        case Verdict::limit:
+            status.state = TaskState::over_limit;
+            break;
+        }
+        return true;
+    });
+}
+
+Status requeue(const Claim& claim, Note& note) noexcept {
+    note.retry.store(std::uint64_t{claim.status.generation} << 32 | (claim.index + 1),
+                     std::memory_order_release);
+    return change_status(*claim.record, [&](Status& status) {
+        if (status.state != TaskState::running || !is_same_task(status, claim.status) ||
+            status.has(Status::told_to_stop))
+            return false;
+        status.state = TaskState::queued;
+        status.owner = 0;
+        return true;
+    });
+}
+
+} // namespace prong::ring

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "faults/judge.hpp"
+#include "pool/helpers.hpp"
+
+#include <span>
+#include <string_view>
+
+namespace prong::test {
+
+/// A program that uses prong as its user would: goes on after an error as far as that makes sense,
+/// and has nothing left at the end.
+struct Scenario {
+    std::string_view name;
+    void (*run)(Judge& judge, const Shared<Gate>& gate);
+    Role first_child;            ///< what the parent forks
+    std::span<const Call> calls; ///< what fails in a short run; empty: all
+};
+
+/// pool: small and large tasks, one that throws, one that kills its worker, one that is cancelled,
+/// wait, as_completed, map, shutdown. kill, terminate: a pool that is ended while tasks run.
+/// options: tasks with time limits and other options. two_pools: waits for futures of both. flood:
+/// more tasks than stay in memory. parent_dies, supervisor_dies: while a pool works. process: a
+/// `Process` with a `Pipe`, one that dies, one that is killed.
+std::span<const Scenario> all_scenarios();
+
+/// Programs that handle errors badly: one for each thing that the harness must find.
+std::span<const Scenario> bad_scenarios();
+
+} // namespace prong::test

@@ -1,0 +1,25 @@
+// The parent is a process of its own here, so that it can be stepped through, and killed, too.
+
+#include "steps/parent_trial.hpp"
+#include "support/catch.hpp"
+
+using namespace prong::test;
+
+TEST_CASE("a worker is killed at every instruction of its parent") {
+    if (skipped()) return;
+    require_none_wrong(worker_dies_under_parent, everything, {.few = 100});
+    require_none_wrong(worker_dies_under_parent, shutdown_play, {.few = 50});
+    require_none_wrong(worker_dies_under_parent, shutdown_and_cancel, {.few = 50});
+}
+
+TEST_CASE("a worker is killed at every instruction while its parent sleeps") {
+    if (skipped()) return;
+    require_none_wrong(worker_dies_under_sleeper, one_small, {.few = 30});
+    require_none_wrong(worker_dies_under_sleeper, one_large, {.few = 20});
+}
+
+TEST_CASE("the parent is killed at every instruction of a worker") {
+    if (skipped()) return;
+    require_none_wrong(parent_dies, one_small, {.few = 30});
+    require_none_wrong(parent_dies, one_large, {.few = 20});
+}

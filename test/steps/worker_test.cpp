@@ -1,0 +1,388 @@
+// A worker is taken through its work instruction by instruction, and at each of them something
+// happens to it. Neither clock nor chance plays a part: no worker moves but by the test, and the
+// supervisor only because of a death, so what the parent must see is exact.
+
+#include "steps/trial.hpp"
+#include "support/catch.hpp"
+#include "support/environment.hpp"
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <thread>
+#include <vector>
+
+using namespace prong::test;
+using prong::BrokenProcessPool;
+
+namespace {
+
+constexpr Trial killed_at_start{
+    .name = "SIGKILL from the fork on",
+    .workers = 1,
+    .way = &Stage::way_of_replacement,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            stage.kill(stage.victim(), tasks);
+            stage.victim() = stage.next_worker();
+            const bool reached = stage.victim().run_to(point, door);
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// The replacement is killed too, somewhere on its way.
+constexpr Trial killed_twice{
+    .name = "SIGKILL, and for the replacement",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            static const Path start = stage.way_of_replacement(scenario);
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            stage.kill(stage.victim(), tasks);
+            stage.victim() = stage.next_worker();
+            stage.victim().run_to(random_point(start), door);
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// Another worker does all that it can in between.
+constexpr Trial killed_beside_another{
+    .name = "SIGKILL after another worker has run",
+    .workers = 2,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            tasks.push_back(stage.submit_another("another task"));
+            stage.pool().core().nudge(); // as who waits for it does
+            stage.come_to_rest(&stage.worker(0));
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// A worker that is stopped holds up nobody, and goes on when it may.
+constexpr Trial stopped{
+    .name = "SIGSTOP",
+    .workers = 2,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            const pid_t pid = stage.victim().pid();
+            stage.victim().stop();
+            Expected other = stage.submit_another("another task");
+            const auto others_done = [&] {
+                return other.done() && std::ranges::all_of(tasks, [](const Expected& task) {
+                           return task.done() || task.running();
+                       });
+            };
+            invariants.require(stage.come_to_rest_until(others_done, &stage.worker(0)),
+                               "a stopped worker holds up others");
+            invariants.check(other, {});
+            kill(pid, SIGCONT);
+            for (Expected& task : tasks) invariants.check(task);
+            stage.victim() = Tracee(pid);
+            stage.victim().interrupt();
+            stage.pool().state().parking.wake_all();
+            stage.to_door(stage.worker(0));
+            tasks.clear();
+            Expected last = stage.submit_another("a new task");
+            invariants.require(stage.come_to_rest_until([&] { return last.done(); }),
+                               "no new work");
+            invariants.check(last, {});
+            invariants.check_at_rest(stage.pool().core(), stage.deaths());
+            return reached;
+        },
+};
+
+/// The parent kills the task: exactly then its worker dies, too.
+constexpr Trial killed_by_future{
+    .name = "Future::kill",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            const bool was_running = tasks.front().running();
+            if (tasks.front().kill() && was_running) {
+                invariants.require(stage.victim().await_end() == -SIGKILL, "no SIGKILL");
+                replace_victim(stage);
+            }
+            stage.come_to_rest();
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// The worker dies, and the parent kills the task that is to be tried again.
+constexpr Trial killed_before_retry{
+    .name = "SIGKILL, and Future::kill before the retry",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            stage.kill(stage.victim(), tasks);
+            stage.victim() = stage.next_worker();
+            tasks.front().kill();
+            stage.come_to_rest();
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// As the supervisor does when the time of what runs is over. Returns whether anything ran.
+bool tell_to_stop(Stage& stage) {
+    bool told = false;
+    for (prong::ring::Record& record : stage.pool().state().records.first(16)) {
+        const auto status = prong::ring::status_of(record);
+        if (status.state != prong::ring::TaskState::running) continue;
+        told = prong::ring::tell_to_stop(record, status).has(prong::ring::Status::told_to_stop);
+    }
+    return told;
+}
+
+constexpr Trial told_to_stop{
+    .name = "told to stop",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            if (tell_to_stop(stage)) tasks.front().expect(Ending::timed_out);
+            stage.come_to_rest();
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+constexpr Trial told_to_stop_and_killed{
+    .name = "told to stop, and SIGKILL",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            if (tell_to_stop(stage)) tasks.front().expect(Ending::timed_out);
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// The clock runs out while the worker stands: it may be killed then, but not once it has finished
+/// the task.
+constexpr Trial time_is_over{
+    .name = "timeout",
+    .workers = 1,
+    .way = &Stage::way_of_victim, // of a task with much time
+    .round =
+        [](Stage& stage, const Scenario&, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(hurried_task);
+            const bool reached = stage.victim().run_to(point, door);
+            const pid_t pid = stage.victim().pid(); // 0: killed on its way already
+            const bool has_finished = pid != 0 && tasks.front().done();
+            tasks.front().expect(Ending::right, Ending::timed_out);
+            std::this_thread::sleep_for(std::chrono::milliseconds(3)); // gives it an opportunity
+            stage.to_door(stage.worker(0));
+            if (stage.victim().pid() != pid) tasks.front().expect(Ending::timed_out);
+            invariants.require(!has_finished || stage.victim().pid() == pid,
+                               "a worker was killed for a task that it had finished");
+            stage.come_to_rest();
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+    .habits = {.workers_leave = true},
+};
+
+/// The worker leaves after its task, and is killed meanwhile.
+constexpr Trial killed_leaving{
+    .name = "SIGKILL up to the exit of a worker for one task",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round = killed.round,
+    .habits = {.max_tasks = 1},
+};
+
+/// The supervisor is killed where it stands, and the worker with it; the parent has to notice.
+void check_lost(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
+    for (Expected& task : tasks) {
+        if (!task.done()) task.expect(Ending::broken);
+    }
+    const pid_t supervisor = stage.supervisor().pid();
+    kill(supervisor, SIGKILL);
+    siginfo_t info{};
+    waitid(P_PID, static_cast<id_t>(supervisor), &info, WEXITED | WNOWAIT);
+    stage.supervisor().forget(); // the parent collects it
+    if (!stage.victim().is_nobody()) {
+        invariants.require(stage.victim().await_end() == -SIGKILL,
+                           "the worker has outlived its supervisor");
+    }
+    for (Expected& task : tasks) invariants.check(task);
+    try {
+        Expected late = stage.submit_another("a late task");
+        late.expect(Ending::broken);
+        invariants.check(late);
+    } catch (const BrokenProcessPool&) { // the pool has noticed before
+    }
+    invariants.check_records(stage.pool().core()); // its memory goes with the pool
+}
+
+/// Who is to repair is dead himself.
+constexpr Trial supervisor_killed{
+    .name = "SIGKILL for the supervisor",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            check_lost(stage, tasks, invariants);
+            return reached;
+        },
+    .ends_pool = true,
+};
+
+/// The supervisor is killed while it repairs what a worker has left that died somewhere.
+constexpr Trial supervisor_killed_in_repair{
+    .name = "SIGKILL for the supervisor while it repairs",
+    .workers = 1,
+    .way = &Stage::way_of_repair,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            stage.kill_within_task(tasks);
+            const bool reached = stage.supervisor().run_to(point, repaired);
+            check_lost(stage, tasks, invariants);
+            return reached;
+        },
+    .ends_pool = true,
+};
+
+bool is_asleep(pid_t pid) {
+    return std::ranges::any_of(list_processes(), [&](const ProcessInfo& process) {
+        return process.pid == pid && process.state == 'S';
+    });
+}
+
+} // namespace
+
+TEST_CASE("a worker is killed at every instruction") {
+    if (skipped()) return;
+    require_none_wrong(killed, small_task, {.few = 60});
+    require_none_wrong(killed, three_tasks, {.few = 40});
+}
+
+TEST_CASE("a worker is killed at every instruction of a task with payload") {
+    if (skipped()) return;
+    require_none_wrong(killed, block_task, {.few = 40});
+    require_none_wrong(killed, large_task, {.few = 20});
+}
+
+TEST_CASE("a worker is killed at every instruction of a task that throws") {
+    if (!full_run() || skipped()) return; // the way through the unwinder is long
+    require_none_wrong(killed, throwing_task, {.few = 20});
+}
+
+TEST_CASE("a worker is killed at every instruction of its start") {
+    if (skipped()) return;
+    require_none_wrong(killed_at_start, small_task, {.few = 60});
+}
+
+TEST_CASE("a worker is killed at every instruction, and its replacement on its way") {
+    if (skipped()) return;
+    require_none_wrong(killed_twice, block_task, {.few = 40});
+}
+
+TEST_CASE("a worker is killed at every instruction when another has run in between") {
+    if (skipped()) return;
+    require_none_wrong(killed_beside_another, small_task, {.few = 30});
+    require_none_wrong(killed_beside_another, block_task, {.few = 20});
+    require_none_wrong(killed_beside_another, three_tasks, {.few = 30});
+}
+
+TEST_CASE("a worker is stopped at every instruction, while another works on") {
+    if (skipped()) return;
+    require_none_wrong(stopped, small_task, {.few = 30});
+    require_none_wrong(stopped, block_task, {.few = 20});
+    require_none_wrong(stopped, three_tasks, {.few = 20});
+}
+
+TEST_CASE("the supervisor is killed at every instruction of a worker") {
+    if (skipped()) return;
+    require_none_wrong(supervisor_killed, small_task, {.few = 30});
+    require_none_wrong(supervisor_killed, block_task, {.few = 20});
+}
+
+TEST_CASE("the supervisor is killed at thousands of instructions of a repair") {
+    if (skipped()) return;
+    require_none_wrong(supervisor_killed_in_repair, small_task, {.few = 20, .most = 4000});
+    require_none_wrong(supervisor_killed_in_repair, block_task, {.few = 20, .most = 4000});
+}
+
+TEST_CASE("a worker is killed at every instruction of a task with options, or that is retried") {
+    if (skipped()) return;
+    require_none_wrong(killed, task_with_options, {.few = 20});
+    require_none_wrong(killed, retried_task, {.few = 30});
+    require_none_wrong(killed_twice, retried_task, {.few = 20});
+    require_none_wrong(killed_before_retry, retried_task, {.few = 20});
+}
+
+TEST_CASE("a task is killed by its future at every instruction of its worker") {
+    if (skipped()) return;
+    require_none_wrong(killed_by_future, small_task, {.few = 30});
+    require_none_wrong(killed_by_future, block_task, {.few = 20});
+    require_none_wrong(killed_by_future, task_with_options, {.few = 20});
+}
+
+TEST_CASE("a task's time is over at every instruction of its worker") {
+    if (skipped()) return;
+    require_none_wrong(told_to_stop, task_with_options, {.few = 30});
+    require_none_wrong(told_to_stop_and_killed, task_with_options, {.few = 30});
+    require_none_wrong(time_is_over, task_with_options, {.few = 40});
+}
+
+TEST_CASE("a worker that leaves after a task is killed at every instruction") {
+    if (skipped()) return;
+    require_none_wrong(killed_leaving, small_task, {.few = 40});
+    require_none_wrong(killed_leaving, three_tasks, {.few = 40});
+}
+
+TEST_CASE("a worker is killed asleep, and when it has just been woken") {
+    if (skipped()) return;
+    Stage stage(1);
+    for (int round = 0; round < 20; ++round) {
+        Invariants invariants;
+        std::vector<Expected> tasks;
+        stage.victim().resume();
+        REQUIRE(eventually([&] { return is_asleep(stage.victim().pid()); }));
+        if (round % 2 == 1) tasks = stage.submit(small_task);
+        stage.victim().interrupt();
+        stage.kill(stage.victim(), tasks);
+        replace_victim(stage);
+        check_all(stage, tasks, invariants);
+        INFO(invariants.violations());
+        CHECK(invariants.hold());
+    }
+}
