@@ -209,16 +209,20 @@ progress:     wake_all(); /* is replaced until the parent has given its orders *
     od
 }
 
-#ifdef RETRIES_NOT_WAITED_FOR
-#define is_drained() drained()
+/* Whether anything is left for a worker: in the queue, or in its slot. */
+#if defined(RETRIES_NOT_WAITED_FOR)
+#define has_work_for(w) (!drained())
+#elif defined(RETRIES_ARE_FOR_ALL)
+#define has_work_for(w) (!drained() || retry[0] != 0 || retry[1] != 0)
 #else
-#define is_drained() (drained() && retry[0] == 0 && retry[1] == 0)
+#define has_work_for(w) (!drained() || retry[w] != 0)
 #endif
 #ifdef DRAINING_REPLACES_NOBODY
-#define is_ending() (wish != keep)
+#define is_replaced(w) (wish == keep)
 #else
-#define is_ending() (wish == terminate || (wish == drain && is_drained()))
+#define is_replaced(w) (wish == keep || (wish == drain && has_work_for(w)))
 #endif
+#define is_over() (life[0] == absent && life[1] == absent && !is_replaced(0) && !is_replaced(1))
 
 inline collect(w) {
     if
@@ -245,7 +249,7 @@ inline collect(w) {
 
 inline fill_up(w) {
     if
-    :: life[w] == absent -> life[w] = alive
+    :: life[w] == absent && is_replaced(w) -> life[w] = alive
     :: else
     fi
 }
@@ -266,12 +270,9 @@ proctype Supervisor() {
            :: else
            fi
        };
+       atomic { fill_up(0); fill_up(1) };
        if
-       :: atomic { !is_ending() -> fill_up(0); fill_up(1) }
-       :: else
-       fi;
-       if
-       :: is_ending() && life[0] == absent && life[1] == absent -> break
+       :: is_over() -> break
        :: else
        fi;
        atomic { told -> told = false };
