@@ -95,8 +95,8 @@ struct PoolOptions {
 /// options out of range.
 class PRONG_API PoolWithOptions {
 public:
-    PoolWithOptions(pool::PoolCore& core, TaskOptions options)
-        : core_(&core), options_(std::move(options)) {}
+    PoolWithOptions(pool::PoolCore& core, const TaskOptions& options)
+        : core_(&core), options_(options) {}
 
     template <typename F, typename... Args>
     auto submit(F&& f, Args&&... args) const {
@@ -194,8 +194,8 @@ public:
 
     /// The same pool with options for what is submitted through it:
     /// `pool.with(TaskOptions{.timeout = 2s}).submit(parse, path)`.
-    [[nodiscard]] PoolWithOptions with(TaskOptions options) const {
-        return {*core_, std::move(options)};
+    [[nodiscard]] PoolWithOptions with(const TaskOptions& options) const {
+        return {*core_, options};
     }
 
     /// Calls `f` in the workers for each element of a range (or of several in step, up to the end

@@ -59,7 +59,8 @@ struct TaskOptions {
 
     /// Keeps what it (and what it starts) writes to standard output and error, up to the last
     /// 64 KiB, away from where it would have gone, and hands it out with the error if the task
-    /// fails by the worker's death, a timeout or a limit (`last_output`).
+    /// fails by the worker's death, a timeout or a limit (`last_output`). Takes a descriptor for
+    /// each worker in the pool's supervisor: workers beyond RLIMIT_NOFILE keep nothing.
     bool capture_output = false;
 };
 

@@ -21,6 +21,7 @@ public:
     template <class F>
         requires(!std::same_as<std::remove_cvref_t<F>, WorkerHook> &&
                  std::is_constructible_v<std::function<void()>, F>)
+    // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): hides neither copy nor move
     WorkerHook(F&& callable) : plain_(plain_form(callable)), callable_(std::forward<F>(callable)) {}
 
     explicit operator bool() const noexcept { return static_cast<bool>(callable_); }

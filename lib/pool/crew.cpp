@@ -6,6 +6,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 
 namespace prong::pool {
@@ -76,8 +77,8 @@ void end_task(SharedState& state, unsigned worker, const ring::Claim& task, cons
 } // namespace
 
 PoolCrew::PoolCrew(SharedState& state, const CrewOptions& options)
-    : state_(state), options_(options), supervisor_(getpid()), attempts_(state.workers()),
-      captures_(state.workers()), enforcer_(state, captures_) {}
+    : state_(state), options_(options), supervisor_(getpid()), captures_(state.workers()),
+      enforcer_(state, captures_) {}
 
 proc::Crew::Wish PoolCrew::wish() {
     switch (state_.control().orders.load(std::memory_order_acquire)) {
@@ -127,6 +128,19 @@ void PoolCrew::started(unsigned worker, pid_t pid) {
     state_.slot(worker).pid.store(pid, std::memory_order_relaxed);
 }
 
+void PoolCrew::not_started(unsigned worker) {
+    ring::Note& note = state_.slot(worker).note;
+    if (ring::retried(state_.records, note) == nullptr) return;
+    for (unsigned other = 0; other < state_.workers(); ++other) {
+        const WorkerSlot& slot = state_.slot(other);
+        const bool works = slot.pid.load() != 0 && slot.ready.load() && !slot.leaving.load() &&
+                           !slot.stopped.load();
+        if (!works || !ring::hand_over(note, state_.slot(other).note, state_.control().moves))
+            continue;
+        return state_.parking.wake(other);
+    }
+}
+
 bool PoolCrew::ended(unsigned worker, os::ProcessExit exit) {
     WorkerSlot& slot = state_.slot(worker);
     const bool had_started = slot.ready.load(std::memory_order_acquire);
@@ -164,10 +178,14 @@ std::uint32_t PoolCrew::count_attempt(unsigned worker) {
     const auto task = ring::unfinished(state_.records, static_cast<std::uint16_t>(worker),
                                        state_.slot(worker).note);
     if (!task) return 0;
-    Attempts& attempts = attempts_[worker];
-    if (attempts.index != task->index || attempts.generation != task->status.generation)
-        attempts = {.index = task->index, .generation = task->status.generation};
-    return attempts.count++;
+    std::erase_if(attempts_, [this](const Attempts& attempts) {
+        const ring::Status status = ring::status_of(state_.records[attempts.index]);
+        return status.generation != attempts.generation || is_final(status.state);
+    });
+    const auto found = std::ranges::find(attempts_, task->index, &Attempts::index);
+    if (found != attempts_.end()) return found->count++;
+    attempts_.push_back({.index = task->index, .generation = task->status.generation, .count = 1});
+    return 0;
 }
 
 base::Deadline PoolCrew::attend(const std::function<void(unsigned)>& kill) {
@@ -213,6 +231,7 @@ void repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& en
     const auto task =
         ring::unfinished(state.records, static_cast<std::uint16_t>(worker), slot.note);
     if (task) {
+        state.control().left_unfinished.fetch_add(1, std::memory_order_release);
         // The blocks had not been published with the task, so they are nobody's now.
         state.payload.reclaim(slot.note.block.load(std::memory_order_acquire), worker);
         state.payload.reclaim(slot.note.outgrown_block.load(std::memory_order_acquire), worker);

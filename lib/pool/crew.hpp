@@ -29,6 +29,7 @@ public:
     int work(unsigned worker) override;
     void starting(unsigned worker) override;
     void started(unsigned worker, pid_t pid) override;
+    void not_started(unsigned worker) override;
     bool ended(unsigned worker, os::ProcessExit exit) override;
     std::string reason_to_give_up() override { return reason_to_give_up_; }
     unsigned starts() override;
@@ -39,18 +40,18 @@ public:
     void broke(const std::string& cause) override;
 
 private:
-    /// The task of a worker's that has failed, and how often: no worker can spoil the count.
+    /// A task that has failed, and how often: no worker can spoil the count.
     struct Attempts {
-        std::uint32_t index = 0;
-        std::uint32_t generation = 0;
-        std::uint32_t count = 0;
+        std::uint32_t index;
+        std::uint32_t generation;
+        std::uint32_t count;
     };
     std::uint32_t count_attempt(unsigned worker);
 
     SharedState& state_;
     const CrewOptions& options_;
     int supervisor_;
-    std::vector<Attempts> attempts_;       ///< by worker
+    std::vector<Attempts> attempts_;       ///< at tasks that may be tried again
     std::vector<base::UniqueFd> captures_; ///< by worker
     Enforcer enforcer_;
     os::OutOfMemoryKills out_of_memory_kills_;

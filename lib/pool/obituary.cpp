@@ -47,6 +47,7 @@ void encode_obituary(Writer& writer, const Obituary& obituary, bool in_short) {
     }
     if (tell_frames) {
         std::vector<std::uint64_t> addresses;
+        addresses.reserve(obituary.death.frames.size());
         for (const void* frame : obituary.death.frames)
             addresses.push_back(reinterpret_cast<std::uint64_t>(frame));
         encode(writer, addresses);
@@ -94,6 +95,7 @@ std::string timeout_text(const Obituary& obituary, const TaskSettings* settings,
 
 std::vector<Death> all_deaths(Obituary& obituary) {
     std::vector<Death> deaths;
+    deaths.reserve(obituary.earlier.size() + 1);
     for (const FailedAttempt& attempt : obituary.earlier)
         deaths.push_back({.pid = attempt.pid, .exitcode = attempt.exitcode});
     deaths.push_back(std::move(obituary.death));

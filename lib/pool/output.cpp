@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio_ext.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,9 @@ std::array<char, buffer_bytes> error_buffer;
 
 constexpr off_t kept_bytes = 64 << 10;
 constexpr off_t much_bytes = 16 << 20;
+
+/// What the supervisor needs to look at its workers in /proc.
+constexpr rlim_t spare_descriptors = 4;
 
 /// Whether the C++ stream has no buffer of its own but uses the C stream's.
 bool is_synced(const std::ostream& stream) {
@@ -69,7 +73,10 @@ void flush_lines_in_crash() noexcept {
 
 base::UniqueFd make_capture() noexcept {
     base::UniqueFd file(memfd_create("prong-output", MFD_CLOEXEC));
-    if (file) fcntl(file.get(), F_SETFL, O_APPEND);
+    rlimit limit{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (!file || static_cast<rlim_t>(file.get()) + spare_descriptors >= limit.rlim_cur) return {};
+    fcntl(file.get(), F_SETFL, O_APPEND);
     return file;
 }
 

@@ -19,7 +19,7 @@ void flush_task_output() noexcept;
 void flush_lines_in_crash() noexcept;
 
 /// Where a worker's output goes while it is captured: memory of the supervisor's, so that it
-/// is there when the worker is dead. Not valid if there are no descriptors left.
+/// is there when the worker is dead. Not valid if the supervisor may have hardly more descriptors.
 base::UniqueFd make_capture() noexcept;
 
 /// Empties the capture and sends standard output and error there while it lives.

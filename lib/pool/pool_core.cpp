@@ -16,6 +16,7 @@
 #include <ranges>
 #include <stdexcept>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 namespace prong::pool {
@@ -348,8 +349,8 @@ bool PoolCore::is_forsaken(std::uint32_t index, std::uint32_t generation) const 
     // gives it back its former value, but counts: one of these before it does, one after.
     const auto retries = [&] {
         const bool may_retry = status.has(ring::Status::has_options);
-        return std::pair(may_retry ? state_.settings(index).deaths.load() : 0,
-                         state_.control().retried.load());
+        return std::tuple(may_retry ? state_.settings(index).deaths.load() : 0,
+                          state_.control().retried.load(), state_.control().moves.load());
     };
     const auto retries_before = retries();
     if (record.status.load() != word) return false;

@@ -16,6 +16,7 @@ constexpr std::size_t abandoned_per_acquire = 2;
 std::optional<std::uint32_t> RecordStore::acquire() {
     const std::lock_guard lock(mutex_);
     if (!abandoned_.empty()) release_abandoned(abandoned_per_acquire);
+    if (in_use_ == 0) find_lost_payload();
     if (free_.empty() && touched_ == state_.records.size()) {
         release_abandoned(abandoned_.size());
         if (free_.empty()) return std::nullopt;
@@ -103,6 +104,14 @@ void RecordStore::give_back(std::uint32_t index) noexcept {
     state_.retire_entries();
     touched_ = 0;
     std::vector<std::uint32_t>().swap(free_);
+}
+
+/// Takes back what workers have lost that died while they took or freed a block.
+void RecordStore::find_lost_payload() noexcept {
+    const std::uint64_t left = state_.control().left_unfinished.load(std::memory_order_acquire);
+    if (left == left_unfinished_) return;
+    left_unfinished_ = left;
+    state_.payload.reset();
 }
 
 void RecordStore::release_abandoned(std::size_t most) noexcept {

@@ -59,6 +59,7 @@ public:
 private:
     void free_payload(const Holding& holding) const noexcept;
     void give_back(std::uint32_t index) noexcept;
+    void find_lost_payload() noexcept;
     void release_abandoned(std::size_t most) noexcept;
     [[nodiscard]] bool one_user_less() noexcept;
 
@@ -66,9 +67,10 @@ private:
     mutable std::mutex mutex_;
     std::vector<std::uint32_t> free_;
     std::deque<Holding> abandoned_;
-    std::uint32_t touched_ = 0; ///< records from here on were never used
-    std::size_t in_use_ = 0;    ///< abandoned ones included
-    std::size_t users_ = 0;     ///< futures, drafts and others that hold the store
+    std::uint32_t touched_ = 0;         ///< records from here on were never used
+    std::size_t in_use_ = 0;            ///< abandoned ones included
+    std::size_t users_ = 0;             ///< futures, drafts and others that hold the store
+    std::uint64_t left_unfinished_ = 0; ///< by dead workers, when that was last looked at
     bool closed_ = false;
 };
 

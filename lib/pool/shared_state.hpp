@@ -67,6 +67,10 @@ struct Control {
     std::atomic<std::int64_t> next_alarm_ns;
     ring::LaneSigns lanes;
     sync::ParkingSigns parking;
+    /// How many tasks a dead worker has left unfinished; counted before anybody can know.
+    std::atomic<std::uint64_t> left_unfinished;
+    /// How often the supervisor has moved a task that is to be tried again from note to note.
+    std::atomic<std::uint64_t> moves;
     // Counted by the supervisor: tasks that were tried again, that ended with their worker, and
     // those of them whose worker was killed for what they did.
     std::atomic<std::uint64_t> retried;

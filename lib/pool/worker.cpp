@@ -85,8 +85,12 @@ public:
 
 private:
     bool found_work() { // false: somebody else was faster
-        claim_ = state_.lanes.claim(owner_, slot_.note, turn_);
+        if (has_retry()) claim_ = ring::claim_retry(state_.records, owner_, slot_.note);
+        if (!claim_) claim_ = state_.lanes.claim(owner_, slot_.note, turn_);
         return claim_.has_value();
+    }
+    [[nodiscard]] bool has_retry() const {
+        return slot_.note.retry.load(std::memory_order_relaxed) != 0;
     }
     /// Whether nothing will come any more. A ring alone that looks so may have been written over.
     [[nodiscard]] bool is_over() const {
@@ -152,10 +156,9 @@ void prepare_process(WorkerSlot& slot) {
 }
 
 Leaving Worker::run() {
-    claim_ = ring::claim_retry(state_.records, owner_, slot_.note);
     state_.parking.set_searching(worker_);
     for (;;) {
-        if (claim_ || found_work()) {
+        if (found_work()) {
             if (!complete()) return Leaving::condemned;
             if (is_due_for_recycling()) {
                 pass_work_on();
@@ -171,7 +174,8 @@ Leaving Worker::run() {
             state_.parking.set_searching(worker_); // and look once more
         } else if (!spinner_.spin(state_.parking.searching())) {
             if (!dies_with_supervisor()) return Leaving::orphaned;
-            state_.parking.park(worker_, [&] { return state_.lanes.has_work() || is_over(); });
+            state_.parking.park(
+                worker_, [&] { return has_retry() || state_.lanes.has_work() || is_over(); });
         }
     }
 }

@@ -109,6 +109,7 @@ private:
             fork_failures_ = 0;
             return true;
         } catch (const std::system_error& error) {
+            crew_.not_started(worker);
             ++fork_failures_;
             next_fork_ = std::chrono::steady_clock::now() + fork_delay();
             if (alive() == 0 && fork_failures_ >= fork_attempts) {

@@ -178,4 +178,13 @@ Status requeue(const Claim& claim, Note& note) noexcept {
     });
 }
 
+bool hand_over(Note& dead, Note& living, std::atomic<std::uint64_t>& moves) noexcept {
+    std::uint64_t none = 0;
+    const std::uint64_t retry = dead.retry.load(std::memory_order_relaxed);
+    if (!living.retry.compare_exchange_strong(none, retry)) return false;
+    moves.fetch_add(1);
+    dead.retry.store(0);
+    return true;
+}
+
 } // namespace prong::ring

@@ -190,18 +190,32 @@ void Payload::reclaim(std::uint64_t offset, Owner owner) const noexcept {
 void Payload::trim() const noexcept {
     for (unsigned size_class = 0; size_class < geometry_.classes(); ++size_class) {
         const unsigned shift = smallest_shift + size_class;
-        Head& span = head(size_class);
-        const std::uint64_t used = span.fresh.load(std::memory_order_relaxed);
+        const std::uint64_t used = head(size_class).fresh.load(std::memory_order_relaxed);
         if (std::uint64_t{1} << shift >= large_block_bytes || used << shift < trim_bytes) continue;
-        const Place first{.size_class = size_class, .index = 0};
-        span.top.store(successor(span.top.load(std::memory_order_relaxed), 0),
-                       std::memory_order_relaxed);
-        const std::uint64_t count = std::min(used, geometry_.blocks(size_class));
-        const std::uint64_t table = geometry_.table_begin(size_class);
-        region_->clear(table, table + count * sizeof(Word)); // `count` may be nonsense: not a loop
-        region_->discard(offset_of(first), offset_of(first) + (count << shift));
-        span.fresh.store(0, std::memory_order_release);
+        reset_class(size_class);
     }
+}
+
+void Payload::reset() const noexcept {
+    for (unsigned size_class = 0; size_class < geometry_.classes(); ++size_class)
+        reset_class(size_class);
+    totals().kept.store(0, std::memory_order_relaxed);
+}
+
+void Payload::reset_class(unsigned size_class) const noexcept {
+    const Place first{.size_class = size_class, .index = 0};
+    Head& span = head(size_class);
+    // One more: its taker may have died before it moved `fresh` on.
+    const std::uint64_t used = span.fresh.load(std::memory_order_relaxed) + 1;
+    // It may be nonsense, so this is bounded, and not a loop.
+    const std::uint64_t count = std::min(used, geometry_.blocks(size_class));
+    if (word(first).load(std::memory_order_relaxed) == 0) return; // none was ever used
+    span.top.store(successor(span.top.load(std::memory_order_relaxed), 0),
+                   std::memory_order_relaxed);
+    const std::uint64_t table = geometry_.table_begin(size_class);
+    region_->clear(table, table + count * sizeof(Word));
+    region_->discard(offset_of(first), offset_of(first) + (count << (smallest_shift + size_class)));
+    span.fresh.store(0, std::memory_order_release);
 }
 
 Payload::Usage Payload::usage() const noexcept {

@@ -27,10 +27,10 @@ struct Block {
 /// never has two owners and a dead owner's is found again. Which free block to try next comes from
 /// a stack of free blocks threaded through the words (a tagged Treiber stack), or, when that is
 /// empty, from the first block that was never used. The stack is only a hint: a process that dies
-/// between taking a hint and the block, or before a freed block is on the stack, loses one block: a
-/// small one until the next `trim` that finds many of them, a large one for good.
+/// between taking a hint and the block, or before a freed block is on the stack, loses one block
+/// until the next `reset`.
 ///
-/// Thread safety: any thread of any process, but for `trim`.
+/// Thread safety: any thread of any process, but for `trim` and `reset`.
 class Payload {
 public:
     static constexpr unsigned smallest_shift = 8; ///< blocks of 256 bytes
@@ -71,11 +71,15 @@ public:
     /// block and nobody allocates.
     void trim() const noexcept;
 
+    /// Gives all that was ever used back to the system, also what dead processes have lost. Only
+    /// while nobody holds a block and nobody allocates.
+    void reset() const noexcept;
+
     /// The blocks that were ever used, at a moment when nobody allocates or frees.
     struct Usage {
         std::uint64_t owned;
         std::uint64_t free; ///< and on a stack
-        std::uint64_t lost; ///< until the next `trim`
+        std::uint64_t lost; ///< until the next `reset`
     };
     [[nodiscard]] Usage usage() const noexcept;
 
@@ -108,6 +112,7 @@ private:
     [[nodiscard]] std::optional<Place> take_fresh(unsigned size_class, Owner owner,
                                                   std::atomic<std::uint64_t>& note) const noexcept;
     void push(Place place, std::uint64_t kept_bytes) const noexcept;
+    void reset_class(unsigned size_class) const noexcept;
 
     const Region* region_;
     Geometry geometry_;

@@ -290,16 +290,10 @@ void use_options(Judge& judge, const Shared<Gate>&) {
     const auto always = [](const auto&) { return true; };
     judge.attempt_error<TaskTimeout>(
         "timeout", [&] { get({.timeout = 20ms, .grace = 5ms}, hang); }, always);
-    const Plan& plan = board().plan;
-    // A retry waits for who takes its dead worker's place, as long as nobody can be forked.
-    if (plan.role != Role::supervisor || plan.call != Call::fork) {
-        judge.attempt("retries",
-                      [&] { judge.require("retries", get({.max_retries = 2}, crash_twice) == 3); });
-    }
-    if (plan.call != Call::open) { // else nobody may know what the task has used
-        judge.attempt_error<LimitExceeded>(
-            "memory", [&] { get({.limits = {.memory_bytes = 8 << 20}}, want_too_much); }, always);
-    }
+    judge.attempt("retries",
+                  [&] { judge.require("retries", get({.max_retries = 2}, crash_twice) == 3); });
+    judge.attempt_error<LimitExceeded>(
+        "memory", [&] { get({.limits = {.memory_bytes = 8 << 20}}, want_too_much); }, always);
     judge.attempt_error<LimitExceeded>(
         "cpu_time", [&] { get({.limits = {.cpu_time = 10ms}}, compute_for_ever); }, always);
     for (int i = 0; i < 2; ++i) {

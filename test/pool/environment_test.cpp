@@ -157,6 +157,11 @@ TEST_CASE("16 descriptors are enough for 200 workers") {
         require(std::set<int>(pids.begin(), pids.end()).size() == 200, "200 workers");
         auto dies = pool.submit([] { raise(SIGKILL); });
         require_throws<prong::WorkerDied>([&] { dies.get(); }, "a task that kills its worker");
+        const prong::TaskOptions small{.limits = {.memory_bytes = 16 << 20}};
+        auto large = pool.with(small).submit([] {
+            for (std::vector<std::string> parts;;) parts.emplace_back(1 << 20, 'x');
+        });
+        require_throws<prong::LimitExceeded>([&] { large.get(); }, "a task that needs too much");
         gate->close();
         auto more = occupy(pool, gate); // with the new one
         gate->open();

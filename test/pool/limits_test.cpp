@@ -57,7 +57,9 @@ void spin_for_ever() {
 }
 
 std::size_t allocate(std::size_t bytes) {
-    return std::vector<char>(bytes, 'x').size();
+    std::vector<char> memory(bytes, 'x');
+    const volatile char* const last = &memory.back(); // else a compiler may do without the memory
+    return *last == 'x' ? memory.size() : 0;
 }
 
 void write_file(const std::string& path, std::size_t bytes) {

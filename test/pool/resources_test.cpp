@@ -355,7 +355,7 @@ TEST_CASE("a /dev/shm that is full, read-only or not there is no limit") {
 }
 
 TEST_CASE("nothing grows while pools are made and ended, one after the other") {
-    const int pools = full_run() ? 10'000 : 300;
+    const int pools = how_often(300, 10'000);
     const auto make_one = [](int i) {
         ProcessPoolExecutor pool(1 + i % 3);
         if (i % 4 != 3) REQUIRE(pool.submit(square, i % 100).get() == i % 100 * (i % 100));
@@ -369,7 +369,7 @@ TEST_CASE("nothing grows while pools are made and ended, one after the other") {
 }
 
 TEST_CASE("nothing grows while workers die") {
-    const int deaths = full_run() ? 100'000 : 2'000;
+    const int deaths = how_often(2000, 100'000);
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(4);
     const auto die_in_some_way = [](int i) {

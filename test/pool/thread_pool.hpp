@@ -50,8 +50,8 @@ public:
         return detail::make_map_result(*core_, options, nullptr, std::move(f),
                                        std::forward<Ranges>(ranges)...);
     }
-    [[nodiscard]] PoolWithOptions with(TaskOptions options) const {
-        return {*core_, std::move(options)};
+    [[nodiscard]] PoolWithOptions with(const TaskOptions& options) const {
+        return {*core_, options};
     }
 
     [[nodiscard]] pool::PoolCore& core() const { return *core_; }

@@ -309,3 +309,19 @@ TEST_CASE("a worker that dies between two tasks harms none") {
     CHECK(future.get() == 9);
     CHECK(pool.submit(square, 4).get() == 16);
 }
+
+TEST_CASE("payload that was lost by a worker's death is there again when no task is left") {
+    ThreadPool pool(2);
+    const auto usage = [&] { return pool.state().payload.usage(); };
+    auto future = pool.submit(square, 3);
+    REQUIRE(claim_and_die(pool, 0));
+    std::atomic<std::uint64_t> unnoted;
+    REQUIRE(pool.state().payload.allocate(1 << 20, 0, unnoted));
+    prong::pool::repair_after_death(pool.state(), 0, {.exit = {.pid = 1, .exitcode = -9}});
+    CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+    CHECK(usage().owned == 1);
+    pool.start(1);
+    const std::string text(100'000, 'x'); // it takes a block of its own, and is not disturbed
+    CHECK(pool.submit(repeat, text, 2).get().size() == 200'000);
+    CHECK(usage().owned == 0);
+}

@@ -271,7 +271,7 @@ TEST_CASE("workers that make room for others do so after shutdown, too") {
 }
 
 TEST_CASE("submit, shutdown and crashes at the same time") {
-    const int rounds = full_run() ? 1000 : 20;
+    const int rounds = how_often(20, 1000);
     std::mt19937_64 random(test_seed());
     for (int round = 0; round < rounds; ++round) {
         std::atomic<int> wrong = 0;

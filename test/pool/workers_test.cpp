@@ -2,6 +2,7 @@
 
 #include "pool/helpers.hpp"
 #include "support/catch.hpp"
+#include "support/environment.hpp"
 
 #include <prong/this_task.hpp>
 
@@ -45,7 +46,8 @@ TEST_CASE("a worker makes room for a fresh one after so many tasks") {
     const std::size_t most = GENERATE(1U, 2U, 20U);
     ProcessPoolExecutor pool(PoolOptions{.max_workers = workers, .max_tasks_per_worker = most});
     std::vector<Future<int>> futures;
-    for (int i = 0; i < 400; ++i) futures.push_back(pool.submit(pid_of_worker));
+    const int count = how_often(400, 4000);
+    for (int i = 0; i < count; ++i) futures.push_back(pool.submit(pid_of_worker));
     std::map<int, std::size_t> tasks;
     for (auto& future : futures) ++tasks[future.get()];
     for (const auto& [pid, count] : tasks) CHECK(count <= most);
@@ -55,7 +57,7 @@ TEST_CASE("a worker makes room for a fresh one after so many tasks") {
 
 TEST_CASE("all workers leave at once with a full queue, also when the pool ends") {
     // As in CPython's issues 115634 and 152978, where the pool hung.
-    for (int round = 0; round < 20; ++round) {
+    for (int round = 0; round < how_often(20, 200); ++round) {
         std::vector<Future<int>> futures;
         {
             ProcessPoolExecutor pool(PoolOptions{.max_workers = 2, .max_tasks_per_worker = 1});

@@ -208,6 +208,15 @@ TEST_CASE("a task that is to be tried again waits for the dead worker's successo
         CHECK(again->index == 7);
         CHECK(again->status.generation == generation);
     }
+    SECTION("or another worker that has nothing else to try again") {
+        std::atomic<std::uint64_t> moves = 0;
+        CHECK(hand_over(lane.note(0), lane.note(1), moves));
+        CHECK(moves == 1);
+        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0)));
+        lane.note(0).retry = 1;
+        CHECK_FALSE(hand_over(lane.note(0), lane.note(1), moves));
+        CHECK(claim_retry(lane.state.records, 1, lane.note(1))->index == 7);
+    }
     SECTION("unless it has been cancelled") {
         CHECK(cancel(lane.record(7), generation).state == TaskState::cancelled);
         CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0)));

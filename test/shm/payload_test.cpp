@@ -106,6 +106,24 @@ TEST_CASE("trim forgets a flood of small blocks") {
     CHECK(space.allocate(256)->offset == blocks.front().offset);
 }
 
+TEST_CASE("reset finds what was lost") {
+    Space space(64 * mebibyte);
+    for (const std::uint64_t size : {256U, 65'536U, 1U << 20}) {
+        const auto kept = space.allocate(size);
+        REQUIRE(space.allocate(size)); // whose owner dies before it is noted
+        space.payload.free(kept->offset, size);
+    }
+    REQUIRE(space.payload.usage().owned == 3);
+    space.payload.reset();
+    const auto usage = space.payload.usage();
+    CHECK(usage.owned + usage.free + usage.lost == 0);
+    for (const std::uint64_t size : {256U, 65'536U, 1U << 20}) {
+        const auto block = space.allocate(size);
+        REQUIRE(block);
+        CHECK(std::to_integer<int>(*space.payload.at(block->offset)) == 0);
+    }
+}
+
 TEST_CASE("no block ever has two owners", "[threads]") {
     Space space(16 * mebibyte);
     constexpr unsigned threads_count = 4;

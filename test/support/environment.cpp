@@ -1,5 +1,7 @@
 #include "support/environment.hpp"
 
+#include "support/sanitizer.hpp"
+
 #include <cerrno>
 #include <cstdlib>
 #include <iostream>
@@ -29,6 +31,11 @@ std::uint64_t test_seed() {
 
 bool full_run() {
     return std::getenv("PRONG_TEST_FULL") != nullptr;
+}
+
+int how_often(int short_run, int in_full_run) {
+    const int times = full_run() ? in_full_run : short_run;
+    return address_sanitizer ? (times + 9) / 10 : times;
 }
 
 TempDir::TempDir() {

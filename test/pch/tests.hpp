@@ -1,0 +1,5 @@
+// What nearly all tests include, compiled once. No guard: it is included nowhere.
+
+#include "support/catch.hpp"
+
+#include <prong/prong.hpp>
