@@ -68,7 +68,8 @@ public:
     bool wait_for(detail::Timeout wait) const { return task_.wait_until(detail::time_after(wait)); }
     template <typename Clock, typename Duration>
     bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
-        return wait_for(limit - Clock::now());
+        const auto now = Clock::now();
+        return wait_for(limit > now ? detail::Timeout(limit - now) : std::chrono::nanoseconds(0));
     }
 
     /// Waits for the task's end; the exception that `get` would throw, or null.
@@ -85,7 +86,7 @@ public:
     [[nodiscard]] bool cancelled() const { return task_.cancelled(); }
 
     /// Cancels the task if no worker has claimed it. True if it is cancelled now: then it has not
-    /// run and never will.
+    /// run and never will (or, if it is to be tried again after a death, not again).
     bool cancel() { return task_.cancel(); }
 
     /// `cancel`, or ends the task although it is running: its worker gets SIGKILL and is replaced.

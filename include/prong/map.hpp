@@ -62,9 +62,15 @@ struct ChunkFunctions {
     static void run(Reader& arguments, Writer& result) {
         const auto start = std::chrono::steady_clock::now();
         auto callable = CallableCodec<F>::decode(arguments);
-        while (arguments.remaining() != 0) {
+        for (bool is_first = true; arguments.remaining() != 0; is_first = false) {
             auto element = TheCall::decode_arguments(arguments);
+            const bool is_alone = is_first && arguments.remaining() == 0;
             const std::size_t before = result.size();
+            const auto fail = [&] {
+                result.rewind(before);
+                encode(result, element_thrown);
+                encode_element_failure(result);
+            };
             try {
                 encode(result, element_returned);
                 if constexpr (std::is_void_v<typename TheCall::Result>) {
@@ -74,10 +80,11 @@ struct ChunkFunctions {
                 }
             } catch (abi::__forced_unwind&) { // pthread_exit: no element's failure
                 throw;
+            } catch (const std::bad_alloc&) {
+                if (is_alone) throw; // the task may be at its limit
+                fail();
             } catch (...) {
-                result.rewind(before);
-                encode(result, element_thrown);
-                encode_element_failure(result);
+                fail();
             }
         }
         const std::chrono::nanoseconds elapsed = std::chrono::steady_clock::now() - start;

@@ -42,6 +42,12 @@ os::ProcessExit true_exit(os::ProcessExit exit, const CrashDump& crash) {
     return exit;
 }
 
+/// Whether the worker was killed because its task wrote more than it may.
+bool is_over_output(const SharedState& state, const ring::Claim& task, os::ProcessExit exit) {
+    return exit.exitcode == -SIGXFSZ && task.status.has(ring::Status::has_options) &&
+           state.settings(task.index).output_bytes != 0;
+}
+
 /// Makes the unfinished task of a dead worker final, or queues it again.
 void end_task(SharedState& state, unsigned worker, const ring::Claim& task, const WorkerEnd& end) {
     WorkerSlot& slot = state.slot(worker);
@@ -54,13 +60,14 @@ void end_task(SharedState& state, unsigned worker, const ring::Claim& task, cons
     if (task.status.has(ring::Status::has_options)) {
         TaskSettings& settings = state.settings(task.index);
         note_attempt(settings, end, obituary);
-        if (settings.output_bytes != 0 && end.exit.exitcode == -SIGXFSZ) {
+        if (is_over_output(state, task, end.exit)) {
             obituary.excess = {LimitKind::output, settings.output_bytes, settings.output_bytes};
             otherwise = ring::TaskState::over_limit;
         } else if (end.may_retry && is_intact(settings) &&
                    obituary.attempts <= settings.max_retries &&
                    ring::requeue(task, slot.note).state == ring::TaskState::queued) {
             state.control().retried.fetch_add(1, std::memory_order_relaxed);
+            state.control().retries.fetch_add(1, std::memory_order_release);
             return;
         }
         if (settings.capture_output != 0) obituary.death.last_output = captured_output(end.capture);
@@ -95,11 +102,18 @@ proc::Crew::Wish PoolCrew::wish() {
 }
 
 bool PoolCrew::has_work() {
-    if (!state_.lanes.drained()) return true;
-    for (unsigned worker = 0; worker < state_.workers(); ++worker) {
-        if (ring::retried(state_.records, state_.slot(worker).note) != nullptr) return true;
-    }
-    return false;
+    return !state_.lanes.drained() || count_retries() != 0;
+}
+
+/// Counts again how many tasks are still to be tried again.
+std::uint32_t PoolCrew::count_retries() {
+    std::atomic<std::uint32_t>& retries = state_.control().retries;
+    if (retries.load(std::memory_order_relaxed) == 0) return 0;
+    std::uint32_t count = 0;
+    for (unsigned worker = 0; worker < state_.workers(); ++worker)
+        count += ring::retried(state_.records, state_.slot(worker).note) != nullptr ? 1 : 0;
+    retries.store(count, std::memory_order_relaxed);
+    return count;
 }
 
 int PoolCrew::work(unsigned worker) {
@@ -121,24 +135,14 @@ void PoolCrew::starting(unsigned worker) {
     slot.crash.signal.store(0, std::memory_order_relaxed);
     slot.crash.frames.fill(0);
     slot.failure.clear();
-    if (!captures_[worker]) captures_[worker] = make_capture();
+    if (captures_[worker])
+        clear_capture(captures_[worker].get());
+    else
+        captures_[worker] = make_capture();
 }
 
 void PoolCrew::started(unsigned worker, pid_t pid) {
     state_.slot(worker).pid.store(pid, std::memory_order_relaxed);
-}
-
-void PoolCrew::not_started(unsigned worker) {
-    ring::Note& note = state_.slot(worker).note;
-    if (ring::retried(state_.records, note) == nullptr) return;
-    for (unsigned other = 0; other < state_.workers(); ++other) {
-        const WorkerSlot& slot = state_.slot(other);
-        const bool works = slot.pid.load() != 0 && slot.ready.load() && !slot.leaving.load() &&
-                           !slot.stopped.load();
-        if (!works || !ring::hand_over(note, state_.slot(other).note, state_.control().moves))
-            continue;
-        return state_.parking.wake(other);
-    }
 }
 
 bool PoolCrew::ended(unsigned worker, os::ProcessExit exit) {
@@ -147,9 +151,9 @@ bool PoolCrew::ended(unsigned worker, os::ProcessExit exit) {
     const bool has_left = slot.leaving.load(std::memory_order_acquire) && exit.exitcode == 0;
     slot.pid.store(0, std::memory_order_relaxed);
     const auto excess = enforcer_.forget(worker);
-    const auto task =
-        ring::unfinished(state_.records, static_cast<std::uint16_t>(worker), slot.note);
-    const bool was_sentenced = task && task->status.state == ring::TaskState::condemned;
+    const auto task = state_.unfinished_task(worker);
+    const bool was_sentenced = task && (task->status.state == ring::TaskState::condemned ||
+                                        is_over_output(state_, *task, exit));
     if (had_started && !has_left) {
         slot.deaths.store(slot.deaths.load() + 1, std::memory_order_relaxed);
         if (options_.break_on_death && !was_sentenced && wish() <= Wish::drain) {
@@ -162,33 +166,31 @@ bool PoolCrew::ended(unsigned worker, os::ProcessExit exit) {
     if (!reason_to_give_up_.empty() || state_.control().broken.load(std::memory_order_relaxed)) {
         return had_started;
     }
-    repair_after_death(
-        state_, worker,
-        {.exit = true_exit(exit, slot.crash),
-         .out_of_memory = exit.exitcode == -SIGKILL && !excess && out_of_memory_kills_.take_one(),
-         .excess = excess,
-         .may_retry = wish() <= Wish::drain,
-         .earlier_attempts = count_attempt(worker),
-         .capture = captures_[worker].get()});
+    repair_after_death(state_, worker,
+                       {.exit = true_exit(exit, slot.crash),
+                        .out_of_memory = exit.exitcode == -SIGKILL && !was_sentenced &&
+                                         out_of_memory_kills_.take_one(),
+                        .excess = excess,
+                        .may_retry = wish() <= Wish::drain,
+                        .earlier_attempts = task ? count_attempt(*task) : 0,
+                        .capture = captures_[worker].get()});
     return had_started;
 }
 
-/// Counts one more failed attempt at the dead worker's task; returns how many there were before.
-std::uint32_t PoolCrew::count_attempt(unsigned worker) {
-    const auto task = ring::unfinished(state_.records, static_cast<std::uint16_t>(worker),
-                                       state_.slot(worker).note);
-    if (!task) return 0;
+/// Counts one more failed attempt at a dead worker's task; returns how many there were before.
+std::uint32_t PoolCrew::count_attempt(const ring::Claim& task) {
     std::erase_if(attempts_, [this](const Attempts& attempts) {
         const ring::Status status = ring::status_of(state_.records[attempts.index]);
         return status.generation != attempts.generation || is_final(status.state);
     });
-    const auto found = std::ranges::find(attempts_, task->index, &Attempts::index);
+    const auto found = std::ranges::find(attempts_, task.index, &Attempts::index);
     if (found != attempts_.end()) return found->count++;
-    attempts_.push_back({.index = task->index, .generation = task->status.generation, .count = 1});
+    attempts_.push_back({.index = task.index, .generation = task.status.generation, .count = 1});
     return 0;
 }
 
 base::Deadline PoolCrew::attend(const std::function<void(unsigned)>& kill) {
+    count_retries();
     const std::int64_t next = enforcer_.look(kill);
     if (next == no_alarm) return base::Deadline::never();
     return base::Deadline::at(
@@ -228,9 +230,7 @@ void PoolCrew::broke(const std::string& cause) {
 
 void repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& end) noexcept {
     WorkerSlot& slot = state.slot(worker);
-    const auto task =
-        ring::unfinished(state.records, static_cast<std::uint16_t>(worker), slot.note);
-    if (task) {
+    if (const auto task = state.unfinished_task(worker)) {
         state.control().left_unfinished.fetch_add(1, std::memory_order_release);
         // The blocks had not been published with the task, so they are nobody's now.
         state.payload.reclaim(slot.note.block.load(std::memory_order_acquire), worker);

@@ -29,7 +29,6 @@ public:
     int work(unsigned worker) override;
     void starting(unsigned worker) override;
     void started(unsigned worker, pid_t pid) override;
-    void not_started(unsigned worker) override;
     bool ended(unsigned worker, os::ProcessExit exit) override;
     std::string reason_to_give_up() override { return reason_to_give_up_; }
     unsigned starts() override;
@@ -46,7 +45,8 @@ private:
         std::uint32_t generation;
         std::uint32_t count;
     };
-    std::uint32_t count_attempt(unsigned worker);
+    std::uint32_t count_attempt(const ring::Claim& task);
+    std::uint32_t count_retries();
 
     SharedState& state_;
     const CrewOptions& options_;

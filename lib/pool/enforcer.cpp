@@ -37,8 +37,7 @@ std::optional<Excess> Enforcer::forget(unsigned worker) {
 }
 
 std::int64_t Enforcer::look_at(unsigned worker, const std::function<void(unsigned)>& kill) {
-    const auto task = ring::unfinished(state_.records, static_cast<std::uint16_t>(worker),
-                                       state_.slot(worker).note);
+    const auto task = state_.unfinished_task(worker);
     if (!task) return no_alarm;
     if (task->status.state == ring::TaskState::condemned) {
         kill(worker);
@@ -88,8 +87,8 @@ std::int64_t Enforcer::look_at_usage(unsigned worker, const ring::Claim& task, s
     if (settings.capture_output != 0) trim_capture(captures_[worker].get());
     const auto excess = measure(worker, settings);
     if (!excess) return watched.next_usage_ns;
-    watched.excess = excess;
-    ring::condemn(*task.record, task.status, ring::Verdict::limit);
+    const ring::Status after = ring::condemn(*task.record, task.status, ring::Verdict::limit);
+    if (ring::verdict_of(after) == ring::Verdict::limit) watched.excess = excess;
     return no_alarm;
 }
 

@@ -31,8 +31,7 @@ struct Request {
 static_assert(std::is_trivially_copyable_v<Request>);
 static_assert(sizeof(Request) <= proc::Zygote::longest_message);
 
-/// All of a supervisor process; returns its exit status.
-int run_supervisor(SharedState& state, const CrewOptions& options, int parent_pidfd) {
+int run_crew(SharedState& state, const CrewOptions& options, int parent_pidfd) {
     PoolCrew crew(state, options);
     try {
         os::close_network_sockets();
@@ -41,6 +40,16 @@ int run_supervisor(SharedState& state, const CrewOptions& options, int parent_pi
         crew.broke(std::string("the supervisor failed: ") + error.what());
     }
     return 1;
+}
+
+/// All of a supervisor process; returns its exit status. Nothing leaves it: beyond it is the user's
+/// program.
+int run_supervisor(SharedState& state, const CrewOptions& options, int parent_pidfd) noexcept {
+    try {
+        return run_crew(state, options, parent_pidfd);
+    } catch (...) {
+        return 1;
+    }
 }
 
 /// Whether the parent knows of this supervisor: if not, nobody would ever end it.

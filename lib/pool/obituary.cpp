@@ -162,7 +162,9 @@ std::exception_ptr error_of(ring::TaskState end, Obituary obituary, const TaskSe
     default:
         break;
     }
-    if (obituary.attempts == 1)
+    // Before the last attempt it was something else that let it not be tried again.
+    const bool is_poisoned = settings != nullptr && obituary.attempts > settings->max_retries;
+    if (obituary.attempts == 1 || !is_poisoned)
         return std::make_exception_ptr(WorkerDied(std::move(obituary.death), task));
     const auto attempts = static_cast<int>(obituary.attempts);
     return std::make_exception_ptr(PoisonedTask(all_deaths(obituary), attempts, task));

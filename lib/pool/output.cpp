@@ -80,6 +80,11 @@ base::UniqueFd make_capture() noexcept {
     return file;
 }
 
+void clear_capture(int capture) noexcept {
+    if (size_of(capture) != 0) [[maybe_unused]]
+        const int result = ftruncate(capture, 0);
+}
+
 OutputCapture::OutputCapture(int capture) noexcept {
     if (capture < 0 || ftruncate(capture, 0) != 0) return;
     flush_task_output();

@@ -22,6 +22,9 @@ void flush_lines_in_crash() noexcept;
 /// is there when the worker is dead. Not valid if the supervisor may have hardly more descriptors.
 base::UniqueFd make_capture() noexcept;
 
+/// Forgets what it holds: the next task's death must not be told with it.
+void clear_capture(int capture) noexcept;
+
 /// Empties the capture and sends standard output and error there while it lives.
 ///
 /// Thread safety: one at a time in a process.

@@ -12,11 +12,9 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <ctime>
 #include <ranges>
 #include <stdexcept>
 #include <system_error>
-#include <tuple>
 #include <utility>
 
 namespace prong::pool {
@@ -37,14 +35,8 @@ constexpr Nanoseconds look_interval = std::chrono::milliseconds(10);
 constexpr unsigned most_times_blocked = 16;
 constexpr Nanoseconds longest_blocked = std::chrono::seconds(5);
 
-/// The supervisor of a broken pool is killed when it has not ended so long after it was told to.
+/// The supervisor is killed when it has not ended so long after it was told to kill the workers.
 constexpr Nanoseconds supervisor_patience = std::chrono::seconds(10);
-
-std::int64_t coarse_now_ns() {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
 
 ring::Lane lane_of(Priority priority) {
     switch (priority) {
@@ -66,7 +58,10 @@ PoolCore::PoolCore(Setup setup)
       max_pending_(std::min(setup.max_pending, state_.lanes[ring::Lane::normal].capacity())),
       fork_depth_(os::fork_depth()) {
     TaskOptions defaults{.limits = setup.limits};
-    if (needs_settings(defaults)) default_options_ = defaults;
+    if (!needs_settings(defaults)) return;
+    TaskSettings settings{};
+    write_settings(settings, defaults); // throws what each submit would
+    default_options_ = defaults;
 }
 
 PoolCore* PoolCore::create(Setup setup) {
@@ -226,7 +221,9 @@ ring::Status PoolCore::status(std::uint32_t index, std::uint32_t generation) noe
     }
     if (now.state != ring::TaskState::queued || !now.has(ring::Status::has_options)) return now;
     if (!TaskScope::is_too_late(state_.settings(index))) return now;
-    return ring::expire(record, generation);
+    const ring::Status after = ring::expire(record, generation);
+    if (after.state == ring::TaskState::expired) expired_.fetch_add(1, std::memory_order_relaxed);
+    return after;
 }
 
 bool PoolCore::cancel(std::uint32_t index, std::uint32_t generation) noexcept {
@@ -238,15 +235,17 @@ bool PoolCore::cancel(std::uint32_t index, std::uint32_t generation) noexcept {
     return cancelled || state == ring::TaskState::killed;
 }
 
-bool PoolCore::kill(std::uint32_t index, std::uint32_t generation) noexcept {
-    if (cancel(index, generation)) return true;
+bool PoolCore::kill(std::uint32_t index, std::uint32_t generation) {
     ring::Record& record = state_.records[index];
-    ring::Status status = ring::status_of(record);
-    while (status.state == ring::TaskState::running && status.generation == generation) {
-        status = ring::condemn(record, status, ring::Verdict::kill);
-    }
-    if (status.generation != generation) return false; // a worker has gone mad
-    if (status.state == ring::TaskState::queued) return kill(index, generation); // to be retried
+    ring::Status status;
+    do { // again if it has been claimed meanwhile, or put back to be tried again
+        if (cancel(index, generation)) return true;
+        if (has_ended()) return false; // nobody is left to be killed
+        status = ring::status_of(record);
+        if (status.generation != generation) return false; // a worker has gone mad
+        if (status.state == ring::TaskState::running)
+            status = ring::condemn(record, status, ring::Verdict::kill);
+    } while (status.state == ring::TaskState::running || status.state == ring::TaskState::queued);
     if (status.state != ring::TaskState::condemned) return false;
     alert_supervisor();
     return ring::verdict_of(status) == ring::Verdict::kill;
@@ -349,8 +348,8 @@ bool PoolCore::is_forsaken(std::uint32_t index, std::uint32_t generation) const 
     // gives it back its former value, but counts: one of these before it does, one after.
     const auto retries = [&] {
         const bool may_retry = status.has(ring::Status::has_options);
-        return std::tuple(may_retry ? state_.settings(index).deaths.load() : 0,
-                          state_.control().retried.load(), state_.control().moves.load());
+        return std::pair(may_retry ? state_.settings(index).deaths.load() : 0,
+                         state_.control().retried.load());
     };
     const auto retries_before = retries();
     if (record.status.load() != word) return false;
@@ -412,7 +411,7 @@ void PoolCore::reap_supervisor() {
     ended_.store(true, std::memory_order_release);
 }
 
-void PoolCore::give_orders(Orders orders) {
+void PoolCore::give_orders(Orders orders) noexcept {
     Orders now = orders_.load();
     while (now < orders && !orders_.compare_exchange_weak(now, orders)) {
     }
@@ -421,7 +420,7 @@ void PoolCore::give_orders(Orders orders) {
         state_.control().orders.store(now);
     } while (orders_.load() != now);
     state_.parking.wake_all();
-    tell_supervisor();
+    alert_supervisor();
 }
 
 /// Makes the supervisor look at shared memory. Throws `std::system_error`.
@@ -433,7 +432,7 @@ void PoolCore::tell_supervisor() {
 void PoolCore::alert_supervisor() noexcept {
     try {
         tell_supervisor();
-    } catch (const std::system_error&) { // whoever waits will try again, or see that it has gone
+    } catch (const std::system_error&) { // it looks when a worker leaves or dies
     }
 }
 
@@ -455,30 +454,31 @@ void PoolCore::shutdown(bool wait, bool cancel_queued) {
     }
     state_.lanes.close();
     if (cancel_queued) this->cancel_queued();
-    try {
-        give_orders(Orders::drain);
-    } catch (const std::system_error&) { // it learns of it from the workers, who leave
-    }
-    if (!wait || !supervisor_pidfd_) return;
-    wait_for_supervisor();
-    reap_supervisor();
+    give_orders(Orders::drain);
+    if (wait) wait_for_supervisor(base::Deadline::never());
 }
 
-void PoolCore::wait_for_supervisor() {
+/// Waits for the supervisor's end and collects it; false if the time ran out.
+bool PoolCore::wait_for_supervisor(base::Deadline limit) {
+    if (!supervisor_pidfd_) return true;
     std::optional<base::Deadline> patience;
     Nanoseconds slice = first_slice;
     try {
-        while (!os::wait_readable(supervisor_pidfd_.get(), base::Deadline::after(slice))) {
+        while (
+            !os::wait_readable(supervisor_pidfd_.get(), base::Deadline::after(limit.left(slice)))) {
+            if (limit.passed()) return false;
             slice = std::min(2 * slice, 4 * longest_slice);
             if (state_.control().broken.load()) break_off();
             look_after_memory();
-            if (!broken_off_.load()) continue;
+            if (orders_.load() < Orders::kill) continue;
             if (!patience) patience = base::Deadline::after(supervisor_patience);
             if (patience->passed()) os::send_signal(supervisor_pidfd_, SIGKILL);
         }
     } catch (const std::system_error&) { // poll fails
         os::wait_for_end(supervisor_pidfd_.get());
     }
+    reap_supervisor();
+    return true;
 }
 
 /// Cancels what no worker has claimed, also what is to be tried again.
@@ -502,15 +502,12 @@ std::uint64_t PoolCore::cancel_queued() noexcept {
 ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {
     shutdown(false, false);
     ShutdownReport report;
-    if (!supervisor_pidfd_) return report;
-    if (os::wait_readable(supervisor_pidfd_.get(), base::Deadline::at(limit))) {
-        reap_supervisor();
-        return report;
-    }
+    if (wait_for_supervisor(base::Deadline::at(limit))) return report;
     report.cancelled = cancel_queued();
     const std::vector<RunningTask> running = running_tasks();
     give_orders(Orders::kill);
-    shutdown(true, false);
+    tell_supervisor(); // or say that it cannot be told
+    wait_for_supervisor(base::Deadline::never());
     for (const RunningTask& task : running) {
         const ring::Status end = ring::status_of(state_.records[task.index]);
         const bool was_faster = end.generation != task.status.generation ||
@@ -524,6 +521,7 @@ ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {
 void PoolCore::end_workers(Orders orders) {
     shutdown(false, true);
     give_orders(orders);
+    tell_supervisor(); // or say that it cannot be told
 }
 
 } // namespace prong::pool

@@ -88,7 +88,7 @@ public:
         return ring::watch(state_.records[index], flag);
     }
     bool cancel(std::uint32_t index, std::uint32_t generation) noexcept;
-    bool kill(std::uint32_t index, std::uint32_t generation) noexcept;
+    bool kill(std::uint32_t index, std::uint32_t generation);
     bool wait(std::uint32_t index, std::uint32_t generation, detail::TimePoint limit);
     /// Waits until `done()`, which is asked again when a watched task of one of the pools has
     /// ended.
@@ -111,13 +111,12 @@ private:
     explicit PoolCore(Setup setup);
     ~PoolCore() = default;
 
-    /// Throws `std::system_error` when the supervisor cannot be told.
-    void give_orders(Orders orders);
+    void give_orders(Orders orders) noexcept;
     bool wait_for_room(ring::Ring& ring, bool may_wait);
     [[nodiscard]] bool is_forsaken(std::uint32_t index, std::uint32_t generation) const noexcept;
     void look_after_memory() noexcept;
     void break_off() noexcept;
-    void wait_for_supervisor();
+    bool wait_for_supervisor(base::Deadline limit);
     std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
     void tell_supervisor();
     void alert_supervisor() noexcept;
@@ -150,6 +149,7 @@ private:
     unsigned fork_depth_;
 
     std::atomic<std::uint64_t> cancelled_ = 0;
+    std::atomic<std::uint64_t> expired_ = 0; ///< before a worker had them
     std::atomic<Orders> orders_ = Orders::run;
     std::atomic<bool> ended_ = false;      ///< the supervisor is gone
     std::atomic<bool> broken_off_ = false; ///< it is to go, since nothing can be relied on any more

@@ -69,8 +69,9 @@ struct Control {
     sync::ParkingSigns parking;
     /// How many tasks a dead worker has left unfinished; counted before anybody can know.
     std::atomic<std::uint64_t> left_unfinished;
-    /// How often the supervisor has moved a task that is to be tried again from note to note.
-    std::atomic<std::uint64_t> moves;
+    /// How many dead workers' notes hold a task that is to be tried again, or more. Written by the
+    /// supervisor.
+    std::atomic<std::uint32_t> retries;
     // Counted by the supervisor: tasks that were tried again, that ended with their worker, and
     // those of them whose worker was killed for what they did.
     std::atomic<std::uint64_t> retried;
@@ -143,6 +144,11 @@ public:
     [[nodiscard]] const Sizes& sizes() const { return sizes_; }
     /// What a task with options has beside its record.
     [[nodiscard]] TaskSettings& settings(std::uint32_t index) const { return settings_[index]; }
+
+    /// What this worker has claimed and not finished, as its note tells.
+    [[nodiscard]] std::optional<ring::Claim> unfinished_task(unsigned worker) const {
+        return ring::unfinished(records, static_cast<std::uint16_t>(worker), slot(worker).note);
+    }
 
     /// A task has ended: wakes those who wait for it, as the flags of its status say.
     void announce(const ring::Record& record, std::uint8_t flags) const noexcept;

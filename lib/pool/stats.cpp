@@ -13,7 +13,7 @@ PoolStats PoolCore::stats() {
                     .running = 0,
                     .submitted = 0,
                     .finished = 0,
-                    .failed = control.died.load(),
+                    .failed = control.died.load() + expired_.load(),
                     .cancelled = cancelled_.load(),
                     .retried = control.retried.load(),
                     .killed = control.killed.load(),
@@ -53,8 +53,7 @@ WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns) {
 
 std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned worker) const {
     const WorkerSlot& slot = state_.slot(worker);
-    const auto task =
-        ring::unfinished(state_.records, static_cast<std::uint16_t>(worker), slot.note);
+    const auto task = state_.unfinished_task(worker);
     if (!task) return std::nullopt;
     RunningTask running{.pid = slot.pid.load(),
                         .index = task->index,

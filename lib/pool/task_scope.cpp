@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <ctime>
 
 namespace prong::pool {
 SoftLimit::SoftLimit(int resource, std::uint64_t most) : resource_(resource) {
@@ -26,6 +27,12 @@ SoftLimit::~SoftLimit() {
 
 std::int64_t steady_now_ns() {
     return std::chrono::steady_clock::now().time_since_epoch().count();
+}
+
+std::int64_t coarse_now_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
 std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns) {

@@ -73,5 +73,7 @@ inline constexpr std::chrono::nanoseconds usage_interval = std::chrono::millisec
 [[nodiscard]] bool is_metered(const TaskSettings& settings);
 
 [[nodiscard]] std::int64_t steady_now_ns();
+/// The same within some milliseconds, at the cost of a few nanoseconds.
+[[nodiscard]] std::int64_t coarse_now_ns();
 
 } // namespace prong::pool

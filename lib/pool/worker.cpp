@@ -18,11 +18,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <exception>
 #include <new>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace prong::pool {
 namespace {
@@ -85,13 +85,15 @@ public:
 
 private:
     bool found_work() { // false: somebody else was faster
-        if (has_retry()) claim_ = ring::claim_retry(state_.records, owner_, slot_.note);
+        if (may_retry()) claim_ = claim_retry();
         if (!claim_) claim_ = state_.lanes.claim(owner_, slot_.note, turn_);
         return claim_.has_value();
     }
-    [[nodiscard]] bool has_retry() const {
-        return slot_.note.retry.load(std::memory_order_relaxed) != 0;
+    [[nodiscard]] bool may_retry() const {
+        return state_.control().retries.load(std::memory_order_relaxed) != 0;
     }
+    std::optional<ring::Claim> claim_retry();
+    [[nodiscard]] bool has_work() const;
     /// Whether nothing will come any more. A ring alone that looks so may have been written over.
     [[nodiscard]] bool is_over() const {
         return state_.control().orders.load(std::memory_order_relaxed) != Orders::run &&
@@ -119,14 +121,8 @@ private:
     std::int64_t next_look_ns_ = 0;
     sync::Spinner spinner_;
     bool searching_ = true;
+    bool has_captured_ = false; ///< the task's output
 };
-
-/// Within some milliseconds, at the cost of a few nanoseconds.
-std::int64_t coarse_now_ns() {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
 
 /// Reseeds the C library's generators: otherwise all workers draw the same numbers.
 void reseed() {
@@ -174,10 +170,28 @@ Leaving Worker::run() {
             state_.parking.set_searching(worker_); // and look once more
         } else if (!spinner_.spin(state_.parking.searching())) {
             if (!dies_with_supervisor()) return Leaving::orphaned;
-            state_.parking.park(
-                worker_, [&] { return has_retry() || state_.lanes.has_work() || is_over(); });
+            state_.parking.park(worker_, [&] { return has_work() || is_over(); });
         }
     }
+}
+
+/// What a dead worker has left: first this one's predecessor, whose note it will need.
+std::optional<ring::Claim> Worker::claim_retry() {
+    for (unsigned i = 0; i < state_.workers(); ++i) {
+        ring::Note& left = state_.slot((worker_ + i) % state_.workers()).note;
+        if (auto claimed = ring::claim_retry(state_.records, owner_, slot_.note, left))
+            return claimed;
+    }
+    return std::nullopt;
+}
+
+bool Worker::has_work() const {
+    if (state_.lanes.has_work()) return true;
+    if (!may_retry()) return false;
+    for (unsigned worker = 0; worker < state_.workers(); ++worker) {
+        if (ring::retried(state_.records, state_.slot(worker).note) != nullptr) return true;
+    }
+    return false;
 }
 
 /// Runs the claimed task to its end; false if the task is condemned.
@@ -194,6 +208,7 @@ bool Worker::complete() {
     const ring::Status after = finish(has_options ? execute_with_options() : execute_task());
     set_current_task(nullptr);
     if (after.state == ring::TaskState::condemned) return false;
+    if (std::exchange(has_captured_, false)) clear_capture(surroundings_.capture);
     count(after.state);
     state_.announce(*claim_->record, after.flags);
     claim_.reset();
@@ -213,6 +228,7 @@ ring::TaskState Worker::execute_with_options() {
     const TaskSettings& settings = state_.settings(claim_->index);
     ring::Record& record = *claim_->record;
     if (TaskScope::is_too_late(settings)) return ring::TaskState::expired;
+    has_captured_ = settings.capture_output != 0;
     TaskScope scope(state_, worker_, settings, surroundings_);
     const auto over_limit = [&](ResultWriter& writer) -> std::optional<ring::TaskState> {
         const auto excess = scope.memory_excess();

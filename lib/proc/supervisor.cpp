@@ -3,6 +3,7 @@
 #include "base/errno.hpp"
 #include "base/exit_text.hpp"
 
+#include <cxxabi.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -109,7 +110,6 @@ private:
             fork_failures_ = 0;
             return true;
         } catch (const std::system_error& error) {
-            crew_.not_started(worker);
             ++fork_failures_;
             next_fork_ = std::chrono::steady_clock::now() + fork_delay();
             if (alive() == 0 && fork_failures_ >= fork_attempts) {
@@ -125,13 +125,18 @@ private:
         return std::min(first_fork_delay * (1 << doublings), longest_fork_delay);
     }
 
-    [[noreturn]] void become_worker(unsigned worker) {
+    /// Nothing leaves it: beyond it is the user's program.
+    [[noreturn]] void become_worker(unsigned worker) noexcept {
         setpgid(0, 0);
         if (!os::set_parent_death_signal(SIGKILL, own_pid_)) _exit(1);
         prctl(PR_SET_NAME, "prong-worker");
         signals_.reset();
         close(parent_pidfd_);
-        os::exit_process(crew_.work(worker));
+        try {
+            os::exit_process(crew_.work(worker));
+        } catch (abi::__forced_unwind&) { // pthread_exit of the only thread
+            os::exit_process(0);
+        }
     }
 
     void wait_for_events() {

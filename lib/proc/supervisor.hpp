@@ -30,8 +30,6 @@ public:
     /// A new worker is about to be forked; it has been.
     virtual void starting(unsigned worker) = 0;
     virtual void started(unsigned worker, pid_t pid) = 0;
-    /// It could not be forked, and will be tried again: what it was to do is for the others.
-    virtual void not_started(unsigned worker) = 0;
     /// The worker has ended and is reaped: tidy up after it. Returns whether it had started up.
     virtual bool ended(unsigned worker, os::ProcessExit exit) = 0;
     /// Why no other worker shall take its place and the pool be given up; empty if one shall.

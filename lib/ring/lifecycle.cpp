@@ -78,14 +78,16 @@ std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::
     return Claim{.record = &records[index], .index = index, .status = after};
 }
 
-std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
-                                 Note& note) noexcept {
-    const std::uint64_t retry = note.retry.load(std::memory_order_acquire);
+std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner, Note& note,
+                                 Note& left) noexcept {
+    std::uint64_t retry = left.retry.load(std::memory_order_acquire);
     const auto index_and_one = static_cast<std::uint32_t>(retry);
     if (index_and_one == 0) return std::nullopt;
     const auto claimed =
         claim(records, index_and_one - 1, static_cast<std::uint32_t>(retry >> 32), owner, note);
-    note.retry.store(0, std::memory_order_release); // after the claim: until then it must be found
+    // After the claim: until then it must be found. Nobody else clears it, since by then the task
+    // may have been left there again.
+    if (claimed || &left == &note) left.retry.compare_exchange_strong(retry, 0);
     return claimed;
 }
 
@@ -176,15 +178,6 @@ Status requeue(const Claim& claim, Note& note) noexcept {
         status.owner = 0;
         return true;
     });
-}
-
-bool hand_over(Note& dead, Note& living, std::atomic<std::uint64_t>& moves) noexcept {
-    std::uint64_t none = 0;
-    const std::uint64_t retry = dead.retry.load(std::memory_order_relaxed);
-    if (!living.retry.compare_exchange_strong(none, retry)) return false;
-    moves.fetch_add(1);
-    dead.retry.store(0);
-    return true;
 }
 
 } // namespace prong::ring

@@ -22,8 +22,8 @@ struct alignas(64) Note {
     /// a result moves to a larger block, also the one that it comes from.
     std::atomic<std::uint64_t> block;
     std::atomic<std::uint64_t> outgrown_block;
-    /// Written by the supervisor, cleared by the worker: the task that this worker's dead
-    /// predecessor left and that shall be tried again, before any other: generation, index + 1.
+    /// Written by the supervisor when this worker is dead: the task that it left and that shall be
+    /// tried again, before any other: generation, index + 1. Cleared by who has claimed it.
     std::atomic<std::uint64_t> retry;
 };
 
@@ -43,7 +43,7 @@ struct Claim {
 /// Queued to cancelled.
 Status cancel(Record& record, std::uint32_t generation) noexcept;
 
-/// Queued to expired. Also by a worker that comes too late.
+/// Queued to expired: its deadline has passed.
 Status expire(Record& record, std::uint32_t generation) noexcept;
 
 /// Says in the flags that somebody is going to sleep until the task's end; final: no need to.
@@ -58,9 +58,10 @@ Status give_up(Record& record, std::uint32_t generation) noexcept;
 std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
                            std::uint16_t owner, Note& note) noexcept;
 
-/// The task that this worker is to try again, if it still is to be.
-std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
-                                 Note& note) noexcept;
+/// The task that some dead worker has `left` to be tried again, if it still is to be. A worker
+/// claims what its own predecessor has left before it claims from a queue.
+std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner, Note& note,
+                                 Note& left) noexcept;
 
 /// Running to `end`, unless the task is condemned. One that was told to stop ends in `timed_out`
 /// and no other state: if the status is still `running` after this, that is how to end it.
@@ -95,10 +96,5 @@ Status bury(const Claim& claim, TaskState end) noexcept;
 /// Running to queued again, with the same generation, for the next worker with this note; not if it
 /// has been condemned or told to stop meanwhile.
 Status requeue(const Claim& claim, Note& note) noexcept;
-
-/// Gives the task that was to be tried again by a worker that there is not, to one that lives;
-/// false if that one has such a task already. `moves` changes while it stands in both, so who reads
-/// one note after the other knows whether it may have been missed.
-bool hand_over(Note& dead, Note& living, std::atomic<std::uint64_t>& moves) noexcept;
 
 } // namespace prong::ring

@@ -84,10 +84,9 @@ void Ring::publish(Position position, std::uint32_t index, std::uint8_t flags) n
     entry(position).store(entry_value(position, index), std::memory_order_release);
 }
 
-Position Ring::close() noexcept {
+void Ring::close() noexcept {
     const Position end = tail_.fetch_or(closed_bit) & ~closed_bit;
     cursor_->final_tail.store(end + 1, std::memory_order_release);
-    return end;
 }
 
 void Ring::repeat_signs() noexcept {

@@ -56,8 +56,8 @@ public:
     /// Makes the record `queued`, with these flags, at a position that was reserved.
     void publish(Position position, std::uint32_t index, std::uint8_t flags = 0) noexcept;
 
-    /// No position is given out from now on; returns one past the last.
-    Position close() noexcept;
+    /// No position is given out from now on.
+    void close() noexcept;
 
     /// Writes again what the parent alone writes, in case a worker has written over it.
     void repeat_signs() noexcept;

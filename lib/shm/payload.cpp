@@ -143,10 +143,13 @@ std::optional<Payload::Place> Payload::take_fresh(unsigned size_class, Owner own
         const std::uint64_t index = fresh.load(std::memory_order_relaxed);
         if (index >= geometry_.blocks(size_class)) return std::nullopt;
         const Place place{.size_class = size_class, .index = index};
-        note.store(offset_of(place), std::memory_order_relaxed);
-        std::uint64_t unused = 0;
-        const bool taken =
-            word(place).compare_exchange_strong(unused, owned_by(owner), std::memory_order_acq_rel);
+        std::uint64_t held = word(place).load(std::memory_order_acquire);
+        bool taken = false;
+        if (held == 0) { // else it must not be noted: it may be a result of the same owner's
+            note.store(offset_of(place), std::memory_order_relaxed);
+            taken = word(place).compare_exchange_strong(held, owned_by(owner),
+                                                        std::memory_order_acq_rel);
+        }
         std::uint64_t expected = index; // whoever took it may have died: help forward
         fresh.compare_exchange_strong(expected, index + 1, std::memory_order_relaxed);
         if (taken) return place;

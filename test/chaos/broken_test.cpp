@@ -65,7 +65,6 @@ public:
     int work(unsigned worker) override { return crew_.work(worker); }
     void starting(unsigned worker) override { crew_.starting(worker); }
     void started(unsigned worker, pid_t pid) override { crew_.started(worker, pid); }
-    void not_started(unsigned worker) override { crew_.not_started(worker); }
     std::string reason_to_give_up() override { return crew_.reason_to_give_up(); }
     unsigned starts() override { return crew_.starts(); }
     std::string failure(unsigned worker) override { return crew_.failure(worker); }

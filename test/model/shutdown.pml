@@ -40,7 +40,8 @@ bool closed;
 
 mtype life[WORKERS] = alive;
 bool doomed[WORKERS]; /* a signal that ends it is on its way */
-byte retry[WORKERS];  /* in the slot: the task to claim first, + 1 */
+byte retry[WORKERS];  /* in the slot: the task that its dead worker has left, + 1 */
+#define is_left(w) (retry[w] != 0 && state[retry[w] - 1] == queued)
 
 mtype orders = keep;
 bool told;       /* SIGUSR1 or SIGCHLD is pending at the supervisor */
@@ -75,7 +76,7 @@ inline wake_all() {
 inline park(w) {
     woken[w] = false;
     if
-    :: has_work() || drained()
+    :: has_work() || is_left(0) || is_left(1) || drained()
     :: else -> woken[w]
     fi
 }
@@ -148,6 +149,13 @@ proctype Closer() {
     }
 }
 
+/* What `from` has left. */
+inline claim_retry(from) {
+    at = retry[from] - 1;
+    state[at] = running; owner[at] = w; claimed = true;
+    retry[from] = 0
+}
+
 proctype Worker(byte w) {
     byte at, served;
     bool claimed;
@@ -156,17 +164,15 @@ end:
     :: atomic { life[w] == dying -> doomed[w] = false; life[w] = dead; told = true }
     :: life[w] == alive ->
        {
-           if
-           :: atomic { retry[w] != 0 -> at = retry[w] - 1 };
-              d_step {
-                  if
-                  :: state[at] == queued -> state[at] = running; owner[at] = w; claimed = true
-                  :: else
-                  fi
-              };
-              retry[w] = 0
-           :: retry[w] == 0
-           fi;
+           atomic { /* a new worker looks into all slots before it may leave */
+               if
+               :: is_left(w) -> claim_retry(w)
+#ifndef RETRIES_ARE_FOR_ONE
+               :: !is_left(w) && is_left(1 - w) -> claim_retry(1 - w)
+#endif
+               :: else
+               fi
+           };
            do
            :: atomic { claimed && !ENDLESS -> /* finish */
                   end_task(at);
@@ -177,6 +183,10 @@ end:
                   :: else -> served = 0
                   fi
               }
+#ifndef RETRIES_ARE_FOR_ONE
+           :: atomic { !claimed && is_left(0) -> claim_retry(0) }
+           :: atomic { !claimed && is_left(1) -> claim_retry(1) }
+#endif
            :: atomic { !claimed && has_work() -> /* claim */
                   at = head;
                   head++;
@@ -209,18 +219,16 @@ progress:     wake_all(); /* is replaced until the parent has given its orders *
     od
 }
 
-/* Whether anything is left for a worker: in the queue, or in its slot. */
-#if defined(RETRIES_NOT_WAITED_FOR)
-#define has_work_for(w) (!drained())
-#elif defined(RETRIES_ARE_FOR_ALL)
-#define has_work_for(w) (!drained() || retry[0] != 0 || retry[1] != 0)
+/* Whether anything is left for a worker: in the queue, or in a slot. */
+#ifdef RETRIES_NOT_WAITED_FOR
+#define is_work_left (!drained())
 #else
-#define has_work_for(w) (!drained() || retry[w] != 0)
+#define is_work_left (!drained() || is_left(0) || is_left(1))
 #endif
 #ifdef DRAINING_REPLACES_NOBODY
 #define is_replaced(w) (wish == keep)
 #else
-#define is_replaced(w) (wish == keep || (wish == drain && has_work_for(w)))
+#define is_replaced(w) (wish == keep || (wish == drain && is_work_left))
 #endif
 #define is_over() (life[0] == absent && life[1] == absent && !is_replaced(0) && !is_replaced(1))
 

@@ -48,7 +48,7 @@ mtype = { alive, stopped, dying, dead };
 
 mtype life[WORKERS] = alive;
 bool doomed[WORKERS];  /* SIGKILL is on its way */
-byte retry[WORKERS];   /* in the slot: the record to claim first, + 1, … */
+byte retry[WORKERS];   /* in the slot: the record that its dead worker has left, + 1, … */
 byte retry_at[WORKERS]; /* … and its generation, in the same word */
 bool stop_at[WORKERS]; /* in the slot: the task has a timeout, which may be over any time */
 bool told;             /* SIGUSR1 is pending at the supervisor */
@@ -96,31 +96,55 @@ inline write_result(w) {
     }
 }
 
+/* Whether a dead worker has left a task that waits to be tried again. */
+#define is_left(w) (retry[w] != 0 && is_queued(retry[w] - 1, retry_at[w]))
+
+/* Claims what a dead worker has left. Only who has claimed it clears the slot, or whose slot it is. */
+#ifdef RETRY_CLEARED_BY_LOSER
+#define may_clear(w) true
+#else
+#define may_clear(w) (claimed || from == w)
+#endif
+inline claim_retry(w) {
+#ifdef RETRY_CLEARED_FIRST
+    d_step { retry[from] = 0; retry_at[from] = 0 };
+#endif
+    note[w] = index + 1;
+    before_claim(w);
+    d_step {
+#ifdef RETRY_WITHOUT_GENERATION
+        position = task[index];
+#endif
+        take(w)
+    };
+    d_step {
+        if
+        :: may_clear(w) && retry[from] == index + 1 && retry_at[from] == position ->
+           retry[from] = 0; retry_at[from] = 0
+        :: else
+        fi;
+        from = 0;
+        if
+        :: !claimed -> index = 0; position = 0
+        :: else
+        fi
+    }
+}
+
+#ifdef RETRY_LAST
+#define may_look_into_queue(w) true
+#else
+#define may_look_into_queue(w) (retry[w] == 0)
+#endif
+
 proctype Worker(byte w) {
-    byte position, index;
+    byte position, index, from;
     bool claimed;
 end:
     do
     :: atomic { life[w] == dying -> doomed[w] = false; life[w] = dead } /* before its first step */
     :: life[w] == alive ->
        {
-           if
-           :: atomic { retry[w] != 0 -> index = retry[w] - 1; position = retry_at[w] };
-#ifdef RETRY_CLEARED_FIRST
-              d_step { retry[w] = 0; retry_at[w] = 0 };
-#endif
-              note[w] = index + 1;
-              before_claim(w);
-              d_step {
-#ifdef RETRY_WITHOUT_GENERATION
-                  position = task[index];
-#endif
-                  take(w);
-                  position = task[index]
-              };
-              d_step { retry[w] = 0; retry_at[w] = 0 }
-           :: retry[w] == 0
-           fi;
            do
            :: claimed ->
 #ifdef STOP_AT_AFTER_CLAIM
@@ -141,11 +165,17 @@ end:
 #endif
               atomic { index = 0; position = 0 }
            :: !claimed ->
-end_idle:     has_work();
-              claim(w)
+end_idle:     if
+              :: atomic { retry[w] != 0 -> from = w; index = retry[w] - 1; position = retry_at[w] };
+                 claim_retry(w)
+              :: atomic { is_left(1 - w) ->
+                     from = 1 - w; index = retry[1 - w] - 1; position = retry_at[1 - w] };
+                 claim_retry(w)
+              :: has_work() && may_look_into_queue(w) -> claim(w)
+              fi
            od
        } unless {
-           atomic { life[w] != alive -> position = 0; index = 0; claimed = false };
+           atomic { life[w] != alive -> position = 0; index = 0; from = 0; claimed = false };
 end_stopped: atomic { life[w] == dying -> doomed[w] = false; life[w] = dead }
        }
     od
@@ -255,6 +285,7 @@ inline repair(w) {
               record[r - 1].generation = generation_of(tail);
 #endif
               record[r - 1].state = queued;
+              assert(!is_left(w)); /* a slot has room for one */
               retry[w] = r;
               retry_at[w] = task[r - 1]
            fi

@@ -2,10 +2,12 @@
 
 #include "pool/helpers.hpp"
 #include "support/catch.hpp"
+#include "support/check_child.hpp"
 #include "support/environment.hpp"
 
 #include <prong/prong.hpp>
 
+#include <pthread.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -291,4 +293,19 @@ TEST_CASE("the others go on while a worker is stopped, whether it is busy or idl
     kill(idle, SIGCONT);
     gate->close();
     check_recovered(pool, gate);
+}
+
+TEST_CASE("a task that ends its thread unwinds nothing of the program's") {
+    const Shared<Counter> destroyed;
+    check_child([&] {
+        struct Guard {
+            Counter* destroyed;
+            ~Guard() { ++*destroyed; }
+        } guard{destroyed.get()};
+        ProcessPoolExecutor pool(1);
+        auto future = pool.submit([] { pthread_exit(nullptr); });
+        require_throws<WorkerDied>([&] { future.get(); }, "a task that ends its thread");
+        require(pool.submit(square, 3).get() == 9, "there is another worker");
+    });
+    CHECK(*destroyed == 1);
 }

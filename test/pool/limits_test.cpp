@@ -116,6 +116,11 @@ TEST_CASE("an allocation beyond the address space that a task may have is LimitE
     const auto error = error_of<LimitExceeded>(large);
     CHECK(error.kind() == LimitKind::address_space);
     CHECK(error.allowed() == 64 * mebibyte);
+    const std::vector<std::size_t> sizes{mebibyte, 256 * mebibyte};
+    auto results = limited.map(allocate, sizes);
+    auto result = results.begin();
+    CHECK(*result == mebibyte);
+    CHECK_THROWS_AS(*++result, LimitExceeded);
     CHECK(limited.submit(allocate, mebibyte).get() == mebibyte);
     CHECK(pool.submit(allocate, 256 * mebibyte).get() == 256 * mebibyte);
     CHECK(pool.submit(pid_of_worker).get() == before);
@@ -280,4 +285,27 @@ TEST_CASE("lines of several workers do not mix within a line") {
     }
     CHECK(lines == 4000);
     CHECK(wrong == 0);
+}
+
+TEST_CASE("limits of a pool that are out of range are refused when it is made") {
+    CHECK_THROWS_AS(ProcessPoolExecutor(PoolOptions{.limits = {.memory_bytes = 0}}),
+                    std::invalid_argument);
+}
+
+TEST_CASE("a worker that has no memory to say how its task ended dies alone") {
+    if (address_sanitizer) return; // has huge mappings of its own
+    ProcessPoolExecutor pool(1);
+    const TaskOptions options{.timeout = 20ms, .grace = 10s, .capture_output = true};
+    auto starving = pool.with(options).submit([] {
+        std::cout << std::string(60'000, 'x') << std::endl;
+        const rlimit nothing{.rlim_cur = 1, .rlim_max = 1};
+        setrlimit(RLIMIT_AS, &nothing);
+        for (std::size_t size = mebibyte; size != 0;) {
+            void* const volatile memory = std::malloc(size);
+            if (memory == nullptr) size /= 2;
+        }
+        while (!prong::this_task::stop_requested()) std::this_thread::yield();
+    });
+    CHECK_THROWS_AS(starving.get(), prong::TaskTimeout);
+    CHECK(pool.submit(square, 3).get() == 9);
 }

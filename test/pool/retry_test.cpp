@@ -104,6 +104,18 @@ TEST_CASE("a retry is in time for shutdown, and not after kill_workers") {
         }
         CHECK(future.get() == 5);
     }
+    SECTION("kill_workers at the second attempt, which is no poison") {
+        const Shared<Gate> gate;
+        ProcessPoolExecutor pool(1);
+        const auto die_and_wait = with_captures([place = gate.get()] {
+            if (prong::this_task::attempt() == 1) raise(SIGSEGV);
+            place->pass();
+        });
+        auto future = pool.with(TaskOptions{.max_retries = 5}).submit(die_and_wait);
+        REQUIRE(gate->await_arrivals(1));
+        pool.kill_workers();
+        CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+    }
     SECTION("kill_workers") {
         const Shared<Gate> gate;
         ProcessPoolExecutor pool(1);

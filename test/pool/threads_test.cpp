@@ -325,3 +325,13 @@ TEST_CASE("payload that was lost by a worker's death is there again when no task
     CHECK(pool.submit(repeat, text, 2).get().size() == 200'000);
     CHECK(usage().owned == 0);
 }
+
+TEST_CASE("a task that a dead worker has left is tried again by whoever is free") {
+    ThreadPool pool(2);
+    auto future = pool.with({.max_retries = 1}).submit(square, 3);
+    REQUIRE(claim_and_die(pool, 0));
+    prong::pool::repair_after_death(pool.state(), 0, {.exit = {.pid = 1, .exitcode = -9}});
+    CHECK_FALSE(future.done());
+    pool.start(1);
+    CHECK(future.get() == 9);
+}

@@ -270,6 +270,16 @@ TEST_CASE("break_pool does not mind workers that leave of their own accord") {
     for (int i = 0; i < 50; ++i) CHECK(pool.submit(square, i).get() == i * i);
 }
 
+TEST_CASE("break_pool does not mind workers that are killed for what their task does") {
+    ProcessPoolExecutor pool(
+        PoolOptions{.max_workers = 1, .on_worker_death = prong::OnWorkerDeath::break_pool});
+    auto hangs = pool.with({.timeout = 10ms, .grace = 0s}).submit([] { pause(); });
+    CHECK_THROWS_AS(hangs.get(), prong::TaskTimeout);
+    auto writes = pool.with({.limits = {.output_bytes = 1}}).submit([] { raise(SIGXFSZ); });
+    CHECK_THROWS_AS(writes.get(), prong::LimitExceeded);
+    CHECK(pool.submit(square, 3).get() == 9);
+}
+
 TEST_CASE("shutdown_for waits when that is enough, and says what it killed when not") {
     SECTION("enough") {
         ProcessPoolExecutor pool(2);

@@ -70,7 +70,7 @@ private:
         prong::pool::SharedState& pool = state();
         const auto owner = static_cast<std::uint16_t>(worker);
         prong::ring::Note& note = pool.slot(worker).note;
-        auto claim = prong::ring::claim_retry(pool.records, owner, note);
+        auto claim = prong::ring::claim_retry(pool.records, owner, note, note);
         if (!claim) claim = pool.lanes.claim(owner, note, 0);
         if (!claim) return false;
         ++deaths_;

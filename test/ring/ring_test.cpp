@@ -114,7 +114,8 @@ TEST_CASE("a closed queue takes nothing more and is drained when all is claimed"
     OneLane lane(1);
     push(lane.ring, 0);
     CHECK_FALSE(lane.ring.drained());
-    CHECK(lane.ring.close() == 1);
+    lane.ring.close();
+    CHECK(lane.ring.tail() == 1);
     Position position = 0;
     CHECK(lane.ring.reserve(~0ULL, position) == Ring::Refusal::closed);
     CHECK_FALSE(lane.ring.drained());
@@ -203,28 +204,31 @@ TEST_CASE("a task that is to be tried again waits for the dead worker's successo
     CHECK(retried(lane.state.records, lane.note(0)) == &lane.record(7));
     CHECK(lane.claim(1)->index == 8); // it is in no queue
     SECTION("who claims it first") {
-        const auto again = claim_retry(lane.state.records, 0, lane.note(0));
+        const auto again = claim_retry(lane.state.records, 0, lane.note(0), lane.note(0));
         REQUIRE(again);
         CHECK(again->index == 7);
         CHECK(again->status.generation == generation);
     }
-    SECTION("or another worker that has nothing else to try again") {
-        std::atomic<std::uint64_t> moves = 0;
-        CHECK(hand_over(lane.note(0), lane.note(1), moves));
-        CHECK(moves == 1);
-        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0)));
-        lane.note(0).retry = 1;
-        CHECK_FALSE(hand_over(lane.note(0), lane.note(1), moves));
-        CHECK(claim_retry(lane.state.records, 1, lane.note(1))->index == 7);
+    SECTION("or by any other worker, whose own note stays as it is") {
+        lane.note(1).retry = 4711;
+        CHECK(claim_retry(lane.state.records, 1, lane.note(1), lane.note(0))->index == 7);
+        CHECK(lane.note(0).retry == 0);
+        CHECK(lane.note(1).retry == 4711);
+    }
+    SECTION("and stays noted when somebody claims it in vain") {
+        REQUIRE(claim_retry(lane.state.records, 0, lane.note(0), lane.note(0)));
+        const auto retry = lane.note(0).retry = std::uint64_t{generation} << 32 | 8;
+        CHECK_FALSE(claim_retry(lane.state.records, 1, lane.note(1), lane.note(0)));
+        CHECK(lane.note(0).retry == retry);
     }
     SECTION("unless it has been cancelled") {
         CHECK(cancel(lane.record(7), generation).state == TaskState::cancelled);
-        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0)));
+        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0), lane.note(0)));
     }
     SECTION("unless the record has been used for another one") {
         cancel(lane.record(7), generation);
         push(lane.ring, 7);
-        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0)));
+        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0), lane.note(0)));
     }
     CHECK(retried(lane.state.records, lane.note(0)) == nullptr);
 }

@@ -157,3 +157,14 @@ TEST_CASE("no block ever has two owners", "[threads]") {
     for (std::thread& thread : threads) thread.join();
     CHECK(clashes == 0);
 }
+
+TEST_CASE("what is not free is not noted, for the note's owner may be its owner") {
+    Space space(mebibyte);
+    REQUIRE(space.allocate(mebibyte, 3));
+    const auto last_class = space.geometry.classes() - 1;
+    std::byte* const head = space.region.base() + page + 64 + last_class * 64;
+    reinterpret_cast<std::atomic<std::uint64_t>*>(head)[1] = 0; // its taker died before it counted
+    space.note = 0;
+    CHECK_FALSE(space.allocate(mebibyte, 3));
+    CHECK(space.note == 0);
+}

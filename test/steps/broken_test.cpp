@@ -123,7 +123,6 @@ public:
     bool has_work() override { return crew_.has_work(); }
     void starting(unsigned worker) override { crew_.starting(worker); }
     void started(unsigned worker, pid_t pid) override { crew_.started(worker, pid); }
-    void not_started(unsigned worker) override { crew_.not_started(worker); }
     std::string reason_to_give_up() override { return crew_.reason_to_give_up(); }
     prong::base::Deadline attend(const std::function<void(unsigned)>& kill) override {
         return crew_.attend(kill);
