@@ -284,8 +284,8 @@ inline repair(w) {
 #ifdef RETRY_AT_NEW_POSITION
               record[r - 1].generation = generation_of(tail);
 #endif
-              record[r - 1].state = queued;
               assert(!is_left(w)); /* a slot has room for one */
+              record[r - 1].state = queued;
               retry[w] = r;
               retry_at[w] = task[r - 1]
            fi
