@@ -103,13 +103,16 @@ struct FixedTextCodec {
 struct RegexErrorCodec {
     static bool encode(Writer& writer) {
         return with_current<std::regex_error>([&](const std::regex_error& error) {
-            detail::encode(writer, error.code());
+            detail::encode(writer, static_cast<int>(error.code()));
             return true;
         });
     }
     static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
-        const auto code = detail::decode<std::regex_constants::error_type>(reader);
-        return make_with_text(std::regex_error(code), what, has_nested);
+        const int code = detail::decode<int>(reader);
+        if (code < 0 || code > std::regex_constants::error_stack)
+            throw CodecError("a regular expression's error that does not exist");
+        return make_with_text(std::regex_error(static_cast<std::regex_constants::error_type>(code)),
+                              what, has_nested);
     }
 };
 

@@ -55,6 +55,12 @@ void encode_obituary(Writer& writer, const Obituary& obituary, bool in_short) {
     if (tell_output) encode(writer, obituary.death.last_output);
 }
 
+/// The kernel gives no other.
+std::int32_t checked_exitcode(std::int32_t exitcode) {
+    if (exitcode < -std::int32_t{NSIG}) throw CodecError("an unknown signal");
+    return exitcode;
+}
+
 std::string time_text(std::uint64_t nanoseconds) {
     const double seconds = static_cast<double>(nanoseconds) / 1e9;
     std::array<char, 32> text{};
@@ -121,8 +127,7 @@ void write_obituary(const SharedState& state, unsigned worker, ring::Record& rec
 Obituary read_obituary(Reader reader) {
     Obituary obituary;
     obituary.death.pid = decode<std::int32_t>(reader);
-    obituary.death.exitcode = decode<std::int32_t>(reader);
-    if (obituary.death.exitcode < -std::int32_t{NSIG}) throw CodecError("an unknown signal");
+    obituary.death.exitcode = checked_exitcode(decode<std::int32_t>(reader));
     const auto what_follows = decode<std::uint8_t>(reader);
     obituary.death.out_of_memory = (what_follows & with_out_of_memory) != 0;
     if ((what_follows & with_excess) != 0) {
@@ -133,6 +138,7 @@ Obituary read_obituary(Reader reader) {
     if ((what_follows & with_earlier) != 0) {
         obituary.attempts = decode<std::uint32_t>(reader);
         obituary.earlier = decode<std::vector<FailedAttempt>>(reader);
+        for (const FailedAttempt& attempt : obituary.earlier) checked_exitcode(attempt.exitcode);
     }
     if ((what_follows & with_frames) != 0) {
         for (const std::uint64_t address : decode<std::vector<std::uint64_t>>(reader))

@@ -171,6 +171,19 @@ TEST_CASE("a regex error comes back with its code", "[exception]") {
     CHECK(error.code() == std::regex_constants::error_brack);
 }
 
+TEST_CASE("a regex error with a code that does not exist is described", "[exception]") {
+    BufferWriter writer;
+    try {
+        std::regex("[");
+    } catch (...) {
+        codec::encode_current_exception(writer);
+    }
+    std::vector<std::byte> bytes(writer.bytes().begin(), writer.bytes().end());
+    bytes[bytes.size() - 2] = std::byte{0x80}; // the code's sign; behind it: nothing is nested
+    Reader reader(bytes);
+    CHECK_THROWS_AS(std::rethrow_exception(codec::decode_exception(reader)), RemoteError);
+}
+
 TEST_CASE("a system error comes back with its code", "[exception]") {
     const auto categories = {&std::generic_category(), &std::system_category(),
                              &std::iostream_category(), &std::future_category()};

@@ -115,6 +115,13 @@ TEST_CASE("a bool is true or false, whatever the byte", "[codec]") {
     CHECK(detail::decode<std::optional<bool>>(reader) == std::optional(true));
 }
 
+TEST_CASE("text that is no bits is no bitset", "[codec]") {
+    BufferWriter writer;
+    detail::encode(writer, std::uint8_t{2}); // cereal's mark of a text
+    detail::encode(writer, std::string("012"));
+    CHECK(!decode_and_use<std::bitset<70>>(writer.bytes()));
+}
+
 TEST_CASE("an alternative that a variant does not have is refused", "[codec]") {
     BufferWriter writer;
     detail::encode(writer, std::uint32_t{2});

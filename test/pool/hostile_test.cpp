@@ -4,6 +4,7 @@
 // bounds shows under the sanitizers.
 
 #include "pool/helpers.hpp"
+#include "pool/obituary.hpp"
 #include "pool/thread_pool.hpp"
 #include "support/catch.hpp"
 #include "support/environment.hpp"
@@ -327,6 +328,24 @@ void live_with_mad_workers(Random& random) {
 }
 
 } // namespace
+
+TEST_CASE("an obituary tells of no exit code that cannot be") {
+    const BarePool pool(1);
+    Record& record = pool.state().records[0];
+    const auto written = [&](int last, int earlier) {
+        prong::pool::write_obituary(pool.state(), 0, record,
+                                    {.death = {.pid = 2, .exitcode = last},
+                                     .earlier = {{.pid = 1, .exitcode = earlier}},
+                                     .attempts = 2});
+        return prong::detail::Reader(
+            {reinterpret_cast<const std::byte*>(&record) + record.result_offset,
+             record.result_length});
+    };
+    constexpr int impossible = std::numeric_limits<int>::min();
+    CHECK(prong::pool::read_obituary(written(-9, -9)).earlier.size() == 1);
+    CHECK_THROWS_AS(prong::pool::read_obituary(written(impossible, -9)), prong::CodecError);
+    CHECK_THROWS_AS(prong::pool::read_obituary(written(-9, impossible)), prong::CodecError);
+}
 
 TEST_CASE("workers write nonsense over all shared memory, and nothing crashes or hangs") {
     Random random(test_seed());

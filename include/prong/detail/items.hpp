@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <bitset>
 #include <cstring>
 #include <new>
 #include <stdexcept>
@@ -236,8 +237,20 @@ void DecodeArchive::item(T& value) {
 }
 
 template <class T>
+inline constexpr bool is_bitset = false;
+template <std::size_t Bits>
+inline constexpr bool is_bitset<std::bitset<Bits>> = true;
+
+template <class T>
 void DecodeArchive::nested_item(T& value) {
-    if constexpr (encoding_of<T>() == Encoding::cereal) {
+    if constexpr (is_bitset<T>) {
+        // cereal takes it as text, too, of which the standard library says what is wrong.
+        try {
+            Base::operator()(value);
+        } catch (const std::invalid_argument& error) {
+            throw CodecError(error.what());
+        }
+    } else if constexpr (encoding_of<T>() == Encoding::cereal) {
         Base::operator()(value);
     } else {
         for_each_member(value, [&](auto& member) { item(member); });
