@@ -221,7 +221,7 @@ public:
 
     /// `shutdown`, but waits at most so long; then cancels what is queued and kills the workers
     /// that are still busy, whose tasks fail with `WorkerDied`. Returns what that was: true if
-    /// there was no need. That takes milliseconds more; if the supervisor is stopped, 10 seconds.
+    /// there was no need. (Hooks that do not return are killed, too, and not in the report.)
     ShutdownReport shutdown_for(detail::Timeout wait);
 
     /// Ends the pool now: queued tasks are cancelled, workers get SIGTERM (SIGKILL), and the tasks

@@ -23,7 +23,7 @@ struct TaskLimits {
     /// the task, which becomes `LimitExceeded`. Not for programs with AddressSanitizer.
     std::optional<std::size_t> address_space_bytes = std::nullopt;
 
-    /// Processor time of all its threads.
+    /// Processor time of all its threads, not of its children.
     detail::Timeout cpu_time = std::nullopt;
 
     /// The size in bytes up to which it may write any file (`RLIMIT_FSIZE`), captured output

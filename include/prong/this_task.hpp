@@ -5,7 +5,8 @@
 #include <stop_token>
 
 /// What code that runs as a task may ask about itself. Everything here may be called anywhere, by
-/// any thread: outside of a worker process the answers are those of a function that nobody limits.
+/// any thread: outside of a worker process, and in one that a task has forked, the answers are
+/// those of a function that nobody limits.
 
 namespace prong::this_task {
 

@@ -28,8 +28,8 @@ namespace prong {
 ///   initializer.
 ///
 /// The zygote ends with this process, however that ends. If it is killed, pools that exist go on,
-/// and making another one throws `prong::Error`. A process forked from this one has no zygote
-/// unless it starts its own.
+/// and making another one throws `prong::Error` until this is called again. A process forked from
+/// this one has no zygote unless it starts its own.
 PRONG_API void start_zygote();
 
 } // namespace prong

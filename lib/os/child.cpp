@@ -139,6 +139,13 @@ void send_signal(const base::UniqueFd& pidfd, int signal) {
     base::throw_errno("pidfd_send_signal", error);
 }
 
+bool is_stopped(const base::UniqueFd& pidfd) noexcept {
+    siginfo_t info{};
+    const int result = waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd.get()), &info,
+                              WSTOPPED | WNOHANG | WNOWAIT);
+    return result == 0 && info.si_pid != 0;
+}
+
 void die_with_parent(pid_t parent) {
     watched_parent.store(parent, std::memory_order_relaxed);
     // A signal that others hardly use; not the last one, which valgrind takes for itself.

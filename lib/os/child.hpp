@@ -35,6 +35,9 @@ std::optional<int> reap(const base::UniqueFd& pidfd) noexcept;
 /// Sends a signal; a process that has ended already is no error. Throws `std::system_error`.
 void send_signal(const base::UniqueFd& pidfd, int signal);
 
+/// Whether this child is stopped (SIGSTOP); false for a process that is no child.
+bool is_stopped(const base::UniqueFd& pidfd) noexcept;
+
 /// The child's side of a daemon: from now on it dies when the process `parent` ends, however that
 /// ends, and not when only the thread that forked it does. This needs the signal `SIGRTMAX - 1`: a
 /// child that blocks it, handles it otherwise or is stopped lives on. A system call of the child

@@ -32,6 +32,19 @@ std::uint64_t interrupted_at(const void* context) {
 #endif
 }
 
+/// Who called what was interrupted, if that had no code to set up a frame with.
+std::uint64_t caller_on_stack(const void* context) {
+    const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext;
+#if defined(__x86_64__)
+    return *reinterpret_cast<const std::uint64_t*>(registers.gregs[REG_RSP]);
+#elif defined(__aarch64__)
+    return registers.regs[30];
+#else
+    static_cast<void>(registers);
+    return 0;
+#endif
+}
+
 void on_crash(int signal, siginfo_t* /*info*/, void* context) {
     if (getpid() != owner) {
         raise(signal);
@@ -46,8 +59,12 @@ void on_crash(int signal, siginfo_t* /*info*/, void* context) {
     std::array<std::uint64_t, std::tuple_size_v<decltype(CrashDump::frames)> + 8> frames{};
     boost::stacktrace::safe_dump_to(frames.data(), sizeof(frames));
     // Leave out this handler and what calls it.
-    const auto* begin = std::find(frames.begin(), frames.end() - 1, interrupted_at(context));
+    const std::uint64_t interrupted = interrupted_at(context);
+    auto* begin = std::find(frames.begin(), frames.end() - 1, interrupted);
     if (begin == frames.end() - 1) begin = frames.begin();
+    // The call of an address without code, beyond which the unwinder does not see.
+    if (interrupted == 0 || (*begin == interrupted && begin[1] == 0))
+        *begin = caller_on_stack(context);
     const auto count =
         std::min<std::size_t>(static_cast<std::size_t>(frames.end() - begin), place->frames.size());
     std::copy_n(begin, count, place->frames.begin());

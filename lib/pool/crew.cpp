@@ -111,7 +111,7 @@ std::uint32_t PoolCrew::count_retries() {
     if (retries.load(std::memory_order_relaxed) == 0) return 0;
     std::uint32_t count = 0;
     for (unsigned worker = 0; worker < state_.workers(); ++worker)
-        count += ring::retried(state_.records, state_.slot(worker).note) != nullptr ? 1 : 0;
+        count += ring::retried(state_.records, state_.slot(worker).note) != nullptr ? 1U : 0U;
     retries.store(count, std::memory_order_relaxed);
     return count;
 }
@@ -132,6 +132,7 @@ void PoolCrew::starting(unsigned worker) {
     slot.leaving.store(false, std::memory_order_relaxed);
     slot.stopped.store(false, std::memory_order_relaxed);
     slot.stop_at_ns.store(0, std::memory_order_relaxed);
+    slot.since_ns.store(coarse_now_ns(), std::memory_order_relaxed);
     slot.crash.signal.store(0, std::memory_order_relaxed);
     slot.crash.frames.fill(0);
     slot.failure.clear();

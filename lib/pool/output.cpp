@@ -95,6 +95,7 @@ OutputCapture::OutputCapture(int capture) noexcept {
         error_.reset();
         return;
     }
+    fcntl(capture, F_SETFL, O_APPEND); // an earlier task may have changed it
     dup2(capture, STDOUT_FILENO);
     dup2(capture, STDERR_FILENO);
 }

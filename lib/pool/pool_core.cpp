@@ -324,6 +324,7 @@ bool PoolCore::has_ended() {
         reap_supervisor();
         return true;
     }
+    if (os::is_stopped(supervisor_pidfd_)) alert_supervisor();
     look_after_memory();
     return broken_off_.load(std::memory_order_acquire);
 }
@@ -427,6 +428,7 @@ void PoolCore::give_orders(Orders orders) noexcept {
 void PoolCore::tell_supervisor() {
     if (!supervisor_pidfd_ || ended_.load(std::memory_order_acquire)) return;
     os::send_signal(supervisor_pidfd_, SIGUSR1);
+    os::send_signal(supervisor_pidfd_, SIGCONT); // nobody should wait for ever for it
 }
 
 void PoolCore::alert_supervisor() noexcept {
@@ -467,6 +469,7 @@ bool PoolCore::wait_for_supervisor(base::Deadline limit) {
         while (
             !os::wait_readable(supervisor_pidfd_.get(), base::Deadline::after(limit.left(slice)))) {
             if (limit.passed()) return false;
+            os::send_signal(supervisor_pidfd_, SIGCONT);
             slice = std::min(2 * slice, 4 * longest_slice);
             if (state_.control().broken.load()) break_off();
             look_after_memory();

@@ -131,9 +131,11 @@ std::exception_ptr TaskHandle::exception() const {
         return nullptr;
     case TaskState::thrown: {
         if (!bytes || bytes->empty()) {
-            return std::make_exception_ptr(
-                LimitExceeded(LimitKind::shared_memory,
-                              name() + " threw an exception for which there was no shared memory"));
+            return std::make_exception_ptr(LimitExceeded(
+                LimitKind::shared_memory,
+                name() + " ended, but the pool's shared memory has no room for its result or "
+                         "exception: free memory, or raise "
+                         "PoolOptions::max_payload_bytes"));
         }
         Reader reader(*bytes);
         return codec::decode_exception(reader);
@@ -152,9 +154,13 @@ std::exception_ptr TaskHandle::exception() const {
                                                    (tried ? "again " : "") +
                                                    "before its deadline had passed"));
     }
-    case TaskState::cancelled:
+    case TaskState::cancelled: {
+        const bool tried =
+            status.has(ring::Status::has_options) && state.settings(index_).deaths.load() != 0;
         return std::make_exception_ptr(
-            CancelledError(name() + " was cancelled before a worker had claimed it"));
+            CancelledError(name() + " was cancelled before " +
+                           (tried ? "it was tried again" : "a worker had claimed it")));
+    }
     default:
         return std::make_exception_ptr(BrokenProcessPool(pool.broken_cause()));
     }

@@ -8,8 +8,18 @@
 #include <algorithm>
 #include <csignal>
 #include <ctime>
+#include <limits>
 
 namespace prong::pool {
+namespace {
+
+/// Not more than the largest number.
+std::uint64_t sum(std::uint64_t one, std::uint64_t other) {
+    return one + std::min(other, std::numeric_limits<std::uint64_t>::max() - one);
+}
+
+} // namespace
+
 SoftLimit::SoftLimit(int resource, std::uint64_t most) : resource_(resource) {
     rlimit limit{};
     if (getrlimit(static_cast<__rlimit_resource>(resource), &limit) != 0) return;
@@ -63,7 +73,8 @@ TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettin
     arm(state, surroundings.supervisor);
     if (settings.output_bytes != 0) file_size_.emplace(RLIMIT_FSIZE, settings.output_bytes);
     if (settings.address_space_bytes != 0)
-        address_space_.emplace(RLIMIT_AS, os::address_space_bytes() + settings.address_space_bytes);
+        address_space_.emplace(RLIMIT_AS,
+                               sum(os::address_space_bytes(), settings.address_space_bytes));
 }
 
 void TaskScope::arm(const SharedState& state, int supervisor) {

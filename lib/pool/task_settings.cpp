@@ -45,7 +45,8 @@ bool needs_settings(const TaskOptions& options) {
 }
 
 void write_settings(TaskSettings& settings, const TaskOptions& options) {
-    if (options.max_retries < 0) throw std::invalid_argument("max_retries is negative");
+    if (options.max_retries < 0)
+        throw std::invalid_argument("TaskOptions::max_retries is negative");
     settings.timeout_ns = field(options.timeout);
     settings.grace_ns = std::max<std::int64_t>(options.grace.count(), 0);
     settings.deadline_ns = field(options.deadline);

@@ -1,6 +1,7 @@
 #include "pool/this_task.hpp"
 
 #include "os/futex.hpp"
+#include "os/process.hpp"
 
 #include <prong/this_task.hpp>
 
@@ -18,8 +19,15 @@ using ring::Record;
 using ring::Status;
 
 const SharedState* shared_state = nullptr; ///< null: this process is no worker
+unsigned depth_of_worker = 0;              ///< what it forks does not have the shared memory
 unsigned this_index = 0;
 std::atomic<const Record*> current{nullptr};
+
+/// The task that this process runs, or null.
+const Record* current_task() noexcept {
+    const Record* const record = current.load(std::memory_order_relaxed);
+    return record != nullptr && depth_of_worker == os::fork_depth() ? record : nullptr;
+}
 
 bool is_told_to_stop(const Record& record) {
     return ring::status_of(record).has(Status::told_to_stop);
@@ -73,6 +81,7 @@ std::optional<StopWatch> stop_watch;
 
 void pool::become_worker(const SharedState& state, unsigned worker) noexcept {
     shared_state = &state;
+    depth_of_worker = os::fork_depth();
     this_index = worker;
 }
 
@@ -86,12 +95,12 @@ void pool::forget_stop_token() {
 }
 
 bool this_task::stop_requested() noexcept {
-    const Record* const record = current.load(std::memory_order_relaxed);
+    const Record* const record = current_task();
     return record != nullptr && is_told_to_stop(*record);
 }
 
 std::stop_token this_task::stop_token() {
-    const Record* const record = current.load(std::memory_order_relaxed);
+    const Record* const record = current_task();
     if (record == nullptr || !ring::status_of(*record).has(Status::has_options)) return {};
     const std::lock_guard lock(stop_watch_mutex);
     if (!stop_watch) stop_watch.emplace(*record);
@@ -99,14 +108,15 @@ std::stop_token this_task::stop_token() {
 }
 
 int this_task::attempt() noexcept {
-    const Record* const record = current.load(std::memory_order_relaxed);
+    const Record* const record = current_task();
     if (record == nullptr || !ring::status_of(*record).has(Status::has_options)) return 1;
     const auto index = static_cast<std::uint32_t>(record - shared_state->records.data());
     return static_cast<int>(shared_state->settings(index).deaths.load()) + 1;
 }
 
 int this_worker::index() noexcept {
-    return shared_state == nullptr ? -1 : static_cast<int>(this_index);
+    if (shared_state == nullptr || depth_of_worker != os::fork_depth()) return -1;
+    return static_cast<int>(this_index);
 }
 
 } // namespace prong

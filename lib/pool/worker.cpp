@@ -259,7 +259,9 @@ ring::Status Worker::finish(ring::TaskState end) {
 }
 
 void Worker::count(ring::TaskState end) {
-    slot_.finished.store(++turn_, std::memory_order_relaxed);
+    ++turn_;
+    if (end != ring::TaskState::expired)
+        slot_.finished.store(slot_.finished.load() + 1, std::memory_order_relaxed);
     if (end == ring::TaskState::returned) return;
     slot_.failed.store(slot_.failed.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }

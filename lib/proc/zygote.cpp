@@ -227,7 +227,7 @@ void Zygote::give_up() {
         os::reap(pidfd_);
     }
     throw Error("the zygote has ended before its time (it was killed?): this process can make no "
-                "more pools");
+                "more pools until it calls start_zygote() again, while it has one thread");
 }
 
 } // namespace prong::proc

@@ -290,3 +290,18 @@ TEST_CASE("when the program, its supervisor or both are killed, nothing is left"
     }
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
+
+TEST_CASE("a supervisor that is stopped is let go on by those who need it") {
+    ProcessPoolExecutor pool(1);
+    const auto stop = [] { return kill(getppid(), SIGSTOP); };
+    CHECK(pool.submit(stop).get() == 0);
+    auto dies = pool.submit([] { raise(SIGKILL); });
+    CHECK_THROWS_AS(dies.get(), prong::WorkerDied);
+    CHECK(pool.submit(stop).get() == 0);
+    auto hangs = pool.submit([] { pause(); });
+    REQUIRE(eventually([&] { return hangs.running(); }));
+    CHECK(hangs.kill());
+    CHECK_THROWS_AS(hangs.get(), prong::CancelledError);
+    CHECK(pool.submit(stop).get() == 0);
+    CHECK(pool.shutdown_for(10s));
+}

@@ -6,6 +6,9 @@
 
 #include <prong/this_task.hpp>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -318,4 +321,23 @@ TEST_CASE("options out of range are refused") {
     CHECK_THROWS_AS(pool.with(TaskOptions{.limits = {.memory_bytes = 0}}).submit(square, 1),
                     std::invalid_argument);
     CHECK(pool.submit(square, 2).get() == 4);
+}
+
+TEST_CASE("what a task forks is no worker, and nobody limits it") {
+    ProcessPoolExecutor pool(1);
+    const auto fork_and_ask = [] {
+        const pid_t child = fork();
+        if (child == 0) {
+            const bool is_none = !prong::this_task::stop_requested() &&
+                                 prong::this_task::attempt() == 1 &&
+                                 !prong::this_task::stop_token().stop_possible() &&
+                                 prong::this_worker::index() == -1;
+            _exit(is_none ? 0 : 1);
+        }
+        int status = -1;
+        waitpid(child, &status, 0);
+        return status;
+    };
+    CHECK(pool.submit(fork_and_ask).get() == 0);
+    CHECK(pool.with(TaskOptions{.timeout = 60s}).submit(fork_and_ask).get() == 0);
 }

@@ -71,6 +71,11 @@ void write_file(const std::string& path, std::size_t bytes) {
     return *place + 1;
 }
 
+int call_null() {
+    int (*volatile function)() = nullptr;
+    return function() + 1;
+}
+
 int crash() {
     volatile int* volatile nowhere = nullptr; // so that the compiler does not know
     return crash_in_here(nowhere) + 1;
@@ -123,6 +128,9 @@ TEST_CASE("an allocation beyond the address space that a task may have is LimitE
     CHECK_THROWS_AS(*++result, LimitExceeded);
     CHECK(limited.submit(allocate, mebibyte).get() == mebibyte);
     CHECK(pool.submit(allocate, 256 * mebibyte).get() == 256 * mebibyte);
+    CHECK(pool.with(TaskOptions{.limits = {.address_space_bytes = SIZE_MAX}})
+              .submit(allocate, 256 * mebibyte)
+              .get() == 256 * mebibyte);
     CHECK(pool.submit(pid_of_worker).get() == before);
 }
 
@@ -200,6 +208,8 @@ TEST_CASE("a crash tells where it was") {
     CHECK(error_of<WorkerDied>(exited).backtrace().empty());
     auto killed = pool.submit([] { return raise(SIGKILL); });
     CHECK(error_of<WorkerDied>(killed).backtrace().empty());
+    auto nowhere = pool.submit(call_null);
+    CHECK_THAT(error_of<WorkerDied>(nowhere).backtrace(), Catch::Contains("call_null()"));
 }
 
 namespace {
