@@ -112,18 +112,20 @@ inline claim_retry(w) {
     note[w] = index + 1;
     before_claim(w);
     d_step {
+        left = position;
 #ifdef RETRY_WITHOUT_GENERATION
         position = task[index];
 #endif
-        take(w)
+        take(w);
+        position = task[index]
     };
     d_step {
         if
-        :: may_clear(w) && retry[from] == index + 1 && retry_at[from] == position ->
+        :: may_clear(w) && retry[from] == index + 1 && retry_at[from] == left ->
            retry[from] = 0; retry_at[from] = 0
         :: else
         fi;
-        from = 0;
+        from = 0; left = 0;
         if
         :: !claimed -> index = 0; position = 0
         :: else
@@ -138,7 +140,7 @@ inline claim_retry(w) {
 #endif
 
 proctype Worker(byte w) {
-    byte position, index, from;
+    byte position, index, from, left;
     bool claimed;
 end:
     do
@@ -168,14 +170,14 @@ end:
 end_idle:     if
               :: atomic { retry[w] != 0 -> from = w; index = retry[w] - 1; position = retry_at[w] };
                  claim_retry(w)
-              :: atomic { is_left(1 - w) ->
+              :: atomic { retry[w] == 0 && is_left(1 - w) ->
                      from = 1 - w; index = retry[1 - w] - 1; position = retry_at[1 - w] };
                  claim_retry(w)
               :: has_work() && may_look_into_queue(w) -> claim(w)
               fi
            od
        } unless {
-           atomic { life[w] != alive -> position = 0; index = 0; from = 0; claimed = false };
+           atomic { life[w] != alive -> position = 0; index = 0; from = 0; left = 0; claimed = false };
 end_stopped: atomic { life[w] == dying -> doomed[w] = false; life[w] = dead }
        }
     od
