@@ -46,8 +46,8 @@ TEST_CASE("a worker makes room for a fresh one after so many tasks") {
     const std::size_t most = GENERATE(1U, 2U, 20U);
     ProcessPoolExecutor pool(PoolOptions{.max_workers = workers, .max_tasks_per_worker = most});
     std::vector<Future<int>> futures;
-    const int count = how_often(400, 4000);
-    for (int i = 0; i < count; ++i) futures.push_back(pool.submit(pid_of_worker));
+    const int total = how_often(400, 4000);
+    for (int i = 0; i < total; ++i) futures.push_back(pool.submit(pid_of_worker));
     std::map<int, std::size_t> tasks;
     for (auto& future : futures) ++tasks[future.get()];
     for (const auto& [pid, count] : tasks) CHECK(count <= most);
