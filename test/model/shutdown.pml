@@ -42,6 +42,11 @@ mtype life[WORKERS] = alive;
 bool doomed[WORKERS]; /* a signal that ends it is on its way */
 byte retry[WORKERS];  /* in the slot: the task that its dead worker has left, + 1 */
 #define is_left(w) (retry[w] != 0 && state[retry[w] - 1] == queued)
+#ifdef RETRIES_ARE_FOR_ONE
+#define is_any_left() false
+#else
+#define is_any_left() (is_left(0) || is_left(1))
+#endif
 
 mtype orders = keep;
 bool told;       /* SIGUSR1 or SIGCHLD is pending at the supervisor */
@@ -76,7 +81,7 @@ inline wake_all() {
 inline park(w) {
     woken[w] = false;
     if
-    :: has_work() || is_left(0) || is_left(1) || drained()
+    :: has_work() || is_any_left() || drained()
     :: else -> woken[w]
     fi
 }
@@ -199,15 +204,15 @@ end:
               :: has_work() -> work_arrived() /* for the others */
               :: else
               fi
-           :: !claimed && !has_work() && drained() && orders != keep ->
+           :: !claimed && !has_work() && !is_any_left() && drained() && orders != keep ->
 #ifndef LEAVE_WITHOUT_WAKING
               wake_all();
 #endif
               break
-           :: !claimed && !has_work() && drained() && orders == keep ->
+           :: !claimed && !has_work() && !is_any_left() && drained() && orders == keep ->
 progress:     wake_all(); /* is replaced until the parent has given its orders */
               break
-           :: !claimed && !has_work() && !drained() -> park(w)
+           :: !claimed && !has_work() && !is_any_left() && !drained() -> park(w)
            od;
            atomic { served = 0; doomed[w] = false; life[w] = dead; told = true }
        } unless {
