@@ -143,7 +143,7 @@ bool is_stopped(const base::UniqueFd& pidfd) noexcept {
     siginfo_t info{};
     const int result = waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd.get()), &info,
                               WSTOPPED | WNOHANG | WNOWAIT);
-    return result == 0 && info.si_pid != 0;
+    return result == 0 && info.si_pid != 0 && info.si_code == CLD_STOPPED; // not by a debugger
 }
 
 void die_with_parent(pid_t parent) {

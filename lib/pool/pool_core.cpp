@@ -324,7 +324,7 @@ bool PoolCore::has_ended() {
         reap_supervisor();
         return true;
     }
-    if (os::is_stopped(supervisor_pidfd_)) alert_supervisor();
+    wake_supervisor();
     look_after_memory();
     return broken_off_.load(std::memory_order_acquire);
 }
@@ -428,7 +428,15 @@ void PoolCore::give_orders(Orders orders) noexcept {
 void PoolCore::tell_supervisor() {
     if (!supervisor_pidfd_ || ended_.load(std::memory_order_acquire)) return;
     os::send_signal(supervisor_pidfd_, SIGUSR1);
-    os::send_signal(supervisor_pidfd_, SIGCONT); // nobody should wait for ever for it
+    wake_supervisor();
+}
+
+/// Nobody should wait for ever for a supervisor that is stopped.
+void PoolCore::wake_supervisor() noexcept {
+    try {
+        if (os::is_stopped(supervisor_pidfd_)) os::send_signal(supervisor_pidfd_, SIGCONT);
+    } catch (const std::system_error&) { // forbidden: then it waits for who has stopped it
+    }
 }
 
 void PoolCore::alert_supervisor() noexcept {
@@ -469,7 +477,7 @@ bool PoolCore::wait_for_supervisor(base::Deadline limit) {
         while (
             !os::wait_readable(supervisor_pidfd_.get(), base::Deadline::after(limit.left(slice)))) {
             if (limit.passed()) return false;
-            os::send_signal(supervisor_pidfd_, SIGCONT);
+            wake_supervisor();
             slice = std::min(2 * slice, 4 * longest_slice);
             if (state_.control().broken.load()) break_off();
             look_after_memory();

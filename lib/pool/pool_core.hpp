@@ -119,6 +119,7 @@ private:
     bool wait_for_supervisor(base::Deadline limit);
     std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
     void tell_supervisor();
+    void wake_supervisor() noexcept;
     void alert_supervisor() noexcept;
     void remind_supervisor(std::uint32_t index) noexcept;
     /// What a worker is at.
