@@ -102,7 +102,7 @@ void run_all(Tally& tally) {
 
 /// The first call of each kind, and some at random of the others.
 void run_some(Tally& tally) {
-    const auto sample = static_cast<std::size_t>(how_often(150, 150));
+    const auto sample = static_cast<std::size_t>(how_often(50, 150));
     std::vector<Run> others;
     for (const Scenario& scenario : all_scenarios()) {
         for_each_kind(scenario, [&](const Run& run, unsigned usual) {
