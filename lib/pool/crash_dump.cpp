@@ -60,14 +60,15 @@ void on_crash(int signal, siginfo_t* /*info*/, void* context) {
     boost::stacktrace::safe_dump_to(frames.data(), sizeof(frames));
     // Leave out this handler and what calls it.
     const std::uint64_t interrupted = interrupted_at(context);
-    auto* begin = std::find(frames.begin(), frames.end() - 1, interrupted);
+    const auto* begin = std::find(frames.begin(), frames.end() - 1, interrupted);
     if (begin == frames.end() - 1) begin = frames.begin();
-    // The call of an address without code, beyond which the unwinder does not see.
-    if (interrupted == 0 || (*begin == interrupted && begin[1] == 0))
-        *begin = caller_on_stack(context);
     const auto count =
         std::min<std::size_t>(static_cast<std::size_t>(frames.end() - begin), place->frames.size());
     std::copy_n(begin, count, place->frames.begin());
+    // The call of an address without code, beyond which the unwinder does not see. Last of all, for
+    // the stack may be what cannot be read.
+    if (interrupted == 0 || (*begin == interrupted && begin[1] == 0))
+        place->frames[0] = caller_on_stack(context);
     raise(signal);
 }
 

@@ -111,7 +111,7 @@ std::uint32_t PoolCrew::count_retries() {
     if (retries.load(std::memory_order_relaxed) == 0) return 0;
     std::uint32_t count = 0;
     for (unsigned worker = 0; worker < state_.workers(); ++worker)
-        count += ring::retried(state_.records, state_.slot(worker).note) != nullptr ? 1U : 0U;
+        count += state_.retried_task(worker) != nullptr ? 1U : 0U;
     retries.store(count, std::memory_order_relaxed);
     return count;
 }

@@ -76,13 +76,11 @@ base::UniqueFd make_capture() noexcept {
     rlimit limit{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
     getrlimit(RLIMIT_NOFILE, &limit);
     if (!file || static_cast<rlim_t>(file.get()) + spare_descriptors >= limit.rlim_cur) return {};
-    fcntl(file.get(), F_SETFL, O_APPEND);
     return file;
 }
 
 void clear_capture(int capture) noexcept {
-    if (size_of(capture) != 0) [[maybe_unused]]
-        const int result = ftruncate(capture, 0);
+    [[maybe_unused]] const int result = size_of(capture) == 0 ? 0 : ftruncate(capture, 0);
 }
 
 OutputCapture::OutputCapture(int capture) noexcept {
@@ -95,7 +93,7 @@ OutputCapture::OutputCapture(int capture) noexcept {
         error_.reset();
         return;
     }
-    fcntl(capture, F_SETFL, O_APPEND); // an earlier task may have changed it
+    fcntl(capture, F_SETFL, O_APPEND); // each time, for an earlier task may have changed it
     dup2(capture, STDOUT_FILENO);
     dup2(capture, STDERR_FILENO);
 }

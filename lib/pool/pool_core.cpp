@@ -355,7 +355,7 @@ bool PoolCore::is_forsaken(std::uint32_t index, std::uint32_t generation) const 
     const auto retries_before = retries();
     if (record.status.load() != word) return false;
     const auto awaits_retry = [&](unsigned worker) {
-        return ring::retried(state_.records, state_.slot(worker).note) == &record;
+        return state_.retried_task(worker) == &record;
     };
     const auto all_workers = std::views::iota(0U, workers());
     bool has_future = true;
@@ -375,7 +375,10 @@ bool PoolCore::is_forsaken(std::uint32_t index, std::uint32_t generation) const 
 void PoolCore::look_after_memory() noexcept {
     const std::unique_lock lock(looks_mutex_, std::try_to_lock);
     if (!lock) return;
-    if (state_.control().orders.load() != orders_.load()) give_orders(orders_.load());
+    if (state_.control().orders.load() != orders_.load()) {
+        give_orders(orders_.load());
+        alert_supervisor();
+    }
     state_.lanes.repeat_signs();
     const std::uint64_t length = state_.lanes.length();
     if (state_.lanes.drained() || (length == looks_.length && state_.lanes.has_work()))
@@ -402,6 +405,7 @@ void PoolCore::look_after_memory() noexcept {
 void PoolCore::break_off() noexcept {
     if (broken_off_.exchange(true)) return;
     give_orders(Orders::kill);
+    alert_supervisor();
 }
 
 // Ending
@@ -421,7 +425,6 @@ void PoolCore::give_orders(Orders orders) noexcept {
         state_.control().orders.store(now);
     } while (orders_.load() != now);
     state_.parking.wake_all();
-    alert_supervisor();
 }
 
 /// Makes the supervisor look at shared memory. Throws `std::system_error`.
@@ -465,6 +468,7 @@ void PoolCore::shutdown(bool wait, bool cancel_queued) {
     state_.lanes.close();
     if (cancel_queued) this->cancel_queued();
     give_orders(Orders::drain);
+    alert_supervisor();
     if (wait) wait_for_supervisor(base::Deadline::never());
 }
 
@@ -501,7 +505,7 @@ std::uint64_t PoolCore::cancel_queued() noexcept {
     };
     state_.lanes.cancel_all(announce);
     for (unsigned worker = 0; worker < workers(); ++worker) {
-        ring::Record* const record = ring::retried(state_.records, state_.slot(worker).note);
+        ring::Record* const record = state_.retried_task(worker);
         if (record == nullptr) continue;
         const ring::Status after = ring::cancel(*record, ring::status_of(*record).generation);
         if (after.state == ring::TaskState::cancelled) announce(*record, after.flags);
@@ -517,7 +521,7 @@ ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {
     report.cancelled = cancel_queued();
     const std::vector<RunningTask> running = running_tasks();
     give_orders(Orders::kill);
-    tell_supervisor(); // or say that it cannot be told
+    tell_supervisor();
     wait_for_supervisor(base::Deadline::never());
     for (const RunningTask& task : running) {
         const ring::Status end = ring::status_of(state_.records[task.index]);
@@ -532,7 +536,7 @@ ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {
 void PoolCore::end_workers(Orders orders) {
     shutdown(false, true);
     give_orders(orders);
-    tell_supervisor(); // or say that it cannot be told
+    tell_supervisor();
 }
 
 } // namespace prong::pool

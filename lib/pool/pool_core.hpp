@@ -111,6 +111,7 @@ private:
     explicit PoolCore(Setup setup);
     ~PoolCore() = default;
 
+    /// Writes them down and wakes the workers; the supervisor is to be told.
     void give_orders(Orders orders) noexcept;
     bool wait_for_room(ring::Ring& ring, bool may_wait);
     [[nodiscard]] bool is_forsaken(std::uint32_t index, std::uint32_t generation) const noexcept;

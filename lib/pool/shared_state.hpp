@@ -150,6 +150,12 @@ public:
         return ring::unfinished(records, static_cast<std::uint16_t>(worker), slot(worker).note);
     }
 
+    /// The record of what this worker's dead predecessor has left to be tried again, if it still is
+    /// to be; else null.
+    [[nodiscard]] ring::Record* retried_task(unsigned worker) const {
+        return ring::retried(records, slot(worker).note);
+    }
+
     /// A task has ended: wakes those who wait for it, as the flags of its status say.
     void announce(const ring::Record& record, std::uint8_t flags) const noexcept;
 

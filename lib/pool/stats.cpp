@@ -26,8 +26,7 @@ PoolStats PoolCore::stats() {
         stats.running += of_worker.task.empty() ? 0U : 1U;
         stats.finished += of_worker.finished;
         stats.failed += state_.slot(worker).failed.load();
-        stats.queued +=
-            ring::retried(state_.records, state_.slot(worker).note) != nullptr ? 1U : 0U;
+        stats.queued += state_.retried_task(worker) != nullptr ? 1U : 0U;
     }
     return stats;
 }

@@ -189,7 +189,7 @@ bool Worker::has_work() const {
     if (state_.lanes.has_work()) return true;
     if (!may_retry()) return false;
     for (unsigned worker = 0; worker < state_.workers(); ++worker) {
-        if (ring::retried(state_.records, state_.slot(worker).note) != nullptr) return true;
+        if (state_.retried_task(worker) != nullptr) return true;
     }
     return false;
 }

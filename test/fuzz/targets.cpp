@@ -221,14 +221,20 @@ void decode_exception(std::span<const std::byte> input) {
     look_at(codec::decode_exception(reader));
 }
 
-std::vector<Bytes> encoded_exceptions() {
+/// What `encode` writes of each exception, while that is handled.
+template <typename Encode>
+std::vector<Bytes> of_each_exception(Encode encode) {
     std::vector<Bytes> seeds;
     for_each_exception([&] {
         BufferWriter writer;
-        codec::encode_current_exception(writer);
+        encode(writer);
         seeds.push_back(bytes_of(writer));
     });
     return seeds;
+}
+
+std::vector<Bytes> encoded_exceptions() {
+    return of_each_exception([](BufferWriter& to) { codec::encode_current_exception(to); });
 }
 
 void decode_failure(std::span<const std::byte> input) {
@@ -237,13 +243,7 @@ void decode_failure(std::span<const std::byte> input) {
 }
 
 std::vector<Bytes> encoded_failures() {
-    std::vector<Bytes> seeds;
-    for_each_exception([&] {
-        BufferWriter writer;
-        detail::encode_element_failure(writer);
-        seeds.push_back(bytes_of(writer));
-    });
-    return seeds;
+    return of_each_exception([](BufferWriter& to) { detail::encode_element_failure(to); });
 }
 
 // ---- obituaries ---------------------------------------------------------------------------------

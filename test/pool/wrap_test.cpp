@@ -61,7 +61,7 @@ private:
                                                       .max_resident_bytes = {}}
                              : prong::pool::Recycling{});
             bury(worker, leaving == Leaving::condemned ? -SIGKILL : 0);
-            const bool awaited = prong::ring::retried(state().records, state().slot(worker).note);
+            const bool awaited = state().retried_task(worker);
             if (leaving == Leaving::drained && !awaited) return;
         }
     }
