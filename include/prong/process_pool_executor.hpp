@@ -5,6 +5,7 @@
 #include <prong/detail/task_handle.hpp>
 #include <prong/error.hpp>
 #include <prong/future.hpp>
+#include <prong/inherit.hpp>
 #include <prong/map.hpp>
 #include <prong/pool_stats.hpp>
 #include <prong/task_options.hpp>
@@ -86,6 +87,10 @@ struct PoolOptions {
     WorkerHook on_worker_exit = nullptr;
 
     OnWorkerDeath on_worker_death = OnWorkerDeath::replace;
+
+    /// The descriptors that the pool's processes keep. Default: all but network sockets. With
+    /// `start_zygote`: of those that were open there, and of the listed ones.
+    Inherit inherit = Inherit::all_but_network;
 };
 
 /// A pool together with options for tasks, from `ProcessPoolExecutor::with`. It refers to the pool

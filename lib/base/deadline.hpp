@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <compare>
 #include <optional>
 
 namespace prong::base {
@@ -29,6 +30,8 @@ public:
     static Deadline after(const std::optional<std::chrono::duration<Rep, Period>>& wait) {
         return wait ? after(*wait) : never();
     }
+
+    friend auto operator<=>(const Deadline&, const Deadline&) = default;
 
     [[nodiscard]] bool is_never() const { return point_ == Clock::time_point::max(); }
     [[nodiscard]] bool passed() const { return !is_never() && Clock::now() >= point_; }

@@ -6,14 +6,17 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -69,15 +72,34 @@ int code_of_status(int status) {
     return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/// The process behind a pidfd; -1 when it has been collected.
-pid_t number_of(int pidfd) {
+/// The process behind a pidfd; -1 when it has been collected. Empty for another descriptor.
+std::optional<pid_t> number_of(int pidfd) {
     std::ifstream file("/proc/self/fdinfo/" + std::to_string(pidfd));
     std::string name;
     while (file >> name) {
         pid_t pid = -1;
         if (name == "Pid:" && file >> pid) return pid;
     }
-    return -1;
+    return std::nullopt;
+}
+
+/// When a process has started, in clock ticks since the machine has; 0 if it cannot be known.
+std::uint64_t start_ticks(pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    file.ignore(std::numeric_limits<std::streamsize>::max(), ')'); // the name may hold spaces
+    std::string field;
+    for (int i = 3; i < 22 && file >> field; ++i) {
+    }
+    std::uint64_t ticks = 0;
+    return file >> ticks ? ticks : 0;
+}
+
+/// Whether each pidfd has an inode of its own (since Linux 6.9) or shares one with other kinds of
+/// descriptors.
+bool has_own_inode(int pidfd) {
+    constexpr auto pidfs_magic = 0x50494446; // our headers are older than it
+    struct statfs info {};
+    return fstatfs(pidfd, &info) == 0 && info.f_type == pidfs_magic;
 }
 
 std::atomic<pid_t> watched_parent{0};
@@ -94,18 +116,20 @@ void on_end_of_parent_thread(int) {
 } // namespace
 
 Fork fork_with_pidfd(ChildSignals signals) {
-    const base::UniqueFd gate(eventfd(0, EFD_CLOEXEC));
+    base::UniqueFd gate(eventfd(0, EFD_CLOEXEC));
     if (!gate) base::throw_errno("eventfd");
-    base::UniqueFd parent = open_pidfd(getpid()); // before the fork it cannot be a stranger's
+    gate = lift(std::move(gate));
+    const pid_t self = getpid();
+    base::UniqueFd parent = open_pidfd(self); // before the fork it cannot be a stranger's
     const pid_t pid = fork_process(signals);
     if (pid == 0) {
         wait_at_gate(gate, parent);
-        return {.pid = 0, .pidfd = std::move(parent)};
+        return {.pid = 0, .process = PidFd(std::move(parent), self)};
     }
     try {
-        base::UniqueFd child = open_pidfd(pid);
+        PidFd child = PidFd::of(pid);
         open_gate(gate, go);
-        return {.pid = pid, .pidfd = std::move(child)};
+        return {.pid = pid, .process = std::move(child)};
     } catch (...) {
         open_gate(gate, give_up);
         reap(pid);
@@ -113,36 +137,105 @@ Fork fork_with_pidfd(ChildSignals signals) {
     }
 }
 
-void wait_for_end(int pidfd) noexcept {
-    siginfo_t info{};
-    base::retry_interrupted(
-        [&] { return waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED | WNOWAIT); });
+PidFd::PidFd(base::UniqueFd fd, pid_t pid) noexcept : fd_(fd.release()), pid_(pid) {
+    if (has_own_inode(fd_)) {
+        id_ = FileId::of(fd_);
+        return;
+    }
+    try {
+        number_ = number_of(fd_).value_or(0);
+        start_ = start_ticks(number_);
+    } catch (...) { // no memory: then a lost descriptor is not opened anew
+    }
 }
 
-std::optional<int> reap(const base::UniqueFd& pidfd) noexcept {
+void PidFd::swap(PidFd& other) noexcept {
+    fd_ = other.fd_.exchange(fd_);
+    std::swap(pid_, other.pid_);
+    std::swap(id_, other.id_);
+    std::swap(number_, other.number_);
+    std::swap(start_, other.start_);
+}
+
+bool PidFd::is_ours(int fd) const noexcept {
+    if (fd < 0) return false;
+    if (id_) return FileId::of(fd) == id_;
+    if (number_ == 0) return true; // cannot be known
+    try {
+        const auto number = number_of(fd);
+        return number == number_ || number == -1;
+    } catch (...) { // no memory to look: most likely it is
+        return true;
+    }
+}
+
+int PidFd::open() const noexcept {
+    int now = fd_.load(std::memory_order_relaxed);
+    if (pid_ == 0 || is_ours(now)) return now;
+    try {
+        base::UniqueFd anew = open_pidfd(pid_);
+        // Looked at after it was opened: another process may have got the number before that.
+        const bool is_same = id_ ? is_ours(anew.get()) : start_ticks(number_) == start_;
+        if (!is_same) return -1;
+        return fd_.compare_exchange_strong(now, anew.get()) ? anew.release() : now;
+    } catch (...) { // there is no such process any more, or no descriptor
+        return -1;
+    }
+}
+
+void PidFd::reset() noexcept {
+    const int fd = fd_.exchange(-1);
+    if (is_ours(fd)) close(fd);
+    pid_ = 0;
+}
+
+base::UniqueFd PidFd::release() noexcept {
+    pid_ = 0;
+    return base::UniqueFd(fd_.exchange(-1));
+}
+
+bool wait_for_end(const PidFd& process, base::Deadline deadline) {
+    for (;;) {
+        const int fd = process.open();
+        if (fd < 0) return true;
+        if (!wait_readable(fd, deadline)) return false;
+        if (process.open() == fd) return true; // else it was the number's next owner that is ready
+    }
+}
+
+void wait_for_end(const PidFd& child) noexcept {
     siginfo_t info{};
-    const auto id = static_cast<id_t>(pidfd.get());
+    const auto id = static_cast<id_t>(child.open());
+    base::retry_interrupted([&] { return waitid(P_PIDFD, id, &info, WEXITED | WNOWAIT); });
+}
+
+std::optional<int> reap(const PidFd& child) noexcept {
+    const int pidfd = child.open();
+    siginfo_t info{};
+    const auto id = static_cast<id_t>(pidfd);
     if (base::retry_interrupted([&] { return waitid(P_PIDFD, id, &info, WEXITED); }) == 0) {
         return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
     }
-    const auto status = remembered_status(pidfd.get());
+    const auto status = remembered_status(pidfd);
     return status ? std::optional(code_of_status(*status)) : std::nullopt;
 }
 
-void send_signal(const base::UniqueFd& pidfd, int signal) {
-    if (syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) == 0) return;
+void send_signal(const PidFd& process, int signal) {
+    const int pidfd = process.open();
+    if (pidfd < 0) return;
+    if (syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0) return;
     const int error = errno;
     if (error == ESRCH) return;
     // Forbidden by a sandbox, perhaps. By number then: a child that is not collected still has it.
-    const pid_t pid = number_of(pidfd.get());
+    const pid_t pid = number_of(pidfd).value_or(-1);
     if (pid > 0 && (kill(pid, signal) == 0 || errno == ESRCH)) return;
     base::throw_errno("pidfd_send_signal", error);
 }
 
-bool is_stopped(const base::UniqueFd& pidfd) noexcept {
+bool is_stopped(const PidFd& child) noexcept {
     siginfo_t info{};
-    const int result = waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd.get()), &info,
-                              WSTOPPED | WNOHANG | WNOWAIT);
+    const int result = waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(child.open()),
+                              &info, WSTOPPED | WNOHANG | WNOWAIT);
     return result == 0 && info.si_pid != 0 && info.si_code == CLD_STOPPED; // not by a debugger
 }
 

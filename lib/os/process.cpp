@@ -1,24 +1,20 @@
 #include "os/process.hpp"
 
 #include "base/errno.hpp"
+#include "os/descriptor.hpp"
 
 #include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <atomic>
-#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
-#include <string>
 
 namespace prong::os {
 namespace {
@@ -48,25 +44,11 @@ void reset_signals() {
         if (sigaction(signal, nullptr, &inherited) != 0) continue;
         const bool ignored =
             (inherited.sa_flags & SA_SIGINFO) == 0 && inherited.sa_handler == SIG_IGN;
-        if (signal == SIGPIPE && ignored) continue;
+        // Also those of a worker's terminal, for what its tasks start.
+        const bool stays = signal == SIGPIPE || signal == SIGTTIN || signal == SIGTTOU;
+        if (stays && ignored) continue;
         sigaction(signal, &standard, nullptr); // fails for SIGKILL and SIGSTOP, as it should
     }
-}
-
-/// "max 100000" or "200000 100000" in cgroup v2, two files in v1; 0: no quota.
-double cgroup_cpu_quota() {
-    double period = 0;
-    std::string quota;
-    if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period) {
-        return quota == "max" || period <= 0 ? 0 : std::strtod(quota.c_str(), nullptr) / period;
-    }
-    double allowed = 0;
-    std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    std::ifstream period_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-    if (quota_file >> allowed && period_file >> period && allowed > 0 && period > 0) {
-        return allowed / period;
-    }
-    return 0;
 }
 
 } // namespace
@@ -112,7 +94,7 @@ void flush_streams() noexcept {
 base::UniqueFd open_pidfd(pid_t pid) {
     const auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
     if (fd < 0) base::throw_errno("pidfd_open");
-    return base::UniqueFd(fd);
+    return lift(base::UniqueFd(fd));
 }
 
 bool wait_readable(int fd, base::Deadline deadline) {
@@ -149,44 +131,6 @@ unsigned thread_count() noexcept {
     while (const dirent* const entry = readdir(directory)) count += entry->d_name[0] != '.';
     closedir(directory);
     return count;
-}
-
-unsigned available_cpus() {
-    cpu_set_t allowed;
-    double cpus = 1;
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
-        cpus = CPU_COUNT(&allowed);
-    } else {
-        cpus = online_cpus(); // more CPUs than fit into a cpu_set_t
-    }
-    const double quota = cgroup_cpu_quota();
-    if (quota > 0) cpus = std::min(cpus, std::ceil(quota));
-    return static_cast<unsigned>(std::max(cpus, 1.0));
-}
-
-unsigned online_cpus() noexcept {
-    const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? static_cast<unsigned>(online) : 1;
-}
-
-void close_network_sockets() noexcept {
-    DIR* const directory = opendir("/proc/self/fd");
-    if (directory == nullptr) return;
-    while (const dirent* const entry = readdir(directory)) {
-        char* end = nullptr;
-        const long fd = std::strtol(entry->d_name, &end, 10);
-        if (*end != '\0' || fd == dirfd(directory)) continue;
-        sockaddr_storage address{};
-        socklen_t length = sizeof(address);
-        if (getsockname(static_cast<int>(fd), reinterpret_cast<sockaddr*>(&address), &length) !=
-            0) {
-            continue; // not a socket
-        }
-        const bool unnamed_local =
-            address.ss_family == AF_UNIX && length <= offsetof(sockaddr, sa_data);
-        if (!unnamed_local) close(static_cast<int>(fd));
-    }
-    closedir(directory);
 }
 
 } // namespace prong::os

@@ -23,8 +23,8 @@ enum class ChildSignals {
 };
 
 /// Forks. The parent's standard streams are flushed before, and all signals are blocked around it;
-/// the child starts with every handler reset (`SIGPIPE` stays ignored if it was). Returns 0 in the
-/// child. Throws `std::system_error`.
+/// the child starts with every handler reset (`SIGPIPE`, `SIGTTIN` and `SIGTTOU` stay ignored if
+/// they were). Returns 0 in the child. Throws `std::system_error`.
 pid_t fork_process(ChildSignals signals = ChildSignals::unblocked);
 
 /// Counts the forks between the program's start and this process: a value kept from before tells
@@ -59,15 +59,5 @@ bool set_parent_death_signal(int signal, pid_t parent) noexcept;
 
 /// How many threads this process has; 1 where the system does not tell.
 unsigned thread_count() noexcept;
-
-/// The CPUs that this process may use: affinity and cgroup quota, at least 1.
-unsigned available_cpus();
-
-/// The CPUs of the machine that are online, at least 1.
-unsigned online_cpus() noexcept;
-
-/// Closes the network sockets that were inherited: a worker must keep neither a listening port
-/// bound nor a peer from seeing the end of its connection. Unnamed local sockets and pipes stay.
-void close_network_sockets() noexcept;
 
 } // namespace prong::os

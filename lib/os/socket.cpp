@@ -1,6 +1,7 @@
 #include "os/socket.hpp"
 
 #include "base/errno.hpp"
+#include "os/descriptor.hpp"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -33,12 +34,14 @@ void wait_if_nonblocking(int fd, short events, const char* call) {
 std::pair<base::UniqueFd, base::UniqueFd> connected_pair(int type) {
     int fds[2];
     if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0) base::throw_errno("socketpair");
-    return {base::UniqueFd(fds[0]), base::UniqueFd(fds[1])};
+    base::UniqueFd first(fds[0]);
+    base::UniqueFd second(fds[1]);
+    return {lift(std::move(first)), lift(std::move(second))};
 }
 
-/// Room for one descriptor beside a message.
+/// Room for descriptors beside a message.
 struct alignas(cmsghdr) Ancillary {
-    std::array<std::byte, CMSG_SPACE(sizeof(int))> bytes{};
+    std::array<std::byte, CMSG_SPACE(most_passed * sizeof(int))> bytes{};
 };
 
 } // namespace
@@ -51,20 +54,20 @@ std::pair<base::UniqueFd, base::UniqueFd> message_socket_pair() {
     return connected_pair(SOCK_SEQPACKET);
 }
 
-void send_message(int socket, std::span<const std::byte> bytes, int fd) {
+void send_message(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
     iovec piece{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
     msghdr message{};
     message.msg_iov = &piece;
     message.msg_iovlen = 1;
     Ancillary ancillary;
-    if (fd >= 0) {
+    if (!fds.empty()) {
         message.msg_control = ancillary.bytes.data();
-        message.msg_controllen = ancillary.bytes.size();
+        message.msg_controllen = CMSG_SPACE(fds.size_bytes());
         cmsghdr* const header = CMSG_FIRSTHDR(&message);
         header->cmsg_level = SOL_SOCKET;
         header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof(fd));
-        std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+        header->cmsg_len = CMSG_LEN(fds.size_bytes());
+        std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
     }
     if (base::retry_interrupted([&] { return sendmsg(socket, &message, MSG_NOSIGNAL); }) < 0) {
         base::throw_errno("sendmsg", errno == ECONNRESET ? EPIPE : errno);
@@ -84,14 +87,14 @@ std::optional<Message> receive_message(int socket, std::span<std::byte> buffer) 
     if (size < 0 && errno != ECONNRESET) base::throw_errno("recvmsg");
     if (size <= 0) return std::nullopt;
     Message received{.size = static_cast<std::size_t>(size),
-                     .fd = {},
-                     .has_lost_fd = (message.msg_flags & MSG_CTRUNC) != 0};
-    if (const cmsghdr* const header = CMSG_FIRSTHDR(&message);
-        header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-        int fd = -1;
-        std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-        received.fd = base::UniqueFd(fd);
-    }
+                     .fds = {},
+                     .has_lost_fds = (message.msg_flags & MSG_CTRUNC) != 0};
+    const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    if (header == nullptr || header->cmsg_type != SCM_RIGHTS) return received;
+    std::array<int, most_passed> fds{};
+    const std::size_t bytes = std::min(header->cmsg_len - CMSG_LEN(0), sizeof(fds));
+    std::memcpy(fds.data(), CMSG_DATA(header), bytes);
+    for (const int fd : std::span(fds).first(bytes / sizeof(int))) received.fds.emplace_back(fd);
     return received;
 }
 

@@ -27,14 +27,17 @@ std::size_t receive_all(int fd, std::span<std::byte> buffer);
 /// Two connected sockets that keep messages apart, closed by exec. Throws `std::system_error`.
 std::pair<base::UniqueFd, base::UniqueFd> message_socket_pair();
 
-/// Sends one message with a copy of `fd` (-1: none). Throws `std::system_error`: EPIPE when the
+/// So many descriptors fit into a message (the kernel's limit).
+inline constexpr std::size_t most_passed = 253;
+
+/// Sends one message with copies of the descriptors. Throws `std::system_error`: EPIPE when the
 /// other side is gone, without a SIGPIPE.
-void send_message(int socket, std::span<const std::byte> bytes, int fd = -1);
+void send_message(int socket, std::span<const std::byte> bytes, std::span<const int> fds = {});
 
 struct Message {
-    std::size_t size;  ///< how much of the buffer it fills
-    base::UniqueFd fd; ///< the descriptor that came with it, if any
-    bool has_lost_fd;  ///< one came, but this process may have no more
+    std::size_t size;                ///< how much of the buffer it fills
+    std::vector<base::UniqueFd> fds; ///< the descriptors that came with it
+    bool has_lost_fds;               ///< more came, but this process may have no more
 };
 
 /// Receives one message, which fits into `buffer`; empty when the other side is gone. Throws

@@ -121,8 +121,10 @@ int PoolCrew::work(unsigned worker) {
     for (unsigned other = 0; other < captures_.size(); ++other) {
         if (other != worker) captures_[other].reset();
     }
-    return run_worker_process(state_, worker, options_.hooks, options_.recycling,
-                              {.capture = captures_[worker].get(), .supervisor = supervisor_});
+    const os::GuardedFd capture(std::move(captures_[worker]));
+    return run_worker_process(
+        state_, worker, options_.hooks, options_.recycling,
+        {.capture = &capture, .supervisor = supervisor_, .doorbell = options_.doorbell});
 }
 
 void PoolCrew::starting(unsigned worker) {

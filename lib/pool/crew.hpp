@@ -1,11 +1,16 @@
 #pragma once
 
+#include "os/descriptor.hpp"
+#include "os/doorbell.hpp"
 #include "os/usage.hpp"
 #include "pool/enforcer.hpp"
 #include "pool/shared_state.hpp"
 #include "pool/worker.hpp"
 #include "proc/supervisor.hpp"
 
+#include <sched.h>
+
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -13,10 +18,15 @@ namespace prong::pool {
 
 /// What the supervisor's process has of the parent's wishes.
 struct CrewOptions {
-    WorkerHooks hooks;
-    Recycling recycling;
+    WorkerHooks hooks = {};
+    Recycling recycling = {};
     bool break_on_death = false;
+    os::Inherited inherited = os::Inherited::all_but_network;
+    std::vector<int> kept = {}; ///< the listed descriptors; at most `most_kept`
+    cpu_set_t cpus = {};        ///< what supervisor and workers may use; empty: as their parent
+    os::Doorbell doorbell = {}; ///< wakes the supervisor where signals are forbidden
 };
+inline constexpr std::size_t most_kept = 250;
 
 /// The pool's workers as the supervisor keeps them: answers from shared memory, and repairs there
 /// what a dead worker has left.

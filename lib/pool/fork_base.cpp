@@ -2,11 +2,15 @@
 
 #include "os/child.hpp"
 #include "os/process.hpp"
+#include "os/socket.hpp"
+#include "os/stack.hpp"
 #include "pool/crew.hpp"
 #include "proc/zygote.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <exception>
 #include <functional>
@@ -15,11 +19,13 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace prong::pool {
 namespace {
 
-/// What the zygote must know to make a supervisor, beside the memfd.
+/// What the zygote must know to make a supervisor. With it come the memfd and copies of the
+/// descriptors to keep.
 struct Request {
     SharedState::Sizes sizes;
     WorkerHook::Function initializer;
@@ -27,15 +33,23 @@ struct Request {
     WorkerHook::Function on_exit;
     Recycling recycling;
     bool break_on_death;
+    os::Inherited inherited;
+    cpu_set_t cpus;
+    os::Doorbell doorbell;
+    std::array<int, most_kept> numbers; ///< of the descriptors to keep
+    std::array<int, most_kept> flags;
 };
 static_assert(std::is_trivially_copyable_v<Request>);
 static_assert(sizeof(Request) <= proc::Zygote::longest_message);
+static_assert(most_kept < os::most_passed);
 
 int run_crew(SharedState& state, const CrewOptions& options, int parent_pidfd) {
     PoolCrew crew(state, options);
     try {
-        os::close_network_sockets();
-        return proc::supervise(crew, state.workers(), parent_pidfd);
+        os::give_up_descriptors(options.inherited, options.kept, {{parent_pidfd}});
+        const base::UniqueFd bell = options.doorbell.listen();
+        return proc::supervise(crew, state.workers(),
+                               {.parent_pidfd = parent_pidfd, .bell = bell.get()});
     } catch (const std::exception& error) {
         crew.broke(std::string("the supervisor failed: ") + error.what());
     }
@@ -46,7 +60,10 @@ int run_crew(SharedState& state, const CrewOptions& options, int parent_pidfd) {
 /// program.
 int run_supervisor(SharedState& state, const CrewOptions& options, int parent_pidfd) noexcept {
     try {
-        return run_crew(state, options, parent_pidfd);
+        // The thread that has made the pool may be pinned, or have a small stack.
+        if (CPU_COUNT(&options.cpus) != 0)
+            sched_setaffinity(0, sizeof(options.cpus), &options.cpus);
+        return os::on_ample_stack([&] { return run_crew(state, options, parent_pidfd); });
     } catch (...) {
         return 1;
     }
@@ -70,19 +87,34 @@ void admit(SharedState& state, Admission admission) {
 }
 
 /// In the zygote: maps the pool's memory, for the child that is forked next.
-proc::Zygote::Child prepare_supervisor(base::UniqueFd memory, std::span<const std::byte> message) {
+proc::Zygote::Child prepare_supervisor(std::vector<base::UniqueFd> fds,
+                                       std::span<const std::byte> message) {
     Request request{};
     std::memcpy(&request, message.data(), sizeof(request));
     const std::shared_ptr<SharedState> state(
-        new SharedState(SharedState::attach(std::move(memory), request.sizes)));
+        new SharedState(SharedState::attach(std::move(fds.at(0)), request.sizes)));
     static_cast<void>(state->region.release_descriptor());
-    const CrewOptions options{.hooks = {.initializer = request.initializer,
-                                        .on_start = request.on_start,
-                                        .on_exit = request.on_exit},
-                              .recycling = request.recycling,
-                              .break_on_death = request.break_on_death};
-    return [state, options](int parent_pidfd) {
-        return is_wanted(*state, parent_pidfd) ? run_supervisor(*state, options, parent_pidfd) : 0;
+    CrewOptions options{.hooks = {.initializer = request.initializer,
+                                  .on_start = request.on_start,
+                                  .on_exit = request.on_exit},
+                        .recycling = request.recycling,
+                        .break_on_death = request.break_on_death,
+                        .inherited = request.inherited,
+                        .kept = {},
+                        .cpus = request.cpus,
+                        .doorbell = request.doorbell};
+    const auto passed = std::make_shared<std::vector<os::PassedFd>>();
+    for (std::size_t i = 1; i < fds.size(); ++i) {
+        const int number = request.numbers.at(i - 1);
+        options.kept.push_back(number);
+        passed->push_back(
+            {.fd = std::move(fds[i]), .number = number, .flags = request.flags.at(i - 1)});
+    }
+    return [state, options, passed](base::UniqueFd parent) {
+        if (!is_wanted(*state, parent.get())) return 0;
+        os::restore_numbers(*passed, parent);
+        passed->clear();
+        return run_supervisor(*state, options, parent.get());
     };
 }
 
@@ -92,32 +124,46 @@ ForkBase::ForkBase()
     : zygote_(proc::Zygote::of_this_process()),
       modules_(zygote_ != nullptr ? zygote_->modules() : os::LoadedModules::now()) {}
 
-base::UniqueFd ForkBase::start_supervisor(SharedState& state, const CrewOptions& options) {
+os::PidFd ForkBase::start_supervisor(SharedState& state, const CrewOptions& options) {
     base::UniqueFd memory = state.region.release_descriptor();
-    if (zygote_ != nullptr) {
-        const WorkerHooks& hooks = options.hooks;
-        const Request request{.sizes = state.sizes(),
-                              .initializer = plain_form(hooks.initializer, "initializer"),
-                              .on_start = plain_form(hooks.on_start, "on_worker_start"),
-                              .on_exit = plain_form(hooks.on_exit, "on_worker_exit"),
-                              .recycling = options.recycling,
-                              .break_on_death = options.break_on_death};
-        try {
-            auto pidfd = zygote_->fork(&prepare_supervisor, memory.get(),
-                                       std::as_bytes(std::span(&request, 1)));
-            admit(state, Admission::granted);
-            return pidfd;
-        } catch (...) {
-            admit(state, Admission::refused);
-            throw;
-        }
-    }
+    if (zygote_ != nullptr) return start_by_zygote(state, options, memory.get());
     memory.reset();
     // Blocked: the supervisor must not lose or die of a signal before it is ready for it.
     os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
     // Nothing of the parent's is flushed or destroyed a second time.
-    if (fork.pid == 0) _exit(run_supervisor(state, options, fork.pidfd.get()));
-    return std::move(fork.pidfd);
+    if (fork.pid == 0) _exit(run_supervisor(state, options, fork.process.open()));
+    return std::move(fork.process);
+}
+
+os::PidFd ForkBase::start_by_zygote(SharedState& state, const CrewOptions& options,
+                                    int memory) const {
+    const WorkerHooks& hooks = options.hooks;
+    Request request{.sizes = state.sizes(),
+                    .initializer = plain_form(hooks.initializer, "initializer"),
+                    .on_start = plain_form(hooks.on_start, "on_worker_start"),
+                    .on_exit = plain_form(hooks.on_exit, "on_worker_exit"),
+                    .recycling = options.recycling,
+                    .break_on_death = options.break_on_death,
+                    .inherited = options.inherited,
+                    .cpus = options.cpus,
+                    .doorbell = options.doorbell,
+                    .numbers = {},
+                    .flags = {}};
+    std::vector<int> fds{memory};
+    for (const int fd : options.kept) {
+        request.numbers.at(fds.size() - 1) = fd;
+        request.flags.at(fds.size() - 1) = fcntl(fd, F_GETFD);
+        fds.push_back(fd);
+    }
+    try {
+        auto supervisor =
+            zygote_->fork(&prepare_supervisor, fds, std::as_bytes(std::span(&request, 1)));
+        admit(state, Admission::granted);
+        return supervisor;
+    } catch (...) {
+        admit(state, Admission::refused);
+        throw;
+    }
 }
 
 WorkerHook::Function ForkBase::plain_form(const WorkerHook& hook, const char* name) const {

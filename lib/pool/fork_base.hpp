@@ -1,6 +1,6 @@
 #pragma once
 
-#include "base/fd.hpp"
+#include "os/child.hpp"
 #include "os/modules.hpp"
 #include "pool/crew.hpp"
 #include "pool/shared_state.hpp"
@@ -26,9 +26,9 @@ class ForkBase {
 public:
     ForkBase();
 
-    /// Forks the supervisor, which forks the workers; returns its pidfd. Throws
-    /// `std::system_error`; `std::invalid_argument` for a hook that does not reach them.
-    [[nodiscard]] base::UniqueFd start_supervisor(SharedState& state, const CrewOptions& options);
+    /// Forks the supervisor, which forks the workers. Throws `std::system_error`;
+    /// `std::invalid_argument` for a hook that does not reach them.
+    [[nodiscard]] os::PidFd start_supervisor(SharedState& state, const CrewOptions& options);
 
     /// Throws `std::invalid_argument` if the task's module has been loaded since. `arguments` are
     /// encoded.
@@ -45,6 +45,8 @@ public:
 private:
     static constexpr std::uintptr_t least_address = 1 << 16;
 
+    [[nodiscard]] os::PidFd start_by_zygote(SharedState& state, const CrewOptions& options,
+                                            int memory) const;
     [[noreturn]] void refuse(const detail::TaskType& type, std::span<const std::byte> arguments,
                              const void* address) const;
     [[nodiscard]] std::string too_late(const std::string& what, const void* address) const;

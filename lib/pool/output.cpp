@@ -14,6 +14,7 @@
 #include <array>
 #include <cstdio>
 #include <iostream>
+#include <utility>
 
 namespace prong::pool {
 namespace {
@@ -47,8 +48,24 @@ off_t size_of(int file) {
     return fstat(file, &status) == 0 ? status.st_size : 0;
 }
 
-base::UniqueFd copy_of(int descriptor) {
-    return base::UniqueFd(fcntl(descriptor, F_DUPFD_CLOEXEC, 3));
+/// Moves a standard descriptor's file out of the way; empty if it is closed.
+os::GuardedFd copy_of(int descriptor) noexcept {
+    try {
+        const int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        return os::GuardedFd(os::lift(base::UniqueFd(copy)));
+    } catch (...) { // no descriptor is left
+        return {};
+    }
+}
+
+bool is_open(int descriptor) noexcept {
+    return fcntl(descriptor, F_GETFD) >= 0;
+}
+
+void restore(int descriptor, const os::GuardedFd& copy) noexcept {
+    base::UniqueFd null;
+    if (copy.get() < 0) null = base::UniqueFd(open("/dev/null", O_RDWR | O_CLOEXEC));
+    dup2(null ? null.get() : copy.get(), descriptor);
 }
 
 } // namespace
@@ -72,36 +89,41 @@ void flush_lines_in_crash() noexcept {
 }
 
 base::UniqueFd make_capture() noexcept {
-    base::UniqueFd file(memfd_create("prong-output", MFD_CLOEXEC));
     rlimit limit{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
     getrlimit(RLIMIT_NOFILE, &limit);
-    if (!file || static_cast<rlim_t>(file.get()) + spare_descriptors >= limit.rlim_cur) return {};
-    return file;
+    try {
+        base::UniqueFd file = os::lift(base::UniqueFd(memfd_create("prong-output", MFD_CLOEXEC)));
+        const bool is_last = static_cast<rlim_t>(file.get()) + spare_descriptors >= limit.rlim_cur;
+        return file && !is_last ? std::move(file) : base::UniqueFd();
+    } catch (...) { // no descriptor is left
+        return {};
+    }
 }
 
 void clear_capture(int capture) noexcept {
     [[maybe_unused]] const int result = size_of(capture) == 0 ? 0 : ftruncate(capture, 0);
 }
 
-OutputCapture::OutputCapture(int capture) noexcept {
-    if (capture < 0 || ftruncate(capture, 0) != 0) return;
+OutputCapture::OutputCapture(const os::GuardedFd& capture) noexcept {
+    const int file = capture.get();
+    if (file < 0 || ftruncate(file, 0) != 0) return;
     flush_task_output();
     output_ = copy_of(STDOUT_FILENO);
     error_ = copy_of(STDERR_FILENO);
-    if (!output_ || !error_) { // there would be no way back
-        output_.reset();
-        error_.reset();
-        return;
-    }
-    fcntl(capture, F_SETFL, O_APPEND); // each time, for an earlier task may have changed it
-    dup2(capture, STDOUT_FILENO);
-    dup2(capture, STDERR_FILENO);
+    const bool has_no_way_back =
+        (is_open(STDOUT_FILENO) && !output_) || (is_open(STDERR_FILENO) && !error_);
+    if (has_no_way_back) return;
+    fcntl(file, F_SETFL, O_APPEND); // each time, for an earlier task may have changed it
+    dup2(file, STDOUT_FILENO);
+    dup2(file, STDERR_FILENO);
+    captures_ = true;
 }
 
 OutputCapture::~OutputCapture() {
+    if (!captures_) return;
     flush_task_output();
-    if (output_) dup2(output_.get(), STDOUT_FILENO);
-    if (error_) dup2(error_.get(), STDERR_FILENO);
+    restore(STDOUT_FILENO, output_);
+    restore(STDERR_FILENO, error_);
 }
 
 std::string captured_output(int capture) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/fd.hpp"
+#include "os/descriptor.hpp"
 
 #include <cstddef>
 #include <string>
@@ -25,22 +26,26 @@ base::UniqueFd make_capture() noexcept;
 /// Forgets what it holds: the next task's death must not be told with it.
 void clear_capture(int capture) noexcept;
 
-/// Empties the capture and sends standard output and error there while it lives.
+/// Empties the capture and sends standard output and error there while it lives. Captures nothing
+/// if user code has closed the capture's descriptor. Afterwards each stream goes where it went
+/// before; to `/dev/null` if it was closed or user code has closed the copy that was to be
+/// restored.
 ///
 /// Thread safety: one at a time in a process.
 class OutputCapture {
 public:
-    explicit OutputCapture(int capture) noexcept;
+    explicit OutputCapture(const os::GuardedFd& capture) noexcept;
     ~OutputCapture();
     OutputCapture(const OutputCapture&) = delete;
     OutputCapture& operator=(const OutputCapture&) = delete;
 
 private:
-    base::UniqueFd output_;
-    base::UniqueFd error_;
+    bool captures_ = false;
+    os::GuardedFd output_;
+    os::GuardedFd error_;
 };
 
-/// The end of what has been captured.
+/// The end of what has been captured; empty for a descriptor that is none.
 std::string captured_output(int capture);
 
 /// Gives the memory of all but the end back, if it has become much.

@@ -69,7 +69,7 @@ PoolCore* PoolCore::create(Setup setup) {
 }
 
 void PoolCore::start() {
-    supervisor_pidfd_ = fork_base_.start_supervisor(state_, crew_options_);
+    supervisor_ = fork_base_.start_supervisor(state_, crew_options_);
     state_.region.keep_from_children(); // the user's forks get no copy of the pool
 }
 
@@ -247,7 +247,7 @@ bool PoolCore::kill(std::uint32_t index, std::uint32_t generation) {
             status = ring::condemn(record, status, ring::Verdict::kill);
     } while (status.state == ring::TaskState::running || status.state == ring::TaskState::queued);
     if (status.state != ring::TaskState::condemned) return false;
-    alert_supervisor();
+    tell_supervisor();
     return ring::verdict_of(status) == ring::Verdict::kill;
 }
 
@@ -313,14 +313,14 @@ bool PoolCore::has_ended() {
     if (ended_.load(std::memory_order_acquire)) return true;
     if (state_.control().broken.load(std::memory_order_acquire)) break_off();
     if (broken_off_.load(std::memory_order_acquire)) return true;
-    if (!supervisor_pidfd_) return false; // workers are threads of a test
+    if (!supervisor_) return false; // workers are threads of a test
     const std::int64_t now = coarse_now_ns();
     std::int64_t next = next_look_ns_.load(std::memory_order_relaxed);
     if (now < next || !next_look_ns_.compare_exchange_strong(next, now + look_interval.count(),
                                                              std::memory_order_relaxed)) {
         return false;
     }
-    if (os::wait_readable(supervisor_pidfd_.get(), base::Deadline::now())) {
+    if (os::wait_for_end(supervisor_, base::Deadline::now())) {
         reap_supervisor();
         return true;
     }
@@ -331,7 +331,7 @@ bool PoolCore::has_ended() {
 
 bool PoolCore::is_hopeless(std::uint32_t index, std::uint32_t generation) {
     if (has_ended()) return true;
-    if (!supervisor_pidfd_ || !is_forsaken(index, generation)) return false;
+    if (!supervisor_ || !is_forsaken(index, generation)) return false;
     spoilt_.store(true, std::memory_order_release);
     break_off();
     return true;
@@ -412,7 +412,7 @@ void PoolCore::break_off() noexcept {
 
 void PoolCore::reap_supervisor() {
     const std::lock_guard lock(supervisor_mutex_);
-    if (!ended_.load(std::memory_order_relaxed)) os::reap(supervisor_pidfd_);
+    if (!ended_.load(std::memory_order_relaxed)) os::reap(supervisor_);
     ended_.store(true, std::memory_order_release);
 }
 
@@ -429,15 +429,19 @@ void PoolCore::give_orders(Orders orders) noexcept {
 
 /// Makes the supervisor look at shared memory. Throws `std::system_error`.
 void PoolCore::tell_supervisor() {
-    if (!supervisor_pidfd_ || ended_.load(std::memory_order_acquire)) return;
-    os::send_signal(supervisor_pidfd_, SIGUSR1);
+    if (!supervisor_ || ended_.load(std::memory_order_acquire)) return;
+    try {
+        os::send_signal(supervisor_, SIGUSR1);
+    } catch (const std::system_error&) { // forbidden: this process has given up its user
+        if (!crew_options_.doorbell.ring()) throw;
+    }
     wake_supervisor();
 }
 
 /// Nobody should wait for ever for a supervisor that is stopped.
 void PoolCore::wake_supervisor() noexcept {
     try {
-        if (os::is_stopped(supervisor_pidfd_)) os::send_signal(supervisor_pidfd_, SIGCONT);
+        if (os::is_stopped(supervisor_)) os::send_signal(supervisor_, SIGCONT);
     } catch (const std::system_error&) { // forbidden: then it waits for who has stopped it
     }
 }
@@ -474,12 +478,11 @@ void PoolCore::shutdown(bool wait, bool cancel_queued) {
 
 /// Waits for the supervisor's end and collects it; false if the time ran out.
 bool PoolCore::wait_for_supervisor(base::Deadline limit) {
-    if (!supervisor_pidfd_) return true;
+    if (!supervisor_) return true;
     std::optional<base::Deadline> patience;
     Nanoseconds slice = first_slice;
     try {
-        while (
-            !os::wait_readable(supervisor_pidfd_.get(), base::Deadline::after(limit.left(slice)))) {
+        while (!os::wait_for_end(supervisor_, base::Deadline::after(limit.left(slice)))) {
             if (limit.passed()) return false;
             wake_supervisor();
             slice = std::min(2 * slice, 4 * longest_slice);
@@ -487,13 +490,28 @@ bool PoolCore::wait_for_supervisor(base::Deadline limit) {
             look_after_memory();
             if (orders_.load() < Orders::kill) continue;
             if (!patience) patience = base::Deadline::after(supervisor_patience);
-            if (patience->passed()) os::send_signal(supervisor_pidfd_, SIGKILL);
+            if (patience->passed() && !kill_supervisor()) {
+                // Nothing is left to be done: it is another user's, and does not do what it was
+                // told.
+                ended_.store(true, std::memory_order_release);
+                return true;
+            }
         }
     } catch (const std::system_error&) { // poll fails
-        os::wait_for_end(supervisor_pidfd_.get());
+        os::wait_for_end(supervisor_);
     }
     reap_supervisor();
     return true;
+}
+
+/// False if this process may not.
+bool PoolCore::kill_supervisor() noexcept {
+    try {
+        os::send_signal(supervisor_, SIGKILL);
+        return true;
+    } catch (const std::system_error&) {
+        return false;
+    }
 }
 
 /// Cancels what no worker has claimed, also what is to be tried again.

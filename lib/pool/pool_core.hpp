@@ -1,6 +1,6 @@
 #pragma once
 
-#include "base/fd.hpp"
+#include "os/child.hpp"
 #include "pool/fork_base.hpp"
 #include "pool/known_types.hpp"
 #include "pool/record_store.hpp"
@@ -118,6 +118,7 @@ private:
     void look_after_memory() noexcept;
     void break_off() noexcept;
     bool wait_for_supervisor(base::Deadline limit);
+    bool kill_supervisor() noexcept;
     std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
     void tell_supervisor();
     void wake_supervisor() noexcept;
@@ -158,7 +159,7 @@ private:
     std::atomic<bool> spoilt_ = false;     ///< that is because a worker has spoilt shared memory
     std::atomic<std::int64_t> next_look_ns_ = 0;
     std::mutex supervisor_mutex_; ///< guards the next ones
-    base::UniqueFd supervisor_pidfd_;
+    os::PidFd supervisor_;        ///< none if workers are threads of a test
     bool shut_down_ = false;
 
     /// What was seen at the last looks.

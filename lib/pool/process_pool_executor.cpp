@@ -1,13 +1,16 @@
 #include <prong/process_pool_executor.hpp>
 
-#include "os/process.hpp"
+#include "os/cpus.hpp"
 #include "pool/pool_core.hpp"
+
+#include <fcntl.h>
 
 #include <algorithm>
 #include <exception>
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace prong {
 namespace {
@@ -40,6 +43,22 @@ pool::Recycling recycling_of(const PoolOptions& options) {
     return recycling;
 }
 
+const std::vector<int>& checked_descriptors(const Inherit& inherit) {
+    const std::vector<int>& listed = inherit.listed();
+    if (listed.size() > pool::most_kept) {
+        throw std::invalid_argument("Inherit::only lists " + std::to_string(listed.size()) +
+                                    " descriptors; at most " + std::to_string(pool::most_kept) +
+                                    " can be kept");
+    }
+    for (const int fd : listed) {
+        if (fcntl(fd, F_GETFD) < 0) {
+            throw std::invalid_argument("Inherit::only lists descriptor " + std::to_string(fd) +
+                                        ", which is not open");
+        }
+    }
+    return listed;
+}
+
 } // namespace
 
 ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
@@ -56,7 +75,13 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
                             .on_start = std::move(options.on_worker_start),
                             .on_exit = std::move(options.on_worker_exit)},
                   .recycling = recycling_of(options),
-                  .break_on_death = options.on_worker_death == OnWorkerDeath::break_pool},
+                  .break_on_death = options.on_worker_death == OnWorkerDeath::break_pool,
+                  .inherited = options.inherit.kind() == Inherit::all_but_network
+                                   ? os::Inherited::all_but_network
+                                   : os::Inherited::listed,
+                  .kept = checked_descriptors(options.inherit),
+                  .cpus = os::process_cpus(),
+                  .doorbell = os::Doorbell::unique()},
          .limits = options.limits});
     try {
         core_->start(); // core_ is there before the fork: in a worker it tells that this is a copy

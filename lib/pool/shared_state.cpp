@@ -30,6 +30,13 @@ std::uint64_t address_space_left() {
     return limit.rlim_cur - std::min<std::uint64_t>(limit.rlim_cur, pages * page_bytes);
 }
 
+/// The largest file that this process may make: shared memory is one.
+std::uint64_t largest_file() {
+    rlimit limit{};
+    const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return is_limited ? limit.rlim_cur : std::numeric_limits<std::uint64_t>::max();
+}
+
 std::uint64_t physical_memory() {
     return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * page_bytes;
 }
@@ -83,15 +90,18 @@ private:
 };
 
 SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t most_bytes) {
-    const std::uint64_t room = address_space_left();
+    // Of the address space, leave the larger part to the program.
+    constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
+    const std::uint64_t address_space = address_space_left();
+    const std::uint64_t share =
+        std::min(address_space == unlimited ? unlimited : address_space / 4, largest_file());
     Sizes sizes{.workers = workers,
                 .ring_entries = most_ring_entries,
                 .records = most_records,
                 .payload_span = std::bit_ceil(std::max(physical_memory(), most_bytes)),
                 .payload_most = most_bytes};
-    if (room != std::numeric_limits<std::uint64_t>::max()) {
-        // Leave the larger part to the program. Ring and records are touched as they fill.
-        const std::uint64_t share = room / 4;
+    if (share != unlimited) {
+        // Ring and records are touched as they fill.
         sizes.ring_entries =
             std::clamp(std::bit_floor(share / 128 + 1), least_ring_entries, most_ring_entries);
         sizes.records = std::clamp(share / 4 / (sizeof(ring::Record) + sizeof(TaskSettings)),

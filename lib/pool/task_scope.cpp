@@ -18,7 +18,25 @@ std::uint64_t sum(std::uint64_t one, std::uint64_t other) {
     return one + std::min(other, std::numeric_limits<std::uint64_t>::max() - one);
 }
 
+/// Where the program limits the size of files, captured output is a file, too: writing more of it
+/// is to fail rather than to kill the task. Returns whether that was to be seen to.
+bool ignore_file_size_signal() {
+    rlimit limit{};
+    struct sigaction action {};
+    const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    if (!is_limited || sigaction(SIGXFSZ, nullptr, &action) != 0) return false;
+    if ((action.sa_flags & SA_SIGINFO) != 0 || action.sa_handler != SIG_DFL) return false;
+    signal(SIGXFSZ, SIG_IGN);
+    return true;
+}
+
 } // namespace
+
+void WorkerSurroundings::notify_supervisor() const noexcept {
+    // Once the supervisor is gone its number may be a stranger's.
+    if (supervisor == 0 || getppid() != supervisor) return;
+    if (kill(supervisor, SIGUSR1) != 0) doorbell.ring();
+}
 
 SoftLimit::SoftLimit(int resource, std::uint64_t most) : resource_(resource) {
     rlimit limit{};
@@ -63,21 +81,24 @@ bool TaskScope::is_too_late(const TaskSettings& settings) {
 
 TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettings& settings,
                      const WorkerSurroundings& surroundings)
-    : slot_(state.slot(worker)), settings_(settings), capture_(surroundings.capture) {
+    : slot_(state.slot(worker)), settings_(settings), surroundings_(surroundings) {
     if (settings.resident_bytes != 0)
         slot_.resident_at_start.store(os::own_resident_bytes(getpid()), std::memory_order_relaxed);
     if (settings.cpu_ns != 0)
         slot_.cpu_ns_at_start.store(os::processor_time(getpid()).count(),
                                     std::memory_order_relaxed);
-    if (settings.capture_output != 0) output_.emplace(capture_);
-    arm(state, surroundings.supervisor);
+    if (settings.capture_output != 0 && surroundings.capture != nullptr) {
+        output_.emplace(*surroundings.capture);
+        ignores_file_size_ = settings.output_bytes == 0 && ignore_file_size_signal();
+    }
+    arm(state);
     if (settings.output_bytes != 0) file_size_.emplace(RLIMIT_FSIZE, settings.output_bytes);
     if (settings.address_space_bytes != 0)
         address_space_.emplace(RLIMIT_AS,
                                sum(os::address_space_bytes(), settings.address_space_bytes));
 }
 
-void TaskScope::arm(const SharedState& state, int supervisor) {
+void TaskScope::arm(const SharedState& state) {
     const std::int64_t now = steady_now_ns();
     const std::int64_t stop = stop_time(settings_, now);
     const std::int64_t look =
@@ -85,7 +106,7 @@ void TaskScope::arm(const SharedState& state, int supervisor) {
     // Sequentially consistent with the supervisor going to sleep: either it sees this, or this sees
     // how long it will sleep.
     slot_.stop_at_ns.store(stop);
-    if (look < state.control().next_alarm_ns.load() && supervisor != 0) kill(supervisor, SIGUSR1);
+    if (look < state.control().next_alarm_ns.load()) surroundings_.notify_supervisor();
 }
 
 void TaskScope::leave() noexcept {
@@ -94,6 +115,7 @@ void TaskScope::leave() noexcept {
     address_space_.reset();
     output_.reset();
     file_size_.reset();
+    if (ignores_file_size_) signal(SIGXFSZ, SIG_DFL);
     // Before the task is finished: the next one must not be stopped at this one's time.
     slot_.stop_at_ns.store(0);
 }
@@ -106,8 +128,8 @@ std::optional<Excess> TaskScope::memory_excess() const {
 }
 
 std::string TaskScope::last_output() const {
-    return settings_.capture_output != 0 && capture_ >= 0 ? captured_output(capture_)
-                                                          : std::string();
+    return settings_.capture_output != 0 ? captured_output(surroundings_.capture_fd())
+                                         : std::string();
 }
 
 } // namespace prong::pool

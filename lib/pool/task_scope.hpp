@@ -1,5 +1,7 @@
 #pragma once
 
+#include "os/descriptor.hpp"
+#include "os/doorbell.hpp"
 #include "pool/obituary.hpp"
 #include "pool/output.hpp"
 #include "pool/shared_state.hpp"
@@ -23,8 +25,14 @@ private:
 
 /// The parts of the world that a worker process needs to keep a task's options.
 struct WorkerSurroundings {
-    int capture = -1;   ///< where output goes while it is captured
-    int supervisor = 0; ///< its process; 0: the workers are threads of a test
+    const os::GuardedFd* capture = nullptr; ///< where output goes while it is captured
+    int supervisor = 0;                     ///< its process; 0: the workers are threads of a test
+    os::Doorbell doorbell = {};
+
+    /// The capture's descriptor; -1 if there is none any more.
+    [[nodiscard]] int capture_fd() const { return capture != nullptr ? capture->get() : -1; }
+    /// Has the supervisor look at shared memory.
+    void notify_supervisor() const noexcept;
 };
 
 /// Puts a task's options into effect while it runs: tells the supervisor when its time will be
@@ -52,12 +60,13 @@ public:
     [[nodiscard]] static bool is_too_late(const TaskSettings& settings);
 
 private:
-    void arm(const SharedState& state, int supervisor);
+    void arm(const SharedState& state);
 
     WorkerSlot& slot_;
     const TaskSettings& settings_;
-    int capture_;
+    const WorkerSurroundings& surroundings_;
     std::optional<OutputCapture> output_;
+    bool ignores_file_size_ = false;
     std::optional<SoftLimit> file_size_;
     std::optional<SoftLimit> address_space_;
     bool inside_ = true;

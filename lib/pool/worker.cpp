@@ -6,6 +6,7 @@
 #include "pool/crash_dump.hpp"
 #include "pool/result_writer.hpp"
 #include "pool/this_task.hpp"
+#include "pool/timer_sweep.hpp"
 #include "sync/spinner.hpp"
 
 #include <prong/detail/task_type.hpp>
@@ -36,6 +37,14 @@ detail::Reader arguments_of(const SharedState& state, const ring::Record& record
                                   ? record.bytes
                                   : state.payload.at(record.arguments_offset);
     return detail::Reader({begin, record.arguments_length});
+}
+
+/// Tells the functions that tasks run apart.
+std::uint64_t kind_of(const SharedState& state, const ring::Record& record) {
+    const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
+    std::uint64_t address = 0;
+    if (type->begins_with_address) arguments_of(state, record).read(&address, sizeof(address));
+    return record.task_type ^ address;
 }
 
 /// Writes the exception that is being handled in place of a result.
@@ -79,7 +88,9 @@ public:
            const WorkerSurroundings& surroundings)
         : state_(state), slot_(state.slot(worker)), worker_(worker),
           owner_(static_cast<std::uint16_t>(worker)), recycling_(recycling),
-          surroundings_(surroundings) {}
+          surroundings_(surroundings) {
+        if (surroundings.supervisor != 0) timers_.emplace(); // not in threads of a test
+    }
 
     Leaving run();
 
@@ -122,6 +133,7 @@ private:
     sync::Spinner spinner_;
     bool searching_ = true;
     bool has_captured_ = false; ///< the task's output
+    std::optional<TimerSweep> timers_;
 };
 
 /// Reseeds the C library's generators: otherwise all workers draw the same numbers.
@@ -140,10 +152,15 @@ void volunteer_for_out_of_memory() {
 }
 
 void prepare_process(WorkerSlot& slot) {
-    signal(SIGINT, SIG_IGN);  // the parent decides what Ctrl-C means
-    signal(SIGTTOU, SIG_IGN); // may write to the terminal though not in its foreground group
-    const rlimit no_core{.rlim_cur = 0, .rlim_max = 0};
-    setrlimit(RLIMIT_CORE, &no_core);
+    signal(SIGINT, SIG_IGN); // the parent decides what Ctrl-C means
+    // It is in no foreground group of the terminal: it may write there, and reading fails.
+    signal(SIGTTOU, SIG_IGN);
+    signal(SIGTTIN, SIG_IGN);
+    rlimit core{};
+    if (getrlimit(RLIMIT_CORE, &core) == 0) {
+        core.rlim_cur = 0; // an initializer may raise it again
+        setrlimit(RLIMIT_CORE, &core);
+    }
     os::leave_quietly_on_exit();
     volunteer_for_out_of_memory();
     reseed();
@@ -170,6 +187,7 @@ Leaving Worker::run() {
             state_.parking.set_searching(worker_); // and look once more
         } else if (!spinner_.spin(state_.parking.searching())) {
             if (!dies_with_supervisor()) return Leaving::orphaned;
+            if (timers_) timers_->idle();
             state_.parking.park(worker_, [&] { return has_work() || is_over(); });
         }
     }
@@ -196,7 +214,10 @@ bool Worker::has_work() const {
 
 /// Runs the claimed task to its end; false if the task is condemned.
 bool Worker::complete() {
-    slot_.since_ns.store(coarse_now_ns(), std::memory_order_relaxed);
+    const std::int64_t now = coarse_now_ns();
+    slot_.since_ns.store(now, std::memory_order_relaxed);
+    if (timers_) timers_->begin(now);
+    const std::uint64_t kind = kind_of(state_, *claim_->record);
     if (searching_) {
         searching_ = false;
         spinner_.found();
@@ -208,10 +229,11 @@ bool Worker::complete() {
     const ring::Status after = finish(has_options ? execute_with_options() : execute_task());
     set_current_task(nullptr);
     if (after.state == ring::TaskState::condemned) return false;
-    if (std::exchange(has_captured_, false)) clear_capture(surroundings_.capture);
+    if (std::exchange(has_captured_, false)) clear_capture(surroundings_.capture_fd());
     count(after.state);
     state_.announce(*claim_->record, after.flags);
     claim_.reset();
+    if (timers_) timers_->end(kind);
     return true;
 }
 
@@ -253,7 +275,7 @@ ring::Status Worker::finish(ring::TaskState end) {
     state_.payload.reclaim(slot_.note.block.load(std::memory_order_relaxed), worker_); // the result
     slot_.note.block.store(0, std::memory_order_release);
     write_obituary(state_, worker_, *claim_->record,
-                   {.death = {.last_output = captured ? captured_output(surroundings_.capture)
+                   {.death = {.last_output = captured ? captured_output(surroundings_.capture_fd())
                                                       : std::string()}});
     return ring::finish(*claim_, ring::TaskState::timed_out);
 }

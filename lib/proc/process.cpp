@@ -1,6 +1,6 @@
 #include <prong/process.hpp>
 
-#include "os/process.hpp"
+#include "os/cpus.hpp"
 #include "proc/process_state.hpp"
 
 #include <csignal>

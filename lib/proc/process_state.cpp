@@ -82,7 +82,7 @@ void require_started_child(const State& state) {
 }
 
 bool ended(const State& state) {
-    return os::wait_readable(state.pidfd.get(), base::Deadline::after(std::chrono::seconds(0)));
+    return os::wait_for_end(state.pidfd, base::Deadline::now());
 }
 
 /// Takes the exit code of a child that has ended.
@@ -102,11 +102,13 @@ void collect_ended_children() {
     std::vector<int> fds;
     for (const StatePtr& child : family().children) {
         if (!child->pidfd) continue; // another thread is just starting it
+        const int fd = child->pidfd.open();
+        if (fd < 0) continue; // found out by who asks for it
         children.push_back(child);
-        fds.push_back(child->pidfd.get());
+        fds.push_back(fd);
     }
-    const auto now = base::Deadline::after(std::chrono::seconds(0));
-    for (const std::size_t position : os::wait_readable(fds, now)) collect(*children[position]);
+    for (const std::size_t position : os::wait_readable(fds, base::Deadline::now()))
+        collect(*children[position]);
 }
 
 /// Notes that it will be started, by this call only.
@@ -131,12 +133,12 @@ void unclaim(const StatePtr& state) {
 }
 
 /// In the child: what was the current process is the parent now.
-void enter_child(const StatePtr& state, base::UniqueFd parent_pidfd) {
+void enter_child(const StatePtr& state, os::PidFd parent) {
     const Lock lock(mutex);
     Family& family = *the_family;
     forget_children(family);
     family.parent = std::exchange(family.current, state);
-    family.parent->pidfd = std::move(parent_pidfd);
+    family.parent->pidfd = std::move(parent);
     state->pid = getpid();
 }
 
@@ -145,7 +147,7 @@ void enter_child(const StatePtr& state, base::UniqueFd parent_pidfd) {
                        const std::function<void()>& run) noexcept {
     int exitcode = 0;
     try {
-        enter_child(state, std::move(fork.pidfd));
+        enter_child(state, std::move(fork.process));
         if (state->daemon) os::die_with_parent(parent()->pid);
         os::leave_quietly_on_exit(); // runs last, before the parent's own handlers
         std::atexit(end_children);
@@ -186,11 +188,10 @@ void start(const StatePtr& state, const std::function<void()>& run) {
     if (fork.pid == 0) live(state, std::move(fork), run);
     const Lock lock(mutex);
     state->pid = fork.pid;
-    state->pidfd = std::move(fork.pidfd);
+    state->pidfd = std::move(fork.process);
 }
 
 bool wait_for_end(State& state, base::Deadline deadline) {
-    int pidfd = -1;
     bool is_child = false;
     {
         const Lock lock(mutex);
@@ -198,13 +199,12 @@ bool wait_for_end(State& state, base::Deadline deadline) {
         is_child = &state != family().parent.get();
         if (is_child) require_started_child(state);
         if (state.exitcode) return true;
-        pidfd = state.pidfd.get();
     }
     try {
-        if (!os::wait_readable(pidfd, deadline)) return false;
+        if (!os::wait_for_end(state.pidfd, deadline)) return false;
     } catch (const std::system_error&) {
         if (!is_child || !deadline.is_never()) throw;
-        os::wait_for_end(pidfd); // a destructor must not leave it behind
+        os::wait_for_end(state.pidfd); // a destructor must not leave it behind
     }
     const Lock lock(mutex);
     if (is_child) collect(state);
@@ -233,7 +233,7 @@ std::optional<int> exitcode(State& state) {
 int sentinel(State& state) {
     const Lock lock(mutex);
     require_started_child(state);
-    return state.pidfd.get();
+    return state.pidfd.open();
 }
 
 void send_signal(State& state, int signal) {

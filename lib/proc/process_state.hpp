@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/deadline.hpp"
-#include "base/fd.hpp"
+#include "os/child.hpp"
 
 #include <sys/types.h>
 
@@ -23,7 +23,7 @@ struct ProcessState {
     bool claimed = false; ///< `start` was called
     bool closed = false;
     pid_t pid = 0;
-    base::UniqueFd pidfd; ///< from `start` to `close`, in the processes that may watch this one
+    os::PidFd pidfd; ///< from `start` to `close`, in the processes that may watch this one
     std::optional<int> exitcode;
 };
 

@@ -2,6 +2,8 @@
 
 #include "base/errno.hpp"
 #include "base/exit_text.hpp"
+#include "os/descriptor.hpp"
+#include "os/doorbell.hpp"
 
 #include <cxxabi.h>
 #include <poll.h>
@@ -14,9 +16,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <optional>
+#include <span>
 #include <stdio_ext.h>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace prong::proc {
@@ -28,6 +33,10 @@ using Milliseconds = std::chrono::milliseconds;
 constexpr Milliseconds first_fork_delay{10};
 constexpr Milliseconds longest_fork_delay{1000};
 constexpr unsigned fork_attempts = 6; ///< with no worker alive, before the pool is given up
+
+/// A worker that is to drain is let go on when it stops: at once, then after this time, which
+/// doubles.
+constexpr Milliseconds first_continue_delay{10};
 
 /// How often the supervisor looks around when `poll` is not to be had.
 constexpr Milliseconds look_interval{1};
@@ -42,9 +51,8 @@ sigset_t signals_of_interest() {
 
 class Supervisor {
 public:
-    Supervisor(Crew& crew, unsigned workers, int parent_pidfd)
-        : crew_(crew), pids_(workers), own_pid_(getpid()), parent_(getppid()),
-          parent_pidfd_(parent_pidfd) {
+    Supervisor(Crew& crew, unsigned workers, const SupervisorEvents& events)
+        : crew_(crew), workers_(workers), own_pid_(getpid()), parent_(getppid()), events_(events) {
         // From now on only the parent's end, the crew's wish and SIGKILL end this process.
         sigset_t all;
         sigfillset(&all);
@@ -52,6 +60,7 @@ public:
         const sigset_t interesting = signals_of_interest();
         signals_ = base::UniqueFd(signalfd(-1, &interesting, SFD_CLOEXEC | SFD_NONBLOCK));
         if (!signals_) base::throw_errno("signalfd");
+        signals_ = os::lift(std::move(signals_));
     }
 
     int run() {
@@ -65,9 +74,18 @@ public:
     }
 
 private:
+    using Clock = std::chrono::steady_clock;
+
+    struct Worker {
+        pid_t pid = 0;          ///< 0: none
+        int fatal_stop = 0;     ///< the signal that has stopped it for ever
+        unsigned continued = 0; ///< how often it was let go on since the end began
+        std::optional<Clock::time_point> continue_at = std::nullopt;
+    };
+
     [[nodiscard]] unsigned alive() const {
         return static_cast<unsigned>(
-            std::ranges::count_if(pids_, [](pid_t pid) { return pid != 0; }));
+            std::ranges::count_if(workers_, [](const Worker& worker) { return worker.pid != 0; }));
     }
 
     /// Whether nobody is to be replaced any more.
@@ -79,21 +97,45 @@ private:
         const Crew::Wish wish = broken_ || parent_gone_ ? Crew::Wish::kill : crew_.wish();
         if (wish <= wish_) return;
         wish_ = wish;
-        if (wish_ == Crew::Wish::terminate) signal_all(SIGTERM);
+        if (wish_ == Crew::Wish::terminate) {
+            signal_all(SIGTERM);
+            kill_at_ = Clock::now() + terminate_grace;
+        }
         if (wish_ == Crew::Wish::kill) signal_all(SIGKILL);
         signal_all(SIGCONT); // nobody should wait for ever for one that is stopped
     }
 
     void signal_all(int signal) {
-        for (const pid_t pid : pids_) {
-            if (pid != 0) kill(pid, signal); // not reaped yet, so it is still ours
+        for (const Worker& worker : workers_) {
+            if (worker.pid != 0) kill(worker.pid, signal); // not reaped yet, so it is still ours
         }
     }
 
+    /// Does what was to be done by now; returns when the next such thing is due.
+    base::Deadline act_in_time() {
+        const auto now = Clock::now();
+        auto next = Clock::time_point::max();
+        if (kill_at_ && now >= *kill_at_) {
+            signal_all(SIGKILL);
+            kill_at_.reset();
+        }
+        if (kill_at_) next = *kill_at_;
+        for (Worker& worker : workers_) {
+            if (!worker.continue_at) continue;
+            if (now >= *worker.continue_at) {
+                kill(worker.pid, SIGCONT);
+                worker.continue_at.reset();
+            } else {
+                next = std::min(next, *worker.continue_at);
+            }
+        }
+        return base::Deadline::at(next);
+    }
+
     void fill_up() {
-        for (unsigned worker = 0; worker < pids_.size(); ++worker) {
-            if (pids_[worker] != 0) continue;
-            if (std::chrono::steady_clock::now() < next_fork_) return;
+        for (unsigned worker = 0; worker < workers_.size(); ++worker) {
+            if (workers_[worker].pid != 0) continue;
+            if (Clock::now() < next_fork_) return;
             if (!start(worker)) return;
             if (wish_ != crew_.wish()) return; // a pool that is ended at once need not be complete
         }
@@ -104,14 +146,14 @@ private:
         try {
             const pid_t pid = os::fork_process();
             if (pid == 0) become_worker(worker);
-            pids_[worker] = pid;
+            workers_[worker] = {.pid = pid};
             setpgid(pid, pid); // also done by the worker: whoever comes first
             crew_.started(worker, pid);
             fork_failures_ = 0;
             return true;
         } catch (const std::system_error& error) {
             ++fork_failures_;
-            next_fork_ = std::chrono::steady_clock::now() + fork_delay();
+            next_fork_ = Clock::now() + fork_delay();
             if (alive() == 0 && fork_failures_ >= fork_attempts) {
                 give_up("no worker can be forked (" + std::string(error.what()) +
                         "); allow more processes or memory");
@@ -131,7 +173,8 @@ private:
         if (!os::set_parent_death_signal(SIGKILL, own_pid_)) _exit(1);
         prctl(PR_SET_NAME, "prong-worker");
         signals_.reset();
-        close(parent_pidfd_);
+        close(events_.parent_pidfd);
+        if (events_.bell >= 0) close(events_.bell);
         try {
             os::exit_process(crew_.work(worker));
         } catch (abi::__forced_unwind&) { // pthread_exit of the only thread
@@ -141,28 +184,33 @@ private:
 
     void wait_for_events() {
         const base::Deadline alarm = crew_.attend([this](unsigned worker) {
-            if (pids_[worker] != 0) kill(pids_[worker], SIGKILL);
+            if (workers_[worker].pid != 0) kill(workers_[worker].pid, SIGKILL);
         });
-        std::array<pollfd, 2> events{{{.fd = signals_.get(), .events = POLLIN, .revents = 0},
-                                      {.fd = parent_pidfd_, .events = POLLIN, .revents = 0}}};
-        if (wait(events.data(), parent_gone_ ? 1 : 2, alarm) < 0 && errno != EINTR) {
+        const base::Deadline due = act_in_time();
+        // A negative descriptor is none.
+        const int parent = parent_gone_ ? -1 : events_.parent_pidfd;
+        std::array<pollfd, 3> events{{{.fd = signals_.get(), .events = POLLIN, .revents = 0},
+                                      {.fd = parent, .events = POLLIN, .revents = 0},
+                                      {.fd = events_.bell, .events = POLLIN, .revents = 0}}};
+        if (wait(events, std::min(alarm, due)) < 0 && errno != EINTR) {
             std::this_thread::sleep_for(look_interval); // then without it
             events[1].revents = getppid() != parent_ ? POLLHUP : 0;
         }
         if (events[1].revents != 0) parent_gone_ = true;
+        if (events[2].revents != 0) os::Doorbell::clear(events_.bell);
         std::array<signalfd_siginfo, 16> drained{};
         while (read(signals_.get(), drained.data(), sizeof(drained)) > 0) {
         }
     }
 
     /// Until an event, the alarm, or the time for another try to fork. As `poll`.
-    int wait(pollfd* events, nfds_t count, base::Deadline alarm) const {
+    int wait(std::span<pollfd> events, base::Deadline alarm) const {
         const bool will_fork = !is_ending() && fork_failures_ != 0;
-        if (alarm.is_never() && !will_fork) return poll(events, count, -1);
+        if (alarm.is_never() && !will_fork) return poll(events.data(), events.size(), -1);
         const auto left = alarm.left(will_fork ? fork_delay() : Milliseconds(1'000'000));
         const timespec time{.tv_sec = left.count() / 1'000'000'000,
                             .tv_nsec = left.count() % 1'000'000'000};
-        return ppoll(events, count, &time, nullptr);
+        return ppoll(events.data(), events.size(), &time, nullptr);
     }
 
     void collect() {
@@ -178,28 +226,42 @@ private:
                                     ? WSTOPPED
                                 : info.si_code == CLD_CONTINUED ? WCONTINUED
                                                                 : WEXITED;
-            const auto found = std::ranges::find(pids_, info.si_pid);
-            const bool ours = found != pids_.end(); // else a process that a task left behind
+            const auto found = std::ranges::find(workers_, info.si_pid, &Worker::pid);
+            const bool ours = found != workers_.end(); // else a process that a task left behind
             if (ours && options == WEXITED) kill(-info.si_pid, SIGKILL); // and what it started
             base::retry_interrupted([&] {
                 return waitid(P_PID, static_cast<id_t>(info.si_pid), &info, options | WNOHANG);
             });
-            if (ours) handle(static_cast<unsigned>(found - pids_.begin()), info, options);
+            if (ours) handle(static_cast<unsigned>(found - workers_.begin()), info, options);
         }
     }
 
     void handle(unsigned worker, const siginfo_t& info, int options) {
         if (options == WSTOPPED) {
-            if (wish_ >= Crew::Wish::drain) kill(info.si_pid, SIGCONT);
-            return crew_.stopped(worker);
+            crew_.stopped(worker);
+            return handle_stop(workers_[worker], info);
         }
         if (options == WCONTINUED) return crew_.continued(worker);
-        pids_[worker] = 0;
-        const int exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+        const int fatal_stop = std::exchange(workers_[worker], {}).fatal_stop;
+        int exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+        if (fatal_stop != 0 && exitcode == -SIGKILL) exitcode = -fatal_stop;
         const bool had_started = crew_.ended(worker, {.pid = info.si_pid, .exitcode = exitcode});
         if (!had_started && wish_ <= Crew::Wish::drain) count_failed_start(worker, exitcode);
         const std::string reason = crew_.reason_to_give_up();
         if (!reason.empty() && !broken_) give_up(reason);
+    }
+
+    void handle_stop(Worker& worker, const siginfo_t& info) {
+        const bool by_terminal = info.si_status == SIGTTIN || info.si_status == SIGTTOU;
+        if (by_terminal && info.si_code == CLD_STOPPED) { // not a debugger's
+            worker.fatal_stop = info.si_status;
+            kill(worker.pid, SIGKILL);
+        } else if (wish_ >= Crew::Wish::drain) {
+            // At once, but ever later for one that stops again and again.
+            const auto delay = first_continue_delay * (1 << std::min(worker.continued, 7U));
+            worker.continue_at = Clock::now() + (worker.continued == 0 ? delay.zero() : delay);
+            ++worker.continued;
+        }
     }
 
     void count_failed_start(unsigned worker, int exitcode) {
@@ -222,10 +284,10 @@ private:
     }
 
     Crew& crew_;
-    std::vector<pid_t> pids_; ///< by worker; 0: none
-    pid_t own_pid_;           ///< not asked for in a worker, whose supervisor may be gone by then
+    std::vector<Worker> workers_;
+    pid_t own_pid_; ///< not asked for in a worker, whose supervisor may be gone by then
     pid_t parent_;
-    int parent_pidfd_;
+    SupervisorEvents events_;
     base::UniqueFd signals_;
     Crew::Wish wish_ = Crew::Wish::keep;
     bool broken_ = false;
@@ -233,17 +295,18 @@ private:
     unsigned failed_starts_ = 0; ///< in a row
     unsigned starts_seen_ = 0;
     unsigned fork_failures_ = 0; ///< in a row
-    std::chrono::steady_clock::time_point next_fork_{};
+    Clock::time_point next_fork_{};
+    std::optional<Clock::time_point> kill_at_; ///< when those that withstand SIGTERM get SIGKILL
 };
 
 } // namespace
 
-int supervise(Crew& crew, unsigned workers, int parent_pidfd) {
+int supervise(Crew& crew, unsigned workers, const SupervisorEvents& events) {
     __fpurge(stdout); // what could not be flushed before the fork is the parent's to write
     setpgid(0, 0);    // Ctrl-C in the terminal is for the parent
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     prctl(PR_SET_NAME, "prong-supervise");
-    return Supervisor(crew, workers, parent_pidfd).run();
+    return Supervisor(crew, workers, events).run();
 }
 
 } // namespace prong::proc

@@ -3,6 +3,7 @@
 #include "base/deadline.hpp"
 #include "os/process.hpp"
 
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -58,11 +59,21 @@ protected:
 inline constexpr unsigned start_attempts = 3;
 inline constexpr unsigned killed_start_attempts = 50;
 
+/// How long workers have to end after SIGTERM (`Wish::terminate`) before they get SIGKILL.
+inline constexpr std::chrono::seconds terminate_grace{3};
+
+/// What wakes a supervisor.
+struct SupervisorEvents {
+    int parent_pidfd; ///< readable when the parent has ended
+    int bell;         ///< `os::Doorbell::listen`; -1: none
+};
+
 /// Forks `workers` workers and keeps their number, until the crew's wish is fulfilled or the parent
-/// is gone; then none of them is left, nor what they started in their process groups. The caller is
-/// a process of its own with one thread, forked for this. `parent_pidfd` becomes readable when the
-/// parent ends. SIGUSR1 tells that the wish has changed, or that there is something to attend to.
-/// Returns the exit status.
-int supervise(Crew& crew, unsigned workers, int parent_pidfd);
+/// is gone; then none of them is left, nor what they started in their process groups. Runs in a
+/// process that was forked for this, in its only thread that does anything. SIGUSR1 or the bell
+/// tells that the wish has changed, or that there is something to attend to. A worker that stops
+/// because it used the terminal (SIGTTIN, SIGTTOU) would never go on: it is killed, and its end
+/// told as by that signal. Returns the exit status.
+int supervise(Crew& crew, unsigned workers, const SupervisorEvents& events);
 
 } // namespace prong::proc

@@ -24,6 +24,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <random>
 #include <stdexcept>
 #include <stdio_ext.h>
 #include <string>
@@ -36,10 +37,14 @@ namespace prong::proc {
 namespace {
 
 /// Goes before a request's message.
-using RequestHeader = Zygote::Prepare;
+struct RequestHeader {
+    std::uint64_t token;
+    Zygote::Prepare prepare;
+};
 
 /// Comes with the child's pidfd, or with the reason why there is none.
 struct Answer {
+    pid_t pid = 0;
     int error = 0;
     std::array<char, 252> call{}; ///< what failed, ends with a zero
 };
@@ -58,7 +63,7 @@ std::string_view call_of(const std::system_error& error, const std::string& mess
 }
 
 Answer refusal(int error, std::string_view call) {
-    Answer answer{.error = error};
+    Answer answer{.pid = 0, .error = error};
     std::copy_n(call.data(), std::min(call.size(), answer.call.size() - 1), answer.call.data());
     return answer;
 }
@@ -66,21 +71,25 @@ Answer refusal(int error, std::string_view call) {
 /// The zygote's own side. Nothing runs here beside requests.
 class Server {
 public:
-    Server(base::UniqueFd socket, base::UniqueFd parent)
-        : socket_(std::move(socket)), parent_(std::move(parent)) {}
+    Server(base::UniqueFd socket, base::UniqueFd parent, std::uint64_t token)
+        : socket_(std::move(socket)), parent_(std::move(parent)), token_(token) {}
 
     /// Until the parent is gone, or has become another program.
     void run() {
         std::array<std::byte, sizeof(RequestHeader) + Zygote::longest_message> buffer{};
         while (wait()) {
             auto request = os::receive_message(socket_.get(), buffer);
-            if (!request || request->size < sizeof(RequestHeader)) return;
-            RequestHeader prepare = nullptr;
-            std::memcpy(&prepare, buffer.data(), sizeof(prepare));
-            const auto message = std::span(buffer).first(request->size);
-            base::UniqueFd child;
-            const Answer answer = fork(prepare, *request, message.subspan(sizeof(prepare)), child);
-            os::send_message(socket_.get(), bytes_of(answer), child.get());
+            if (!request) return;
+            // User code of the parent may have written to the socket's number.
+            RequestHeader header{};
+            if (request->size < sizeof(header)) continue;
+            std::memcpy(&header, buffer.data(), sizeof(header));
+            if (header.token != token_) continue;
+            const auto message = std::span(buffer).first(request->size).subspan(sizeof(header));
+            os::PidFd child;
+            const Answer answer = fork(header.prepare, *request, message, child);
+            const int fd = child.open();
+            os::send_message(socket_.get(), bytes_of(answer), std::span(&fd, fd < 0 ? 0U : 1U));
         }
     }
 
@@ -93,18 +102,18 @@ private:
         return events[1].revents == 0;
     }
 
-    Answer fork(RequestHeader prepare, os::Message& request, std::span<const std::byte> message,
-                base::UniqueFd& pidfd) {
+    Answer fork(Zygote::Prepare prepare, os::Message& request, std::span<const std::byte> message,
+                os::PidFd& process) {
         try {
-            if (request.has_lost_fd) base::throw_errno("recvmsg", EMFILE);
-            const Zygote::Child child = prepare(std::move(request.fd), message);
+            if (request.has_lost_fds) base::throw_errno("recvmsg", EMFILE);
+            const Zygote::Child child = prepare(std::move(request.fds), message);
             os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
             if (fork.pid == 0) {
-                fork.pidfd.reset();
+                fork.process.reset();
                 become(child);
             }
-            pidfd = std::move(fork.pidfd);
-            return {};
+            process = std::move(fork.process);
+            return {.pid = fork.pid};
         } catch (const std::system_error& error) {
             return refusal(error.code().value(), call_of(error, error.code().message()));
         } catch (const std::bad_alloc&) {
@@ -118,23 +127,26 @@ private:
     /// from seeing the zygote's end.
     [[noreturn]] void become(const Zygote::Child& child) noexcept {
         socket_.reset();
-        _exit(child(parent_.get()));
+        _exit(child(std::move(parent_)));
     }
 
     base::UniqueFd socket_;
     base::UniqueFd parent_;
+    std::uint64_t token_;
 };
 
-[[noreturn]] void become_zygote(base::UniqueFd socket, base::UniqueFd parent) noexcept {
+[[noreturn]] void become_zygote(base::UniqueFd socket, base::UniqueFd parent,
+                                std::uint64_t token) noexcept {
     __fpurge(stdout); // what could not be flushed before the fork is the parent's to write
     setpgid(0, 0);    // Ctrl-C in the terminal is for the parent
     prctl(PR_SET_NAME, "prong-zygote");
     // The kernel reaps its children, and those that a killed child of its leaves behind.
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGCHLD, SIG_IGN);
-    os::close_network_sockets();
+    const std::array own{socket.get(), parent.get()};
+    os::give_up_descriptors(os::Inherited::all_but_network, {}, own);
     try {
-        Server(std::move(socket), std::move(parent)).run();
+        Server(std::move(socket), std::move(parent), token).run();
     } catch (const std::exception&) { // the parent sees the end of the connection
     }
     _exit(0);
@@ -156,9 +168,9 @@ constinit std::atomic<Zygote*> the_zygote{nullptr};
 
 } // namespace
 
-Zygote::Zygote(base::UniqueFd socket, base::UniqueFd pidfd, os::LoadedModules modules)
-    : fork_depth_(os::fork_depth()), modules_(std::move(modules)), pidfd_(std::move(pidfd)),
-      socket_(std::move(socket)) {}
+Zygote::Zygote(base::UniqueFd socket, os::PidFd process, Token token, os::LoadedModules modules)
+    : fork_depth_(os::fork_depth()), modules_(std::move(modules)), process_(std::move(process)),
+      token_(token), socket_(std::move(socket)) {}
 
 Zygote* Zygote::of_this_process() noexcept {
     Zygote* const zygote = the_zygote.load(std::memory_order_acquire);
@@ -176,37 +188,40 @@ void Zygote::start() {
     }
     auto [ours, theirs] = os::message_socket_pair();
     auto modules = os::LoadedModules::now();
+    const Token token = std::random_device()() | Token{std::random_device()()} << 32;
     os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
     if (fork.pid == 0) {
         ours.reset();
-        become_zygote(std::move(theirs), std::move(fork.pidfd));
+        become_zygote(std::move(theirs), fork.process.release(), token);
     }
     // Nobody else can use the one before: this is the only thread.
     delete the_zygote.exchange(
-        new Zygote(std::move(ours), std::move(fork.pidfd), std::move(modules)));
+        new Zygote(std::move(ours), std::move(fork.process), token, std::move(modules)));
 }
 
 bool Zygote::is_alive() const {
-    return !os::wait_readable(pidfd_.get(), base::Deadline::now());
+    return socket_.get() >= 0 && !os::wait_for_end(process_, base::Deadline::now());
 }
 
-base::UniqueFd Zygote::fork(Prepare prepare, int fd, std::span<const std::byte> message) {
-    std::array<std::byte, sizeof(RequestHeader) + longest_message> request{};
+os::PidFd Zygote::fork(Prepare prepare, std::span<const int> fds,
+                       std::span<const std::byte> message) {
+    const RequestHeader header{.token = token_, .prepare = prepare};
+    std::array<std::byte, sizeof(header) + longest_message> request{};
     if (message.size() > longest_message) throw std::length_error("a request to the zygote");
-    std::memcpy(request.data(), &prepare, sizeof(prepare));
-    std::ranges::copy(message, request.begin() + sizeof(prepare));
+    std::memcpy(request.data(), &header, sizeof(header));
+    std::ranges::copy(message, request.begin() + sizeof(header));
 
     const std::lock_guard lock(mutex_);
-    if (!socket_) give_up();
+    const int socket = socket_.get();
+    if (socket < 0) give_up();
     Answer answer;
     std::optional<os::Message> received;
     bool is_sent = false;
     try {
-        const auto bytes = std::span(request).first(sizeof(prepare) + message.size());
-        os::send_message(socket_.get(), bytes, fd);
+        const auto bytes = std::span(request).first(sizeof(header) + message.size());
+        os::send_message(socket, bytes, fds);
         is_sent = true;
-        received =
-            os::receive_message(socket_.get(), std::as_writable_bytes(std::span(&answer, 1)));
+        received = os::receive_message(socket, std::as_writable_bytes(std::span(&answer, 1)));
     } catch (const std::system_error& error) {
         // Nothing is sent: the next one may try. Sent, and its answer is lost: no more after it.
         if (!is_sent && error.code() != std::errc::broken_pipe) throw;
@@ -216,18 +231,22 @@ base::UniqueFd Zygote::fork(Prepare prepare, int fd, std::span<const std::byte> 
     if (answer.error != 0) {
         throw std::system_error(answer.error, std::generic_category(), answer.call.data());
     }
-    if (!received->fd) base::throw_errno("recvmsg", EMFILE);
-    return std::move(received->fd);
+    if (received->fds.empty()) base::throw_errno("recvmsg", EMFILE);
+    return {os::lift(std::move(received->fds.front())), answer.pid};
 }
 
 void Zygote::give_up() {
     if (socket_) {
         socket_.reset();
-        os::send_signal(pidfd_, SIGKILL); // so that nothing waits for it below
-        os::reap(pidfd_);
+        try {
+            os::send_signal(process_, SIGKILL); // so that nothing waits for it below
+            os::reap(process_);
+        } catch (const std::system_error&) { // this process has given up the zygote's user
+        }
     }
-    throw Error("the zygote has ended before its time (it was killed?): this process can make no "
-                "more pools until it calls start_zygote() again, while it has one thread");
+    throw Error("the zygote has ended (it was killed?) or this process has closed the descriptor "
+                "that leads to it: no more pools can be made until start_zygote() is called again, "
+                "while the program has one thread");
 }
 
 } // namespace prong::proc

@@ -1,12 +1,16 @@
 #pragma once
 
 #include "base/fd.hpp"
+#include "os/child.hpp"
+#include "os/descriptor.hpp"
 #include "os/modules.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <span>
+#include <vector>
 
 namespace prong::proc {
 
@@ -18,11 +22,11 @@ namespace prong::proc {
 class Zygote {
 public:
     /// What a new child does, given a pidfd of the zygote's parent; returns its exit status.
-    using Child = std::function<int(int parent_pidfd)>;
+    using Child = std::function<int(base::UniqueFd parent)>;
     /// Called in the zygote with what came with a request. What it throws fails the request.
-    using Prepare = Child (*)(base::UniqueFd fd, std::span<const std::byte> message);
+    using Prepare = Child (*)(std::vector<base::UniqueFd> fds, std::span<const std::byte> message);
 
-    static constexpr std::size_t longest_message = 1024;
+    static constexpr std::size_t longest_message = 4096;
 
     /// This process's zygote, null if it has started none.
     static Zygote* of_this_process() noexcept;
@@ -30,26 +34,30 @@ public:
     /// See `prong::start_zygote`.
     static void start();
 
-    /// Has the zygote fork a child that runs `prepare(copy of fd, message)`, with all signals
-    /// blocked. Returns the child's pidfd. Throws `std::system_error` when that fails, `Error` when
+    /// Has the zygote fork a child that runs `prepare(copies of fds, message)`, with all signals
+    /// blocked. Returns the child. Throws `std::system_error` when that fails, `Error` when
     /// the zygote is gone. After a throw there may be a child nevertheless, whose pidfd has not
     /// arrived: it must find out by other means whether it is wanted.
-    base::UniqueFd fork(Prepare prepare, int fd, std::span<const std::byte> message);
+    os::PidFd fork(Prepare prepare, std::span<const int> fds, std::span<const std::byte> message);
 
     /// What was loaded when it was forked.
     [[nodiscard]] const os::LoadedModules& modules() const { return modules_; }
 
 private:
-    Zygote(base::UniqueFd socket, base::UniqueFd pidfd, os::LoadedModules modules);
+    /// Goes before each request: what else arrives is no request, and is dropped.
+    using Token = std::uint64_t;
+
+    Zygote(base::UniqueFd socket, os::PidFd process, Token token, os::LoadedModules modules);
 
     [[nodiscard]] bool is_alive() const;
     [[noreturn]] void give_up();
 
     unsigned fork_depth_;
     os::LoadedModules modules_;
-    base::UniqueFd pidfd_;
-    std::mutex mutex_;      ///< guards the next one and what goes over it
-    base::UniqueFd socket_; ///< none once the zygote is gone
+    os::PidFd process_;
+    Token token_;
+    std::mutex mutex_;     ///< guards the next one and what goes over it
+    os::GuardedFd socket_; ///< none once the zygote is gone
 };
 
 } // namespace prong::proc

@@ -1,14 +1,18 @@
 #include "shm/region.hpp"
 
 #include "base/errno.hpp"
+#include "os/descriptor.hpp"
 
 #include <boost/interprocess/mapped_region.hpp>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -20,10 +24,36 @@ namespace {
 
 namespace bip = boost::interprocess;
 
+/// `ftruncate`, which fails beyond RLIMIT_FSIZE: without the signal that comes with the failure.
+int resize(int fd, std::size_t size) {
+    sigset_t file_size;
+    sigset_t before;
+    sigset_t pending;
+    sigemptyset(&file_size);
+    sigaddset(&file_size, SIGXFSZ);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &file_size, &before);
+    const int result = ftruncate(fd, static_cast<off_t>(size));
+    const int error = errno;
+    const timespec now{};
+    if (result != 0 && error == EFBIG && sigismember(&pending, SIGXFSZ) == 0)
+        sigtimedwait(&file_size, nullptr, &now);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    errno = error;
+    return result;
+}
+
 base::UniqueFd create_memfd(std::size_t size) {
     base::UniqueFd fd(memfd_create("prong", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!fd) base::throw_errno("memfd_create");
-    if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) base::throw_errno("ftruncate");
+    fd = os::lift(std::move(fd));
+    if (resize(fd.get(), size) != 0) {
+        const std::string what =
+            "ftruncate to the " + std::to_string(size) +
+            " bytes that the pool's shared memory takes at least (allow larger "
+            "files: RLIMIT_FSIZE, `ulimit -f`)";
+        base::throw_errno(errno == EFBIG ? what.c_str() : "ftruncate");
+    }
     if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         base::throw_errno("fcntl(F_ADD_SEALS)");
     }
@@ -39,14 +69,27 @@ struct Memfd {
     }
 };
 
-std::unique_ptr<bip::mapped_region> map(int fd, std::size_t size) {
+/// Maps the first page of the memory, not locked.
+std::unique_ptr<bip::mapped_region> map_first_page(int fd) {
     try {
         const Memfd memory{fd};
-        return std::make_unique<bip::mapped_region>(memory, bip::read_write, 0, size, nullptr,
-                                                    MAP_SHARED | MAP_NORESERVE);
+        auto page = std::make_unique<bip::mapped_region>(memory, bip::read_write, 0,
+                                                         bip::mapped_region::get_page_size(),
+                                                         nullptr, MAP_SHARED | MAP_NORESERVE);
+        munlock(page->get_address(), page->get_size());
+        return page;
     } catch (const bip::interprocess_exception& error) {
         base::throw_errno("mmap", error.get_native_error());
     }
+}
+
+/// Maps all of the memory whose first page is mapped there. A new mapping would be locked, and so
+/// filled with memory, in a program that has called `mlockall(MCL_FUTURE)`; one that grows out of
+/// another is as that was.
+std::byte* map_all(const bip::mapped_region& first_page, std::size_t size) {
+    void* const base = mremap(first_page.get_address(), 0, size, MREMAP_MAYMOVE);
+    if (base == MAP_FAILED) base::throw_errno("mremap");
+    return static_cast<std::byte*>(base);
 }
 
 /// The first page that begins in there, and the end of the last one that ends in there.
@@ -85,13 +128,18 @@ std::uint64_t cgroup_memory(const char* limit_path, const char* usage_path) {
 Region::Region(std::size_t size) : Region(create_memfd(size), size) {}
 
 Region::Region(base::UniqueFd memory, std::size_t size)
-    : memory_(std::move(memory)), mapping_(map(memory_.get(), size)),
-      base_(static_cast<std::byte*>(mapping_->get_address())), size_(size) {
+    : memory_(std::move(memory)), first_page_(map_first_page(memory_.get())),
+      base_(map_all(*first_page_, size)), size_(size) {
     madvise(base_, size_, MADV_DONTDUMP); // a core file should not hold the whole reservation
 }
 
-Region::Region(Region&&) noexcept = default;
-Region::~Region() = default;
+Region::Region(Region&& other) noexcept
+    : memory_(std::move(other.memory_)), first_page_(std::move(other.first_page_)),
+      base_(std::exchange(other.base_, nullptr)), size_(other.size_) {}
+
+Region::~Region() {
+    if (base_ != nullptr) munmap(base_, size_);
+}
 
 void Region::discard(std::uint64_t begin, std::uint64_t end) const noexcept {
     const auto [first, last] = whole_pages(begin, end);
@@ -108,6 +156,7 @@ void Region::clear(std::uint64_t begin, std::uint64_t end) const noexcept {
 
 void Region::keep_from_children() const noexcept {
     madvise(base_, size_, MADV_DONTFORK);
+    madvise(first_page_->get_address(), first_page_->get_size(), MADV_DONTFORK);
 }
 
 std::uint64_t available_memory() {

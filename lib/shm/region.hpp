@@ -44,7 +44,7 @@ public:
 
 private:
     base::UniqueFd memory_;
-    std::unique_ptr<boost::interprocess::mapped_region> mapping_;
+    std::unique_ptr<boost::interprocess::mapped_region> first_page_; ///< what `base_` grew out of
     std::byte* base_;
     std::size_t size_;
 };

@@ -1,6 +1,6 @@
 #include "sync/spinner.hpp"
 
-#include "os/process.hpp"
+#include "os/cpus.hpp"
 
 #include <algorithm>
 

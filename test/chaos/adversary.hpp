@@ -45,12 +45,12 @@ inline pid_t parent_of(pid_t pid) {
 
 /// Holds a child of `parent`, a process that is held itself, so that no signal can reach a stranger
 /// who has been given its number. Empty if it is not there any more.
-inline base::UniqueFd hold_child(pid_t pid, pid_t parent, const base::UniqueFd& parent_pidfd) {
+inline os::PidFd hold_child(pid_t pid, pid_t parent, const os::PidFd& held_parent) {
     try {
-        base::UniqueFd held = os::open_pidfd(pid);
+        os::PidFd held = os::PidFd::of(pid);
         const bool is_child = parent_of(pid) == parent; // in this order: pid, parent, its life
-        const bool parent_lives = !os::wait_readable(parent_pidfd.get(), base::Deadline::now());
-        return is_child && parent_lives ? std::move(held) : base::UniqueFd();
+        const bool parent_lives = !os::wait_for_end(held_parent, base::Deadline::now());
+        return is_child && parent_lives ? std::move(held) : os::PidFd();
     } catch (const std::system_error&) {
         return {};
     }
@@ -67,7 +67,7 @@ public:
 
     /// `supervisor`: a child of this process that has not been reaped yet.
     Adversary(pid_t supervisor, const pool::Control& control, Manner manner, std::uint64_t seed)
-        : supervisor_(supervisor), supervisor_pidfd_(os::open_pidfd(supervisor)), control_(control),
+        : supervisor_(supervisor), held_supervisor_(os::PidFd::of(supervisor)), control_(control),
           manner_(manner), random_(seed),
           thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
@@ -92,7 +92,7 @@ private:
             const auto workers = children_quickly(supervisor_);
             if (calm_) {
                 for (const pid_t worker : workers) send(hold(worker), SIGCONT);
-                os::send_signal(supervisor_pidfd_, SIGUSR1);
+                os::send_signal(held_supervisor_, SIGUSR1);
             } else {
                 release(Clock::now());
                 if (!workers.empty()) attack(hold(workers[random_() % workers.size()]));
@@ -101,11 +101,11 @@ private:
         release(Clock::time_point::max());
     }
 
-    [[nodiscard]] base::UniqueFd hold(pid_t worker) const {
-        return hold_child(worker, supervisor_, supervisor_pidfd_);
+    [[nodiscard]] os::PidFd hold(pid_t worker) const {
+        return hold_child(worker, supervisor_, held_supervisor_);
     }
 
-    void attack(base::UniqueFd worker) {
+    void attack(os::PidFd worker) {
         const auto choice = random_() % 8;
         if (choice < 2) return send(worker, SIGCONT);
         if (choice < 4 || !manner_.kills) {
@@ -128,7 +128,7 @@ private:
         return ++deadly_since_start_ < 20;
     }
 
-    void send(const base::UniqueFd& worker, int signal) {
+    void send(const os::PidFd& worker, int signal) {
         if (!worker) return;
         os::send_signal(worker, signal);
         ++signals_;
@@ -142,11 +142,11 @@ private:
     }
 
     pid_t supervisor_;
-    base::UniqueFd supervisor_pidfd_;
+    os::PidFd held_supervisor_;
     const pool::Control& control_;
     Manner manner_;
     Random random_;
-    std::vector<std::pair<base::UniqueFd, Clock::time_point>> stopped_;
+    std::vector<std::pair<os::PidFd, Clock::time_point>> stopped_;
     std::uint32_t starts_seen_ = 0;
     unsigned deadly_since_start_ = 0;
     std::mutex mutex_; ///< guards the next one, and is held during an attack

@@ -57,8 +57,8 @@ public:
             core_->start();
         } else {
             os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
-            if (fork.pid == 0) _exit(supervise(core_->state(), crew, fork.pidfd.get()));
-            own_supervisor_ = std::move(fork.pidfd);
+            if (fork.pid == 0) _exit(supervise(core_->state(), crew, fork.process.open()));
+            own_supervisor_ = std::move(fork.process);
         }
         supervisor_ = supervisor_of(getpid());
         if (supervisor_ == 0) throw std::runtime_error("which child is the supervisor?");
@@ -95,7 +95,7 @@ public:
 private:
     Shared<Gate> gate_; ///< there before the workers are
     pool::PoolCore* core_;
-    base::UniqueFd own_supervisor_;
+    os::PidFd own_supervisor_;
     pid_t supervisor_ = 0;
 };
 

@@ -97,7 +97,9 @@ std::size_t violations(Mistake mistake, int rounds, bool kills = true) {
                           .supervise = [mistake](SharedState& state, const CrewOptions& options,
                                                  int parent_pidfd) {
                               WrongCrew crew(state, options, mistake);
-                              return prong::proc::supervise(crew, state.workers(), parent_pidfd);
+                              return prong::proc::supervise(
+                                  crew, state.workers(),
+                                  {.parent_pidfd = parent_pidfd, .bell = -1});
                           }};
         tally += play(round, findings);
     }

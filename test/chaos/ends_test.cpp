@@ -27,7 +27,7 @@ std::chrono::microseconds some_time(Random& random) {
 }
 
 /// Signals that do nothing to a supervisor, then the one that ends it.
-std::uint64_t kill_supervisor(const prong::base::UniqueFd& supervisor, Random& random) {
+std::uint64_t kill_supervisor(const prong::os::PidFd& supervisor, Random& random) {
     std::uint64_t signals = 1;
     for (; one_in(random, 2); ++signals) {
         constexpr std::array harmless{SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE};
@@ -57,7 +57,7 @@ Tally lose_supervisor(std::uint64_t seed, Findings& findings) {
     {
         const auto crew = random_crew(random);
         CoredPool pool(random_workers(random), crew);
-        const auto supervisor = prong::os::open_pidfd(pool.supervisor());
+        const auto supervisor = prong::os::PidFd::of(pool.supervisor());
         std::optional<Adversary> adversary(std::in_place, pool.supervisor(), pool.state().control(),
                                            Adversary::Manner{}, random());
         std::deque<Driver> drivers;
@@ -131,14 +131,13 @@ Tally lose_program(std::uint64_t seed, Findings& findings) {
     const pid_t program = fork();
     if (program == 0) be_program(random(), *board, !both);
     if (program < 0) throw std::runtime_error("fork");
-    const auto held = prong::os::open_pidfd(program);
+    const auto held = prong::os::PidFd::of(program);
     if (!eventually([&] { return board->ready.load(); })) throw std::runtime_error("no program");
     std::this_thread::sleep_for(some_time(random) * 5);
     constexpr std::array deadly{SIGKILL, SIGKILL, SIGTERM, SIGSEGV, SIGABRT};
     if (one_in(random, 3)) kill(program, SIGSTOP);
     const pid_t number = both ? board->supervisor.load() : 0;
-    const auto supervisor =
-        number == 0 ? prong::base::UniqueFd() : hold_child(number, program, held);
+    const auto supervisor = number == 0 ? prong::os::PidFd() : hold_child(number, program, held);
     if (supervisor) prong::os::send_signal(supervisor, one_in(random, 2) ? SIGSTOP : SIGKILL);
     const int signal = deadly[random() % deadly.size()];
     kill(program, signal);

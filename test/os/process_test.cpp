@@ -1,3 +1,4 @@
+#include "os/cpus.hpp"
 #include "os/process.hpp"
 
 #include "support/catch.hpp"
@@ -5,11 +6,7 @@
 #include "support/eventually.hpp"
 #include "support/processes.hpp"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <sched.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,10 +48,6 @@ bool is_default(int signal) {
 
 void handle(int) {}
 void handle_with_info(int, siginfo_t*, void*) {}
-
-bool is_open(int fd) {
-    return fcntl(fd, F_GETFD) != -1;
-}
 
 } // namespace
 
@@ -282,37 +275,4 @@ TEST_CASE("The available CPUs are at least one and follow the affinity") {
         return static_cast<int>(available_cpus());
     });
     CHECK(on_one_cpu == 1);
-}
-
-TEST_CASE("Network sockets are closed; pipes, files and unnamed local sockets stay") {
-    const int closed = run_forked([] {
-        const int listener = socket(AF_INET, SOCK_STREAM, 0);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof(address));
-        listen(listener, 1);
-        const int datagram = socket(AF_INET6, SOCK_DGRAM, 0); // -1 on a machine without IPv6
-        const int named = socket(AF_UNIX, SOCK_STREAM, 0);
-        sockaddr_un abstract{};
-        abstract.sun_family = AF_UNIX;
-        std::snprintf(abstract.sun_path + 1, sizeof(abstract.sun_path) - 1, "prong-test-%d",
-                      getpid());
-        bind(named, reinterpret_cast<sockaddr*>(&abstract), sizeof(abstract));
-        int pair[2];
-        int ends[2];
-        if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0 || pipe(ends) != 0) return 1;
-        const int file = open("/dev/null", O_RDONLY);
-
-        close_network_sockets();
-
-        for (const int fd : {listener, datagram, named}) {
-            if (is_open(fd)) return 2;
-        }
-        for (const int fd : {pair[0], pair[1], ends[0], ends[1], file, STDERR_FILENO}) {
-            if (!is_open(fd)) return 3;
-        }
-        return 0;
-    });
-    CHECK(closed == 0);
 }

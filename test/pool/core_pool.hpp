@@ -39,8 +39,8 @@ public:
             return;
         }
         os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
-        if (fork.pid == 0) _exit(supervise(core_->state(), fork.pidfd.get()));
-        supervisor_ = std::move(fork.pidfd);
+        if (fork.pid == 0) _exit(supervise(core_->state(), fork.process.open()));
+        supervisor_ = std::move(fork.process);
     }
     CorePool(const CorePool&) = delete;
     CorePool& operator=(const CorePool&) = delete;
@@ -71,7 +71,7 @@ public:
 
 private:
     pool::PoolCore* core_;
-    base::UniqueFd supervisor_; ///< the replaced one
+    os::PidFd supervisor_; ///< the replaced one
 };
 
 } // namespace prong::test

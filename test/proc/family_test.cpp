@@ -1,5 +1,6 @@
 #include <prong/process.hpp>
 
+#include "os/cpus.hpp"
 #include "os/process.hpp"
 #include "proc/helpers.hpp"
 #include "support/catch.hpp"

@@ -145,7 +145,8 @@ std::size_t violations(Mistake mistake, const AnyTrial& trial, const Content& co
                        const Share& share) {
     const auto supervise = [mistake](SharedState& state, int parent_pidfd) {
         WrongCrew crew(state, mistake);
-        return prong::proc::supervise(crew, state.workers(), parent_pidfd);
+        return prong::proc::supervise(crew, state.workers(),
+                                      {.parent_pidfd = parent_pidfd, .bell = -1});
     };
     const Tally tally = try_points(trial, content, share, supervise);
     CHECK(tally.points() > 0);

@@ -1,0 +1,88 @@
+#pragma once
+
+#include "base/fd.hpp"
+
+#include <sys/types.h>
+
+#include <optional>
+#include <span>
+
+/// Descriptor numbers in a process that prong shares with user code: user code may close any number
+/// and reuse it, and remembers numbers of its own.
+namespace prong::os {
+
+/// Moves a new descriptor of prong's to a number that programs do not use by convention: 64 or
+/// above, or else 3 or above where RLIMIT_NOFILE is small; never 0, 1 or 2, which a program that
+/// was started without them writes to. An empty argument comes back empty.
+/// Throws `std::system_error`.
+base::UniqueFd lift(base::UniqueFd fd);
+
+/// Identifies an open file, pipe or socket: two descriptors with the same identity refer to the
+/// same one.
+struct FileId {
+    dev_t device;
+    ino_t inode;
+
+    /// Returns nothing if the number is not open.
+    static std::optional<FileId> of(int fd) noexcept;
+    friend bool operator==(const FileId&, const FileId&) = default;
+};
+
+/// A descriptor that stays open while user code runs, which may close or reuse its number. Each use
+/// asks `get()` first.
+class GuardedFd {
+public:
+    GuardedFd() = default;
+    explicit GuardedFd(base::UniqueFd fd) noexcept;
+    GuardedFd(GuardedFd&& other) noexcept
+        : fd_(std::exchange(other.fd_, -1)), id_(std::exchange(other.id_, std::nullopt)) {}
+    GuardedFd& operator=(GuardedFd&& other) noexcept {
+        std::swap(fd_, other.fd_);
+        std::swap(id_, other.id_);
+        return *this;
+    }
+    ~GuardedFd() { reset(); }
+
+    /// The number, or -1 if it no longer refers to what it did when this object was made.
+    [[nodiscard]] int get() const noexcept;
+
+    /// Whether there ever was a descriptor.
+    [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
+
+    /// Closes the descriptor, unless its number refers to something else by now.
+    void reset() noexcept;
+
+private:
+    int fd_ = -1;
+    std::optional<FileId> id_;
+};
+
+/// Which inherited descriptors a process keeps. It always keeps 0, 1 and 2.
+enum class Inherited : unsigned char {
+    all_but_network, ///< all but sockets that lead to other programs
+    listed,          ///< the listed ones
+};
+
+/// Gives up the inherited descriptors that this process is not to keep, so that their files,
+/// connections, locks and pipes can end without it. Their numbers stay taken and dead: reading and
+/// writing them fails, and no later `open` returns a number that a library still believes to be its
+/// connection. A standard descriptor that was closed, or is a socket that leads to another program,
+/// becomes `/dev/null`. A pair of sockets without a name (`socketpair`) leads to no other program.
+///
+/// `kept` are the listed descriptors; `own` are prong's, which stay as they are. For a process with
+/// one thread.
+void give_up_descriptors(Inherited inherited, std::span<const int> kept,
+                         std::span<const int> own) noexcept;
+
+/// A descriptor that came from another process, and the number and flags that it had there.
+struct PassedFd {
+    base::UniqueFd fd;
+    int number;
+    int flags; ///< as F_GETFD gives them
+};
+
+/// Gives passed descriptors their numbers, whatever those refer to here, and moves `own` out of
+/// their way. Throws `std::system_error`.
+void restore_numbers(std::span<PassedFd> passed, base::UniqueFd& own);
+
+} // namespace prong::os

@@ -1,0 +1,67 @@
+#include "os/stack.hpp"
+
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace prong::os {
+namespace {
+
+constexpr std::size_t usual_bytes = 8 << 20;
+constexpr std::size_t most_bytes = std::size_t{1} << 30;
+
+std::size_t wanted_bytes() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return usual_bytes;
+    return std::min<std::size_t>(limit.rlim_cur, most_bytes);
+}
+
+/// What is left of the stack of this thread; 0 if the caller runs on another one, such as a
+/// coroutine's.
+std::size_t bytes_left() {
+    pthread_attr_t attributes;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
+    void* begin = nullptr;
+    std::size_t size = 0;
+    pthread_attr_getstack(&attributes, &begin, &size);
+    pthread_attr_destroy(&attributes);
+    const auto here = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+    const auto used = here - reinterpret_cast<std::uintptr_t>(begin);
+    return used <= size ? used : 0;
+}
+
+struct Call {
+    const std::function<int()>& body;
+    int result;
+};
+
+} // namespace
+
+int on_ample_stack(const std::function<int()>& body) {
+    const std::size_t wanted = wanted_bytes();
+    if (bytes_left() >= wanted - wanted / 8) return body(); // some is in use in any case
+    Call call{.body = body, .result = 0};
+    const auto run = [](void* argument) -> void* {
+        auto& called = *static_cast<Call*>(argument);
+        called.result = called.body();
+        return nullptr;
+    };
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_t thread{};
+    bool is_started = false;
+    // Less is better than none, where address space is short.
+    for (std::size_t size = wanted; size > bytes_left() && !is_started; size /= 2) {
+        is_started = pthread_attr_setstacksize(&attributes, size) == 0 &&
+                     pthread_create(&thread, &attributes, run, &call) == 0;
+    }
+    pthread_attr_destroy(&attributes);
+    if (!is_started) return body();
+    pthread_join(thread, nullptr);
+    return call.result;
+}
+
+} // namespace prong::os

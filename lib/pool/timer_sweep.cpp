@@ -1,0 +1,96 @@
+#include "pool/timer_sweep.hpp"
+
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <ctime>
+#include <fstream>
+#include <string>
+
+namespace prong::pool {
+namespace {
+
+constexpr std::uint32_t looks_before_trust = 16;
+constexpr std::uint32_t tasks_for_a_look = 64;
+
+/// A task that began so long before the next one is looked after whatever it is.
+constexpr std::int64_t long_task_ns = 2'000'000;
+
+bool is_deadly(int signal) {
+    struct sigaction action {};
+    return sigaction(signal, nullptr, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 &&
+           action.sa_handler == SIG_DFL;
+}
+
+/// The kernel numbers a process's timers one after the other: the number of the next one.
+int probe_next_timer() noexcept {
+    sigevent silent{};
+    silent.sigev_notify = SIGEV_NONE;
+    int number = 0;
+    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &silent, &number) != 0) return 0;
+    syscall(SYS_timer_delete, number);
+    return number + 1;
+}
+
+/// Deletes the timers from this number on whose signal, sent to the process, would kill it.
+void delete_deadly_timers(int first) {
+    std::ifstream timers(
+        "/proc/self/timers"); // "ID: 3", "signal: 14/0000…", "notify: signal/pid.7"
+    std::string name;
+    int number = 0;
+    int signal = 0;
+    while (timers >> name) {
+        if (name == "ID:") timers >> number;
+        if (name == "signal:") timers >> signal;
+        std::string how;
+        if (name != "notify:" || !(timers >> how)) continue;
+        if (number >= first && how.starts_with("signal/pid") && is_deadly(signal))
+            syscall(SYS_timer_delete, number);
+    }
+}
+
+} // namespace
+
+TimerSweep::TimerSweep() noexcept : next_timer_(probe_next_timer()) {}
+
+void TimerSweep::begin(std::int64_t now_ns) noexcept {
+    if (is_due_ && now_ns - began_ns_ >= long_task_ns) look();
+    began_ns_ = now_ns;
+}
+
+void TimerSweep::end(std::uint64_t kind) noexcept {
+    is_due_ = true;
+    Trust& trust = trusts_[(kind ^ kind >> 7 ^ kind >> 16) % trusts_.size()];
+    if (trust.kind != kind) trust = {.kind = kind};
+    ++trust.ended;
+    if (trust.ended <= looks_before_trust || trust.ended % tasks_for_a_look == 0) look();
+}
+
+void TimerSweep::idle() noexcept {
+    if (is_due_) look();
+}
+
+void TimerSweep::look() noexcept {
+    is_due_ = false;
+    constexpr std::array timers{std::pair{ITIMER_REAL, SIGALRM},
+                                std::pair{ITIMER_VIRTUAL, SIGVTALRM},
+                                std::pair{ITIMER_PROF, SIGPROF}};
+    for (const auto& [timer, signal] : timers) {
+        itimerval left{};
+        if (getitimer(timer, &left) != 0) continue;
+        const bool is_running = left.it_value.tv_sec != 0 || left.it_value.tv_usec != 0;
+        const itimerval none{};
+        if (is_running && is_deadly(signal)) setitimer(timer, &none, nullptr);
+    }
+    const int first = next_timer_;
+    next_timer_ = probe_next_timer();
+    if (next_timer_ == first + 1) return;
+    try {
+        delete_deadly_timers(first);
+    } catch (...) { // no memory to look
+    }
+}
+
+} // namespace prong::pool

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace prong::pool {
+
+/// Clears the timers that a task has left running and whose signal would kill the next task: those
+/// of `alarm`, `setitimer` and `timer_create` while the signal has its default action. A timer
+/// whose signal is handled or ignored stays.
+///
+/// A look costs about a microsecond in system calls, a task perhaps a tenth of that. So tasks that
+/// have left nothing several times are trusted, and looked after only now and then, or when they
+/// have taken long.
+///
+/// Thread safety: one thread. Process safety: the worker that has made it.
+class TimerSweep {
+public:
+    /// From now on; timers that run already are nobody's concern.
+    TimerSweep() noexcept;
+
+    /// A task begins. `now_ns`: on the steady clock, coarse.
+    void begin(std::int64_t now_ns) noexcept;
+
+    /// A task has ended. `kind` tells functions apart.
+    void end(std::uint64_t kind) noexcept;
+
+    /// No task will begin for a while.
+    void idle() noexcept;
+
+private:
+    /// The tasks of one function, among those that share a place.
+    struct Trust {
+        std::uint64_t kind = 0;
+        std::uint32_t ended = 0;
+    };
+
+    void look() noexcept;
+
+    std::array<Trust, 64> trusts_{};
+    std::int64_t began_ns_ = 0;
+    bool is_due_ = false; ///< a task has ended since the last look
+    int next_timer_ = 0;  ///< the number of the next timer that is created
+};
+
+} // namespace prong::pool
