@@ -53,7 +53,10 @@ enum class OnWorkerDeath : unsigned char {
 /// How a pool is made. All fields have sensible defaults; name the ones that differ:
 /// `PoolOptions{.max_workers = 4, .initializer = load_tables}`.
 struct PoolOptions {
-    /// Worker processes, 1 to 1024. Default: as many as CPUs that this process may use.
+    /// Worker processes, 1 to 1024. Default: as many as CPUs that this process may use, by the
+    /// affinity of all its threads together and the CPU quota of its cgroup. The workers may use
+    /// the same CPUs, also when the thread that makes the pool is pinned to one; to pin a worker,
+    /// do so in `initializer`.
     std::optional<int> max_workers = std::nullopt;
 
     /// Runs in each worker before its first task, also in one that replaces a dead one. It is
@@ -134,8 +137,28 @@ private:
 ///
 /// The workers are forked when the pool is made (by a supervisor process, never by a thread of this
 /// one): they see the program's memory as it was then, copy-on-write, and what they change stays
-/// with them. They inherit open files and pipes, not network sockets. Each worker runs one task at
-/// a time.
+/// with them. They inherit open files and pipes, not network sockets (`PoolOptions::inherit`). Each
+/// worker runs one task at a time, on a stack of the size that RLIMIT_STACK says, whatever the
+/// thread that makes the pool has.
+///
+/// **What differs in a worker.** Signal handlers and ignored signals are reset (SIGPIPE stays
+/// ignored if it was). SIGINT is ignored: the program decides what Ctrl-C means. Reading from the
+/// terminal fails with EIO, for tools that a task starts as well. Core dumps are off; an
+/// initializer may turn them on again, since only the soft limit is lowered. A worker that ends
+/// runs neither exit handlers nor destructors of the program. It flushes `stdout`, `stderr`,
+/// `std::cout` and `std::clog`, and no other stream: call `fflush` or `flush` in the task or in
+/// `PoolOptions::on_worker_exit`, there also `__gcov_dump` for coverage counters. A service manager
+/// that stops a service by a SIGTERM to all of its processes ends running tasks (`WorkerDied`): let
+/// it signal the main process only (systemd: `KillMode=mixed`), or ignore SIGTERM in an
+/// initializer.
+///
+/// **What a task leaves behind for the next one of its worker.** prong resets: standard output and
+/// error after `TaskOptions::capture_output`, limits of `TaskLimits`, the thread behind
+/// `this_task::stop_token`, and timers (`alarm`, `setitimer`, `timer_create`) whose signal would
+/// kill the worker. Anything else stays until the worker is replaced: global variables, the heap,
+/// open descriptors, signal handlers and masks, the working directory, umask, user, locale,
+/// environment, rounding mode, resource limits, threads. Set what a task relies on in that task, or
+/// set `PoolOptions::max_tasks_per_worker` to 1.
 ///
 /// A program that makes pools while it has other threads should call `start_zygote` at the start of
 /// `main`; workers are forked from the zygote then, and see the program's memory as it was there.
@@ -229,8 +252,10 @@ public:
     /// there was no need. (Hooks that do not return are killed, too, and not in the report.)
     ShutdownReport shutdown_for(detail::Timeout wait);
 
-    /// Ends the pool now: queued tasks are cancelled, workers get SIGTERM (SIGKILL), and the tasks
-    /// that they were running fail with `WorkerDied`. Does not wait.
+    /// Ends the pool now: cancels queued tasks and sends SIGTERM (`kill_workers`: SIGKILL) to the
+    /// workers; the tasks that they were running fail with `WorkerDied`. Workers that withstand
+    /// SIGTERM get SIGKILL after 3 seconds. Does not wait.
+    /// Throws `std::system_error` when the pool's supervisor cannot be reached.
     void terminate_workers();
     void kill_workers();
 

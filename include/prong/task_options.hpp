@@ -60,7 +60,11 @@ struct TaskOptions {
     /// Keeps what it (and what it starts) writes to standard output and error, up to the last
     /// 64 KiB, away from where it would have gone, and hands it out with the error if the task
     /// fails by the worker's death, a timeout or a limit (`last_output`). Takes a descriptor for
-    /// each worker in the pool's supervisor: workers beyond RLIMIT_NOFILE keep nothing.
+    /// each worker in the pool's supervisor: workers beyond RLIMIT_NOFILE keep nothing. Neither
+    /// does a worker in which an earlier task has closed that descriptor: output then goes where it
+    /// goes without this option. In a program whose files may not be large (RLIMIT_FSIZE) what is
+    /// beyond that size is lost, and writing too much fails with EFBIG in such a task, without
+    /// SIGXFSZ.
     bool capture_output = false;
 };
 

@@ -20,7 +20,9 @@ namespace prong {
 /// descriptors or processes are not to be had.
 ///
 /// Workers of later pools see the program as it is at the call: memory, environment, working
-/// directory, user, limits, open files (not network sockets), exceptions registered. So
+/// directory, limits, open files (not network sockets), exceptions registered. They run as the user
+/// that the program has at the call: a program that gives up its rights later has tasks that keep
+/// them, unless `PoolOptions::initializer` gives them up in each worker. So
 ///
 /// - a function whose module (shared object) is loaded after it is refused by `submit` and `map`;
 /// - `PoolOptions::initializer` must be a plain function or a lambda without captures;

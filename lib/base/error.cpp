@@ -3,6 +3,7 @@
 #include "base/exit_text.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <utility>
 
 namespace prong {
@@ -25,7 +26,11 @@ namespace {
 std::string how_it_died(const Death& death) {
     std::string text = "worker " + std::to_string(death.pid) + " ";
     if (death.out_of_memory) text += "was killed by the kernel because memory had run out: it ";
-    return text + base::exit_text(death.exitcode);
+    text += base::exit_text(death.exitcode);
+    const int signal = -death.exitcode;
+    if (signal == SIGALRM || signal == SIGVTALRM || signal == SIGPROF)
+        text += ", of a timer that this task or an earlier one of the worker had set";
+    return text;
 }
 
 std::string poison_text(const std::vector<Death>& deaths, int attempts, const std::string& task) {

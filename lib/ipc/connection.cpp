@@ -2,6 +2,7 @@
 
 #include "base/deadline.hpp"
 #include "base/fd.hpp"
+#include "os/descriptor.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
 
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -22,10 +24,15 @@ namespace detail {
 /// other's copy in a child without its object closing a stranger's descriptor later.
 struct PipeEnds {
     std::array<std::atomic<int>, 2> fds{-1, -1};
+    std::array<std::optional<os::FileId>, 2> ids{};
     /// `os::fork_depth()` of the last process that was given this end as an argument.
     std::array<unsigned, 2> kept_at{};
 
-    void close(std::size_t side) noexcept { base::UniqueFd(fds[side].exchange(-1)).reset(); }
+    /// Does not close a number that user code has closed and used again.
+    void close(std::size_t side) noexcept {
+        const int fd = fds[side].exchange(-1);
+        if (fd >= 0 && os::FileId::of(fd) == ids[side]) ::close(fd);
+    }
 };
 
 } // namespace detail
@@ -155,6 +162,7 @@ bool Connection::poll(detail::Timeout timeout) const {
 std::pair<Connection, Connection> Pipe(bool duplex) {
     auto [first, second] = os::socket_pair();
     const auto ends = std::make_shared<detail::PipeEnds>();
+    ends->ids = {os::FileId::of(first.get()), os::FileId::of(second.get())};
     ends->fds[0] = first.release();
     ends->fds[1] = second.release();
     return {Connection(ends, 0, true, duplex), Connection(ends, 1, duplex, true)};

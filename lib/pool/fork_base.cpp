@@ -112,7 +112,12 @@ proc::Zygote::Child prepare_supervisor(std::vector<base::UniqueFd> fds,
     }
     return [state, options, passed](base::UniqueFd parent) {
         if (!is_wanted(*state, parent.get())) return 0;
-        os::restore_numbers(*passed, parent);
+        try {
+            os::restore_numbers(*passed, parent);
+        } catch (const std::exception& error) {
+            PoolCrew(*state, options).broke(std::string("descriptors to keep: ") + error.what());
+            return 1;
+        }
         passed->clear();
         return run_supervisor(*state, options, parent.get());
     };
