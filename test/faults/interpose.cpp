@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 
@@ -133,6 +134,17 @@ void* __wrap_mmap64(void* address, size_t size, int protection, int flags, int f
     return __real_mmap64(address, size, protection, flags, fd, offset);
 }
 
+void* __real_mremap(void* address, size_t old_size, size_t new_size, int flags, ...);
+void* __wrap_mremap(void* address, size_t old_size, size_t new_size, int flags) {
+    if (const int error = planned(Call::mremap); error > 0) return fail(error, MAP_FAILED);
+    return __real_mremap(address, old_size, new_size, flags);
+}
+
+int __real_munlock(const void* address, size_t size);
+int __wrap_munlock(const void* address, size_t size) {
+    return call_unless_planned(Call::munlock, __real_munlock, address, size);
+}
+
 int __real_madvise(void* address, size_t size, int advice);
 int __wrap_madvise(void* address, size_t size, int advice) {
     return call_unless_planned(Call::madvise, __real_madvise, address, size, advice);
@@ -210,6 +222,26 @@ int __wrap_getrlimit64(int resource, rlimit* limit) {
 int __real_sched_getaffinity(pid_t pid, size_t size, cpu_set_t* set);
 int __wrap_sched_getaffinity(pid_t pid, size_t size, cpu_set_t* set) {
     return call_unless_planned(Call::sched_getaffinity, __real_sched_getaffinity, pid, size, set);
+}
+
+int __real_sched_setaffinity(pid_t pid, size_t size, const cpu_set_t* set);
+int __wrap_sched_setaffinity(pid_t pid, size_t size, const cpu_set_t* set) {
+    return call_unless_planned(Call::sched_setaffinity, __real_sched_setaffinity, pid, size, set);
+}
+
+int __real_socket(int family, int type, int protocol);
+int __wrap_socket(int family, int type, int protocol) {
+    return call_unless_planned(Call::socket, __real_socket, family, type, protocol);
+}
+
+int __real_bind(int fd, const sockaddr* address, socklen_t size);
+int __wrap_bind(int fd, const sockaddr* address, socklen_t size) {
+    return call_unless_planned(Call::bind, __real_bind, fd, address, size);
+}
+
+int __real_getitimer(int which, itimerval* value);
+int __wrap_getitimer(int which, itimerval* value) {
+    return call_unless_planned(Call::getitimer, __real_getitimer, which, value);
 }
 
 int __real_open64(const char* path, int flags, ...);

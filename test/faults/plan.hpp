@@ -27,6 +27,8 @@ enum class Call {
     ftruncate,
     fcntl,
     mmap,
+    mremap,
+    munlock,
     madvise,
     futex_wait,
     futex_waitv,
@@ -43,13 +45,17 @@ enum class Call {
     setrlimit,
     getrlimit,
     sched_getaffinity,
+    sched_setaffinity,
     open,
     opendir,
     socketpair,
+    socket,
+    bind,
+    getitimer,
     sendmsg,
     recv,
 };
-inline constexpr std::size_t call_count = 30;
+inline constexpr std::size_t call_count = 36;
 std::string_view name_of(Call call);
 
 // What a call may do beside failing with an errno.
