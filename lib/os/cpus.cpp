@@ -1,5 +1,7 @@
 #include "os/cpus.hpp"
 
+#include "os/cgroup.hpp"
+
 #include <dirent.h>
 #include <unistd.h>
 
@@ -13,20 +15,27 @@
 namespace prong::os {
 namespace {
 
-/// "max 100000" or "200000 100000" in cgroup v2, two files in v1; 0: no quota.
-double cgroup_cpu_quota() {
-    double period = 0;
-    std::string quota;
-    if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period) {
-        return quota == "max" || period <= 0 ? 0 : std::strtod(quota.c_str(), nullptr) / period;
-    }
+/// "max 100000" or "200000 100000" in a file of cgroup v2, two files in v1; 0: no quota.
+double quota_in(const CgroupFolder& folder) {
     double allowed = 0;
-    std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    std::ifstream period_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-    if (quota_file >> allowed && period_file >> period && allowed > 0 && period > 0) {
-        return allowed / period;
+    double period = 0;
+    if (folder.version == 2) {
+        std::ifstream(folder.path + "/cpu.max") >> allowed >> period; // "max" is no number
+    } else {
+        std::ifstream(folder.path + "/cpu.cfs_quota_us") >> allowed; // -1: none
+        std::ifstream(folder.path + "/cpu.cfs_period_us") >> period;
     }
-    return 0;
+    return allowed > 0 && period > 0 ? allowed / period : 0;
+}
+
+/// The least quota of this process's cgroup and those above it; 0: none.
+double cgroup_cpu_quota() {
+    double least = 0;
+    for (const CgroupFolder& folder : cgroup_folders("cpu")) {
+        const double quota = quota_in(folder);
+        if (quota > 0 && (least == 0 || quota < least)) least = quota;
+    }
+    return least;
 }
 
 /// A list such as "0-3,8" in a file; empty if there is no such file.
@@ -44,23 +53,13 @@ cpu_set_t cpus_in(const std::string& path) {
     return cpus;
 }
 
-/// The CPUs of this process's cpuset cgroup (version 2, or 1), or all that are online.
+/// The CPUs of this process's cpuset cgroup, or all that are online.
 cpu_set_t cgroup_cpus() {
-    std::ifstream groups("/proc/self/cgroup");
-    for (std::string line; std::getline(groups, line);) { // number:controllers:path
-        const auto first = line.find(':');
-        const auto second = line.find(':', first + 1);
-        if (second == std::string::npos) continue;
-        const std::string controllers = line.substr(first + 1, second - first - 1);
-        const bool is_new = controllers.empty();
-        if (!is_new && controllers.find("cpuset") == std::string::npos) continue;
-        const std::string root = is_new ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpuset";
-        const std::string file = is_new ? "/cpuset.cpus.effective" : "/cpuset.effective_cpus";
-        // A container may see its own group as the root.
-        for (const std::string& group : {line.substr(second + 1), std::string()}) {
-            const cpu_set_t cpus = cpus_in(root + group + file);
-            if (CPU_COUNT(&cpus) != 0) return cpus;
-        }
+    for (const CgroupFolder& folder : cgroup_folders("cpuset")) {
+        const char* const file =
+            folder.version == 2 ? "/cpuset.cpus.effective" : "/cpuset.effective_cpus";
+        const cpu_set_t cpus = cpus_in(folder.path + file);
+        if (CPU_COUNT(&cpus) != 0) return cpus;
     }
     return cpus_in("/sys/devices/system/cpu/online");
 }

@@ -1,5 +1,7 @@
 #include "os/usage.hpp"
 
+#include "os/cgroup.hpp"
+
 #include <unistd.h>
 
 #include <array>
@@ -45,21 +47,11 @@ std::optional<std::uint64_t> oom_kills_in(const std::string& path) {
     return std::nullopt;
 }
 
-/// In the memory cgroup of this process: of version 2, or 1.
+/// In the memory cgroup of this process.
 std::optional<std::uint64_t> oom_kills_of_cgroup() {
-    std::ifstream groups("/proc/self/cgroup");
-    for (std::string line; std::getline(groups, line);) { // number:controllers:path
-        const auto first = line.find(':');
-        const auto second = line.find(':', first + 1);
-        if (second == std::string::npos) continue;
-        const std::string controllers = line.substr(first + 1, second - first - 1);
-        if (!controllers.empty() && controllers != "memory") continue;
-        const std::string root = controllers.empty() ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
-        const char* const file = controllers.empty() ? "/memory.events" : "/memory.oom_control";
-        // A container may see its own group as the root.
-        for (const std::string& group : {line.substr(second + 1), std::string()}) {
-            if (auto kills = oom_kills_in(root + group + file)) return kills;
-        }
+    for (const CgroupFolder& folder : cgroup_folders("memory")) {
+        const char* const file = folder.version == 2 ? "/memory.events" : "/memory.oom_control";
+        if (auto kills = oom_kills_in(folder.path + file)) return kills;
     }
     return std::nullopt;
 }

@@ -1,6 +1,7 @@
 #include "shm/region.hpp"
 
 #include "base/errno.hpp"
+#include "os/cgroup.hpp"
 #include "os/descriptor.hpp"
 
 #include <boost/interprocess/mapped_region.hpp>
@@ -98,7 +99,7 @@ std::pair<std::uint64_t, std::uint64_t> whole_pages(std::uint64_t begin, std::ui
     return {(begin + page - 1) / page * page, end / page * page};
 }
 
-std::uint64_t read_number(const char* path) {
+std::uint64_t read_number(const std::string& path) {
     std::uint64_t value = 0;
     std::ifstream file(path);
     return file >> value ? value : std::numeric_limits<std::uint64_t>::max();
@@ -115,10 +116,13 @@ std::uint64_t machine_memory() {
     return std::numeric_limits<std::uint64_t>::max();
 }
 
-/// What is left below a cgroup's limit, as far as the container shows its own at the usual place.
-std::uint64_t cgroup_memory(const char* limit_path, const char* usage_path) {
-    const std::uint64_t limit = read_number(limit_path);
-    const std::uint64_t usage = read_number(usage_path);
+/// What is left below the limit of a cgroup.
+std::uint64_t memory_left_in(const os::CgroupFolder& folder) {
+    const bool is_new = folder.version == 2;
+    const std::uint64_t limit =
+        read_number(folder.path + (is_new ? "/memory.max" : "/memory.limit_in_bytes"));
+    const std::uint64_t usage =
+        read_number(folder.path + (is_new ? "/memory.current" : "/memory.usage_in_bytes"));
     if (limit == std::numeric_limits<std::uint64_t>::max()) return limit;
     return usage < limit ? limit - usage : 0;
 }
@@ -160,10 +164,10 @@ void Region::keep_from_children() const noexcept {
 }
 
 std::uint64_t available_memory() {
-    return std::min({machine_memory(),
-                     cgroup_memory("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-                     cgroup_memory("/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                                   "/sys/fs/cgroup/memory/memory.usage_in_bytes")});
+    std::uint64_t left = machine_memory();
+    for (const os::CgroupFolder& folder : os::cgroup_folders("memory"))
+        left = std::min(left, memory_left_in(folder));
+    return left;
 }
 
 } // namespace prong::shm
