@@ -34,7 +34,7 @@ std::optional<Future<task_result_t<F, Args...>>>
 try_submit_task(pool::PoolCore& core, const TaskOptions* options, F&& f, Args&&... args) {
     Draft draft(core);
     encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
-    auto task = std::move(draft).try_submit(task_type<F, Args...>(), options);
+    auto task = draft.try_submit(task_type<F, Args...>(), options, TimePoint::min());
     if (!task) return std::nullopt;
     return FutureAccess::make<task_result_t<F, Args...>>(std::move(*task));
 }
