@@ -91,9 +91,7 @@ TEST_CASE("dropping a map that has found no room drops what it has read") {
     ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_pending = 1});
     auto held = occupy(pool, gate);
     auto queued = pool.submit(square, 3);
-    {
-        auto dropped = pool.map(MapOptions{.timeout = 0ms}, square, std::views::iota(0, 20));
-    }
+    { auto dropped = pool.map(MapOptions{.timeout = 0ms}, square, std::views::iota(0, 20)); }
     auto shut_down = pool.map(MapOptions{.timeout = 0ms}, square, std::views::iota(0, 20));
     pool.shutdown(false);
     gate->open();
