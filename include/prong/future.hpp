@@ -27,7 +27,7 @@ struct FutureAccess;
 ///
 /// A future is moved, not copied. Default-constructed, moved from or after `get` it is not
 /// `valid()`, and every other call throws `std::logic_error`. Destroying a future neither waits nor
-/// cancels. It stays good when its executor is gone.
+/// cancels; the memory of the result goes back. It stays good when its executor is gone.
 ///
 /// Thread safety: one thread at a time for each future; different futures are independent.
 ///

@@ -270,10 +270,15 @@ bool PoolCore::expire_late() noexcept {
     const std::uint64_t before = expired_.load();
     next_deadline_ns_.store(no_alarm);
     visit_queued([this](const detail::TaskKey& task) {
-        const ring::Status now = status(task);
-        if (now.state == ring::TaskState::queued && now.has(ring::Status::has_options))
-            if (const std::int64_t deadline = state_.settings(task.index).deadline_ns)
-                lower(next_deadline_ns_, deadline);
+        ring::Record& record = state_.records[task.index];
+        const TaskSettings& settings = state_.settings(task.index);
+        const bool has_options = ring::status_of(record).has(ring::Status::has_options);
+        if (!has_options || settings.deadline_ns == 0) return;
+        // If this is the record's next task by now, `expire` does nothing.
+        if (TaskScope::is_too_late(settings))
+            leave_queue(task, ring::expire(record, task.generation), expired_);
+        else
+            lower(next_deadline_ns_, settings.deadline_ns);
     });
     return expired_.load() != before;
 }
