@@ -155,9 +155,12 @@ public:
     ~LimitExceeded() override;
 
     [[nodiscard]] LimitKind kind() const noexcept { return kind_; }
-    /// What a task was allowed and what it had used (or asked for) when it was ended: bytes, or
-    /// nanoseconds of processor time. 0 for the kinds that are no `TaskLimits`.
+    /// What a task was allowed: bytes, or nanoseconds of processor time. 0 for the kinds that are
+    /// no `TaskLimits`.
     [[nodiscard]] std::uint64_t allowed() const noexcept { return allowed_; }
+    /// What the task had used when it was ended, in the same unit. `address_space`: the most that
+    /// it had, as far as `/proc` tells, without the allocation that failed (what was left when the
+    /// error was caught, if an earlier task of the worker had more). `output`: the limit itself.
     [[nodiscard]] std::uint64_t used() const noexcept { return used_; }
     /// The end of what the task has written, if `TaskOptions::capture_output` was set.
     [[nodiscard]] const std::string& last_output() const noexcept { return last_output_; }

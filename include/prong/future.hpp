@@ -1,6 +1,7 @@
 #pragma once
 
 #include <prong/codec.hpp>
+#include <prong/detail/completion_set.hpp>
 #include <prong/detail/task_handle.hpp>
 #include <prong/error.hpp>
 
@@ -9,6 +10,7 @@
 #include <ranges>
 #include <stdexcept>
 #include <type_traits>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -25,7 +27,7 @@ struct FutureAccess;
 ///
 /// A future is moved, not copied. Default-constructed, moved from or after `get` it is not
 /// `valid()`, and every other call throws `std::logic_error`. Destroying a future neither waits nor
-/// cancels. It stays good when its executor is gone.
+/// cancels; the memory of the result goes back. It stays good when its executor is gone.
 ///
 /// Thread safety: one thread at a time for each future; different futures are independent.
 ///
@@ -167,25 +169,30 @@ WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
     std::vector<const detail::TaskHandle*> tasks;
     for (auto& future : futures) tasks.push_back(&detail::FutureAccess::task(future));
     std::vector<bool> ended(tasks.size());
-    for (;;) {
-        std::vector<const detail::TaskHandle*> pending;
-        bool any_failed = false;
+    if (when == ReturnWhen::all_completed) {
+        for (std::size_t i = 0; i < tasks.size(); ++i) ended[i] = tasks[i]->wait_until(limit);
+    } else {
+        const auto is_enough = [when](const detail::TaskHandle& task) {
+            return when == ReturnWhen::first_completed || (!task.cancelled() && task.failed());
+        };
+        bool enough = false;
+        std::vector<std::size_t> pending;
         for (std::size_t i = 0; i < tasks.size(); ++i) {
-            ended[i] = ended[i] || tasks[i]->done();
-            if (!ended[i])
-                pending.push_back(tasks[i]);
+            ended[i] = tasks[i]->has_ended();
+            if (ended[i])
+                enough = enough || is_enough(*tasks[i]);
             else
-                any_failed = any_failed || (!tasks[i]->cancelled() && tasks[i]->failed());
+                pending.push_back(i);
         }
-        const bool enough =
-            pending.empty() ||
-            (when == ReturnWhen::first_completed && pending.size() < tasks.size()) ||
-            (when == ReturnWhen::first_exception && any_failed);
-        if (enough || std::chrono::steady_clock::now() >= limit) break;
-        if (when == ReturnWhen::all_completed) {
-            pending.front()->wait_until(limit);
-        } else {
-            detail::TaskHandle::wait_for_any(pending, limit);
+        detail::CompletionSet set;
+        if (!enough) {
+            for (const std::size_t i : pending) set.add(*tasks[i], i);
+        }
+        while (!enough && set.pending() != 0 && set.wait(limit)) {
+            for (const std::size_t i : set.ended()) {
+                ended[i] = true;
+                enough = enough || is_enough(*tasks[i]);
+            }
         }
     }
     WaitResult result;
@@ -195,14 +202,18 @@ WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
     return result;
 }
 
-/// The futures of a range, each as it ends: an input range of `Future<T>&`. When the time is over
-/// before all have ended, the next step throws `TimeoutError`. The range must stay in place; taking
-/// results in the loop is what it is for.
+/// The futures of a range, each as it ends: an input range of `Future<T>&`. A future that is in the
+/// range several times comes once. When the time is over before all have ended, the next step
+/// throws `TimeoutError`. The range must stay in place; taking results in the loop is what it is
+/// for.
 template <typename R>
 class AsCompleted {
 public:
     explicit AsCompleted(std::vector<Future<R>*> futures, detail::TimePoint limit)
-        : pending_(std::move(futures)), limit_(limit) {}
+        : futures_(std::move(futures)), limit_(limit) {
+        for (std::size_t i = 0; i < futures_.size(); ++i)
+            tasks_.add(detail::FutureAccess::task(*futures_[i]), i);
+    }
 
     class Iterator {
     public:
@@ -213,15 +224,15 @@ public:
         Iterator() = default;
         explicit Iterator(AsCompleted& owner) : owner_(&owner) {}
 
-        Future<R>& operator*() const { return *owner_->ready_[owner_->next_]; }
-        Future<R>* operator->() const { return owner_->ready_[owner_->next_]; }
+        Future<R>& operator*() const { return *owner_->current(); }
+        Future<R>* operator->() const { return owner_->current(); }
         Iterator& operator++() {
             owner_->advance();
             return *this;
         }
         void operator++(int) { ++*this; }
         bool operator==(std::default_sentinel_t) const {
-            return owner_->next_ == owner_->ready_.size();
+            return owner_->next_ == owner_->tasks_.ended().size();
         }
 
     private:
@@ -236,36 +247,23 @@ public:
     [[nodiscard]] std::default_sentinel_t end() const { return {}; }
 
 private:
+    [[nodiscard]] Future<R>* current() const { return futures_[tasks_.ended()[next_]]; }
     void advance() {
-        if (++next_ == ready_.size()) collect();
+        if (++next_ == tasks_.ended().size()) collect();
     }
 
-    /// Fills `ready_` with what has ended, waiting for the first if there is none.
+    /// Waits for what ends next, if anything does.
     void collect() {
-        ready_.clear();
         next_ = 0;
-        while (!pending_.empty()) {
-            std::erase_if(pending_, [this](Future<R>* future) {
-                const bool ended = future->done();
-                if (ended) ready_.push_back(future);
-                return ended;
-            });
-            if (!ready_.empty()) return;
-            if (std::chrono::steady_clock::now() >= limit_) {
-                throw TimeoutError(std::to_string(pending_.size()) +
-                                   " futures had not ended in time; their tasks go on");
-            }
-            std::vector<const detail::TaskHandle*> tasks;
-            for (Future<R>* const future : pending_) {
-                tasks.push_back(&detail::FutureAccess::task(*future));
-            }
-            detail::TaskHandle::wait_for_any(tasks, limit_);
+        if (!tasks_.wait(limit_) && tasks_.pending() != 0) {
+            throw TimeoutError(std::to_string(tasks_.pending()) +
+                               " futures had not ended in time; their tasks go on");
         }
     }
 
-    std::vector<Future<R>*> pending_;
-    std::vector<Future<R>*> ready_;
-    std::size_t next_ = 0;
+    std::vector<Future<R>*> futures_;
+    detail::CompletionSet tasks_;
+    std::size_t next_ = 0; ///< in `tasks_.ended()`
     detail::TimePoint limit_;
     bool started_ = false;
 };
@@ -279,7 +277,10 @@ auto as_completed(Range&& futures, detail::Timeout timeout = std::nullopt) {
     static_assert(!std::is_const_v<Element>, "prong: as_completed needs futures that can be taken");
     const detail::TimePoint limit = detail::time_after(timeout);
     std::vector<Element*> pointers;
-    for (Element& future : futures) pointers.push_back(&future);
+    std::unordered_set<const Element*> seen;
+    for (Element& future : futures) {
+        if (seen.insert(&future).second) pointers.push_back(&future);
+    }
     return AsCompleted(std::move(pointers), limit);
 }
 

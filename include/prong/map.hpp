@@ -1,5 +1,6 @@
 #pragma once
 
+#include <prong/detail/completion_set.hpp>
 #include <prong/detail/task.hpp>
 #include <prong/detail/task_handle.hpp>
 #include <prong/error.hpp>
@@ -33,8 +34,10 @@ struct MapOptions {
     /// elements of its task with it: set 1 for work that may crash.
     std::optional<std::size_t> chunksize = std::nullopt;
 
-    /// Counts from the call of `map`; when it is over, the next result that is not there throws
-    /// `TimeoutError`. Default: none.
+    /// Limits all waits together, from the call of `map`. When it is over, `map` and `++` no longer
+    /// wait for room in the queue, and the first result that is not there throws `TimeoutError`:
+    /// from `*`, `++` or `get`. From then on waits have no limit: iterate again to wait for that
+    /// result. Nothing of the input is lost. Default: none.
     detail::Timeout timeout = std::nullopt;
 
     /// How many elements may have been read from the input beyond those that were passed on.
@@ -159,7 +162,7 @@ public:
     MapRun& operator=(const MapRun&) = delete;
 
     /// Whether all results have been passed on.
-    [[nodiscard]] bool at_end() const { return chunks_.empty() && !input_error_; }
+    [[nodiscard]] bool at_end() const { return elements_under_way_ == 0 && !input_error_; }
 
     /// Waits until the current element is there. Throws `TimeoutError`.
     void wait();
@@ -181,11 +184,20 @@ public:
 private:
     struct Chunk {
         TaskHandle task;
-        std::size_t elements;
+        std::size_t elements = 0;
+    };
+    /// A chunk for which there was no room in time.
+    struct Unsent {
+        explicit Unsent(pool::PoolCore& core) : draft(core) {}
+
+        Draft draft;
+        std::size_t elements = 0;
     };
 
     void fill();
-    void submit_chunk(std::size_t most);
+    void read_chunk(std::size_t most);
+    bool send_chunk();
+    void keep(TaskHandle task, std::size_t elements);
     void load();
     void finish_chunk();
     void adapt(std::chrono::nanoseconds elapsed, std::size_t elements);
@@ -195,16 +207,20 @@ private:
     unsigned workers_;
     MapOptions options_;
     std::optional<TaskOptions> task_options_;
-    TimePoint limit_;
+    TimePoint limit_; ///< `never` once it has been told
     std::unique_ptr<MapSource> source_;
     std::exception_ptr input_error_; ///< comes after all results
     bool input_ended_ = false;
     std::size_t chunksize_;
 
-    std::deque<Chunk> chunks_;
+    std::optional<Unsent> unsent_;
+    std::deque<Chunk> chunks_;      ///< each stays in its place; some places are free
+    std::vector<std::size_t> free_; ///< places
+    std::deque<std::size_t> next_;  ///< places of chunks in order; without order: of what has ended
+    CompletionSet pending_;         ///< without order: the others
     std::size_t elements_under_way_ = 0;
 
-    // The front chunk, once it is there.
+    // The first of the next chunks, once it is there.
     bool loaded_ = false;
     std::exception_ptr chunk_error_;
     std::size_t elements_left_ = 0;

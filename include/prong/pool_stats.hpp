@@ -30,11 +30,11 @@ struct WorkerStats {
 /// A pool's counts since it was made, and its workers. Read while the pool runs, one figure after
 /// the other: they may not fit together to the last task.
 struct PoolStats {
-    std::uint64_t queued;    ///< wait for a worker, or were cancelled and no worker has come by
+    std::uint64_t queued;    ///< wait for a worker
     std::uint64_t running;   ///< have one
     std::uint64_t submitted; ///< `map` counts by chunk
     std::uint64_t finished;  ///< returned, threw or ended late, and their worker went on
-    std::uint64_t failed;    ///< threw, or ended by a death, a timeout or a limit
+    std::uint64_t failed;    ///< threw, or ended by a death, a timeout, a deadline or a limit
     std::uint64_t cancelled; ///< before a worker had them
     std::uint64_t retried;   ///< attempts after the first
     std::uint64_t killed;    ///< ended by `kill`, a timeout or a limit, with their worker
@@ -48,7 +48,7 @@ struct ShutdownReport {
         std::string task; ///< what it was running
     };
     std::vector<Killed> killed;  ///< their futures get `WorkerDied`
-    std::uint64_t cancelled = 0; ///< queued ones; their futures get `CancelledError`
+    std::uint64_t cancelled = 0; ///< queued until then; their futures get `CancelledError`
 
     /// Whether everything was finished in time.
     explicit operator bool() const { return killed.empty() && cancelled == 0; }

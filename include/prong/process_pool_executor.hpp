@@ -35,7 +35,7 @@ std::optional<Future<task_result_t<F, Args...>>>
 try_submit_task(pool::PoolCore& core, const TaskOptions* options, F&& f, Args&&... args) {
     Draft draft(core);
     encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
-    auto task = std::move(draft).try_submit(task_type<F, Args...>(), options);
+    auto task = draft.try_submit(task_type<F, Args...>(), options, TimePoint::min());
     if (!task) return std::nullopt;
     return FutureAccess::make<task_result_t<F, Args...>>(std::move(*task));
 }
@@ -46,7 +46,9 @@ try_submit_task(pool::PoolCore& core, const TaskOptions* options, F&& f, Args&&.
 enum class OnWorkerDeath : unsigned char {
     replace, ///< its task fails, another worker takes its place
     /// As in Python: every future that is pending gets `BrokenProcessPool`. Workers that the pool
-    /// has killed itself (`kill`, a timeout, a limit) are replaced.
+    /// has killed itself (`kill`, a timeout, a limit) are replaced, and so are those whose task is
+    /// tried again (`TaskOptions::max_retries`): only the death of the last attempt breaks the
+    /// pool.
     break_pool,
 };
 
@@ -65,12 +67,14 @@ struct PoolOptions {
     /// no worker starting in between, the pool is broken.
     WorkerHook initializer = nullptr;
 
-    /// Tasks that wait for a worker; beyond it `submit` waits and `try_submit` declines.
-    /// Default and most: about 16 million, less under a small `RLIMIT_AS`.
+    /// Tasks that wait for a worker; beyond it `submit` waits and `try_submit` declines. Cancelled
+    /// tasks and those whose deadline has passed do not count. Default and most: about 16 million,
+    /// less under a small `RLIMIT_AS`; of these each keeps its place until a worker passes it.
     std::optional<std::size_t> max_pending = std::nullopt;
 
-    /// The largest argument list or result, in bytes; beyond it there is `LimitExceeded`.
-    /// Default: the machine's memory, less under `RLIMIT_AS`.
+    /// The largest argument list or result, in bytes; beyond it there is `LimitExceeded`. Of
+    /// `last_output` only the end that fits is kept. Default: the machine's memory, less under
+    /// `RLIMIT_AS`.
     std::optional<std::size_t> max_payload_bytes = std::nullopt;
 
     /// Limits for every task; `TaskOptions::limits` replaces them one by one.
@@ -201,7 +205,8 @@ public:
 
     /// Queues `f(args...)` for a worker and returns at once. The arguments are encoded here: what
     /// goes wrong in that throws here, and they may be destroyed or changed right afterwards.
-    /// Waits only while `max_pending` tasks are queued.
+    /// Waits only while `max_pending` tasks are queued, and not beyond `TaskOptions::deadline`:
+    /// then the future has ended with `TaskTimeout`, and the task never runs.
     ///
     /// Throws `PoolShutdown` after `shutdown`, `BrokenProcessPool`, `LimitExceeded` when the
     /// arguments do not fit into shared memory, `std::invalid_argument` for a function that the

@@ -42,7 +42,7 @@ struct TaskOptions {
     detail::Timeout timeout = std::nullopt;
 
     /// The same from `submit` on, retries included. A task that no worker has started by then never
-    /// runs.
+    /// runs. `submit` does not wait beyond it for room in the queue.
     detail::Timeout deadline = std::nullopt;
 
     /// Between being asked to stop and being killed.

@@ -70,8 +70,20 @@ std::chrono::nanoseconds processor_time(pid_t pid) noexcept {
     return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
-std::uint64_t address_space_bytes() noexcept {
-    return memory_pages("self").reserved * page_bytes();
+AddressSpace address_space() noexcept {
+    AddressSpace space;
+    if (std::FILE* const file = std::fopen("/proc/self/status", "re")) {
+        std::array<char, 128> line{};
+        while (std::fgets(line.data(), line.size(), file) != nullptr) {
+            std::uint64_t kibibytes = 0;
+            if (std::sscanf(line.data(), "VmPeak: %lu", &kibibytes) == 1)
+                space.peak = kibibytes << 10;
+            if (std::sscanf(line.data(), "VmSize: %lu", &kibibytes) == 1)
+                space.reserved = kibibytes << 10;
+        }
+        std::fclose(file);
+    }
+    return space;
 }
 
 std::uint64_t OutOfMemoryKills::count() noexcept {

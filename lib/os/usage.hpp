@@ -15,8 +15,14 @@ std::uint64_t own_resident_bytes(pid_t pid) noexcept;
 /// The processor time that all threads of a process have used; zero if it has ended.
 std::chrono::nanoseconds processor_time(pid_t pid) noexcept;
 
-/// The address space that this process has reserved, in bytes.
-std::uint64_t address_space_bytes() noexcept;
+/// The address space that a process has reserved, now and at most so far, in bytes.
+struct AddressSpace {
+    std::uint64_t reserved = 0;
+    std::uint64_t peak = 0;
+};
+
+/// This process's; zero if it is not to be seen.
+AddressSpace address_space() noexcept;
 
 /// Counts the processes that the kernel has killed for want of memory, in this process's memory
 /// cgroup and those below it, or on the whole machine if there is no such cgroup to be seen.

@@ -48,8 +48,23 @@ bool is_over_output(const SharedState& state, const ring::Claim& task, os::Proce
            state.settings(task.index).output_bytes != 0;
 }
 
-/// Makes the unfinished task of a dead worker final, or queues it again.
-void end_task(SharedState& state, unsigned worker, const ring::Claim& task, const WorkerEnd& end) {
+/// Makes the task final with its obituary; an abandoned one keeps no payload.
+ring::Status bury(SharedState& state, unsigned worker, const ring::Claim& task,
+                  const Obituary& obituary, ring::TaskState otherwise) {
+    for (bool is_abandoned = task.status.has(ring::Status::abandoned);; is_abandoned = true) {
+        if (is_abandoned) {
+            state.payload.reclaim(state.slot(worker).note.block.load(), worker);
+            state.discard_arguments(*task.record);
+        }
+        write_obituary(state, worker, *task.record, obituary, is_abandoned);
+        const ring::Status after = ring::bury(task, otherwise, !is_abandoned);
+        if (is_final(after.state) || is_abandoned) return after; // else it is abandoned by now
+    }
+}
+
+/// Queues the unfinished task of a dead worker again, or makes it final if the pool does not break.
+/// Returns whether it is queued.
+bool end_task(SharedState& state, unsigned worker, const ring::Claim& task, const WorkerEnd& end) {
     WorkerSlot& slot = state.slot(worker);
     Obituary obituary{.death = {.pid = end.exit.pid,
                                 .exitcode = end.exit.exitcode,
@@ -60,6 +75,7 @@ void end_task(SharedState& state, unsigned worker, const ring::Claim& task, cons
     if (task.status.has(ring::Status::has_options)) {
         TaskSettings& settings = state.settings(task.index);
         note_attempt(settings, end, obituary);
+        obituary.missed_deadline = is_deadline(settings, end.stop_at_ns);
         if (is_over_output(state, task, end.exit)) {
             obituary.excess = {LimitKind::output, settings.output_bytes, settings.output_bytes};
             otherwise = ring::TaskState::over_limit;
@@ -68,17 +84,18 @@ void end_task(SharedState& state, unsigned worker, const ring::Claim& task, cons
                    ring::requeue(task, slot.note).state == ring::TaskState::queued) {
             state.control().retried.fetch_add(1, std::memory_order_relaxed);
             state.control().retries.fetch_add(1, std::memory_order_release);
-            return;
+            return true;
         }
         if (settings.capture_output != 0) obituary.death.last_output = captured_output(end.capture);
     }
-    write_obituary(state, worker, *task.record, obituary);
-    const ring::Status after = ring::bury(task, otherwise);
+    if (end.breaks_pool) return false;
+    const ring::Status after = bury(state, worker, task, obituary, otherwise);
     Control& control = state.control();
     control.died.fetch_add(1, std::memory_order_relaxed);
     if (after.state != ring::TaskState::died)
         control.killed.fetch_add(1, std::memory_order_relaxed);
     state.announce(*task.record, after.flags);
+    return false;
 }
 
 } // namespace
@@ -153,30 +170,34 @@ bool PoolCrew::ended(unsigned worker, os::ProcessExit exit) {
     const bool had_started = slot.ready.load(std::memory_order_acquire);
     const bool has_left = slot.leaving.load(std::memory_order_acquire) && exit.exitcode == 0;
     slot.pid.store(0, std::memory_order_relaxed);
-    const auto excess = enforcer_.forget(worker);
+    const Enforcer::Findings findings = enforcer_.forget(worker);
     const auto task = state_.unfinished_task(worker);
     const bool was_sentenced = task && (task->status.state == ring::TaskState::condemned ||
                                         is_over_output(state_, *task, exit));
-    if (had_started && !has_left) {
-        slot.deaths.store(slot.deaths.load() + 1, std::memory_order_relaxed);
-        if (options_.break_on_death && !was_sentenced && wish() <= Wish::drain) {
-            reason_to_give_up_ = "worker " + std::to_string(exit.pid) + " " +
-                                 base::exit_text(exit.exitcode) +
-                                 ", and the pool was made with OnWorkerDeath::break_pool";
-        }
-    }
+    const bool has_died = had_started && !has_left;
+    if (has_died) slot.deaths.store(slot.deaths.load() + 1, std::memory_order_relaxed);
+    const bool may_break =
+        has_died && options_.break_on_death && !was_sentenced && wish() <= Wish::drain;
     // In a broken pool the parent ends all tasks alike, with the cause.
     if (!reason_to_give_up_.empty() || state_.control().broken.load(std::memory_order_relaxed)) {
         return had_started;
     }
-    repair_after_death(state_, worker,
-                       {.exit = true_exit(exit, slot.crash),
-                        .out_of_memory = exit.exitcode == -SIGKILL && !was_sentenced &&
-                                         out_of_memory_kills_.take_one(),
-                        .excess = excess,
-                        .may_retry = wish() <= Wish::drain,
-                        .earlier_attempts = task ? count_attempt(*task) : 0,
-                        .capture = captures_[worker].get()});
+    const bool is_tried_again =
+        repair_after_death(state_, worker,
+                           {.exit = true_exit(exit, slot.crash),
+                            .out_of_memory = exit.exitcode == -SIGKILL && !was_sentenced &&
+                                             out_of_memory_kills_.take_one(),
+                            .excess = findings.excess,
+                            .stop_at_ns = findings.stop_at_ns,
+                            .may_retry = wish() <= Wish::drain,
+                            .breaks_pool = may_break,
+                            .earlier_attempts = task ? count_attempt(*task) : 0,
+                            .capture = captures_[worker].get()});
+    if (may_break && !is_tried_again) {
+        reason_to_give_up_ = "worker " + std::to_string(exit.pid) + " " +
+                             base::exit_text(exit.exitcode) +
+                             ", and the pool was made with OnWorkerDeath::break_pool";
+    }
     return had_started;
 }
 
@@ -231,16 +252,18 @@ void PoolCrew::broke(const std::string& cause) {
     }
 }
 
-void repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& end) noexcept {
+bool repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& end) noexcept {
     WorkerSlot& slot = state.slot(worker);
+    bool is_tried_again = false;
     if (const auto task = state.unfinished_task(worker)) {
         state.control().left_unfinished.fetch_add(1, std::memory_order_release);
         // The blocks had not been published with the task, so they are nobody's now.
         state.payload.reclaim(slot.note.block.load(std::memory_order_acquire), worker);
         state.payload.reclaim(slot.note.outgrown_block.load(std::memory_order_acquire), worker);
-        end_task(state, worker, *task, end);
+        is_tried_again = end_task(state, worker, *task, end);
     }
     state.parking.forget(worker);
+    return is_tried_again;
 }
 
 } // namespace prong::pool

@@ -73,7 +73,10 @@ struct WorkerEnd {
     os::ProcessExit exit;
     bool out_of_memory = false;
     std::optional<Excess> excess = std::nullopt;
-    bool may_retry = true; ///< somebody will take this worker's place
+    std::int64_t stop_at_ns = 0; ///< when its task's time was over; 0: not known
+    bool may_retry = true;       ///< somebody will take this worker's place
+    /// Leave the task to the parent, which ends all tasks alike, unless it is tried again.
+    bool breaks_pool = false;
     /// Attempts at its task that had failed before. Default: what shared memory says.
     std::optional<std::uint32_t> earlier_attempts = std::nullopt;
     int capture = -1;
@@ -81,7 +84,7 @@ struct WorkerEnd {
 
 /// Ends the task of a dead worker or has it tried again, takes back its payload blocks, and lets
 /// the other workers look for work that a wake of its may have missed. Also for tests whose workers
-/// are threads.
-void repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& end) noexcept;
+/// are threads. Returns whether its task is tried again.
+bool repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& end) noexcept;
 
 } // namespace prong::pool

@@ -32,8 +32,9 @@ std::int64_t Enforcer::look(const std::function<void(unsigned)>& kill) {
     }
 }
 
-std::optional<Excess> Enforcer::forget(unsigned worker) {
-    return std::exchange(workers_[worker], {}).excess;
+Enforcer::Findings Enforcer::forget(unsigned worker) {
+    const Watched watched = std::exchange(workers_[worker], {});
+    return {.excess = watched.excess, .stop_at_ns = watched.stop_at_ns};
 }
 
 std::int64_t Enforcer::look_at(unsigned worker, const std::function<void(unsigned)>& kill) {
@@ -67,6 +68,7 @@ std::int64_t Enforcer::look_at_time(unsigned worker, const ring::Claim& task, st
         stop_at = watched.stop_at_ns;
     }
     if (stop_at == 0 || stop_at == no_alarm) return no_alarm;
+    watched.stop_at_ns = stop_at;
     if (now < stop_at) return stop_at;
     ring::tell_to_stop(*task.record, task.status);
     os::futex_wake(task.record->status, os::everyone); // a thread behind a stop token

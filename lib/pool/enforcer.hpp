@@ -24,14 +24,19 @@ public:
     /// told the workers so.
     std::int64_t look(const std::function<void(unsigned)>& kill);
 
-    /// The worker has ended. Returns the limit that its task was condemned for.
-    std::optional<Excess> forget(unsigned worker);
+    /// What was found out about a worker's last task.
+    struct Findings {
+        std::optional<Excess> excess; ///< the limit that it was condemned for
+        std::int64_t stop_at_ns;      ///< when its time was over; 0: not known
+    };
+    /// The worker has ended.
+    Findings forget(unsigned worker);
 
 private:
     /// What is kept of a worker, for its task of this generation.
     struct Watched {
         std::uint32_t generation = 0;
-        std::int64_t stop_at_ns = 0; ///< as the supervisor has found it out for a stopped worker
+        std::int64_t stop_at_ns = 0; ///< as the worker has said, or as found out if it is stopped
         std::int64_t next_usage_ns = 0;
         std::optional<Excess> excess = std::nullopt;
     };

@@ -1,7 +1,9 @@
 #include <prong/map.hpp>
 
 #include "codec/exception.hpp"
+#include "pool/obituary.hpp"
 #include "pool/pool_core.hpp"
+#include "pool/task_scope.hpp"
 
 namespace prong::detail {
 namespace {
@@ -23,11 +25,28 @@ std::size_t checked(const std::optional<std::size_t>& option, const char* name) 
     return option.value_or(1);
 }
 
+/// A `std::bad_alloc` that is being handled: at the limit of the chunk's task it means that.
+void encode_bad_alloc(Writer& writer) {
+    const auto excess = pool::TaskScope::current_memory_excess();
+    if (!excess) return codec::encode_current_exception(writer);
+    try {
+        throw pool::limit_exceeded(*excess, "an element of map");
+    } catch (const LimitExceeded&) {
+        codec::encode_current_exception(writer);
+    }
+}
+
 } // namespace
 
 void encode_element_failure(Writer& writer) {
     BufferWriter failure;
-    codec::encode_current_exception(failure);
+    try {
+        throw;
+    } catch (const std::bad_alloc&) {
+        encode_bad_alloc(failure);
+    } catch (...) {
+        codec::encode_current_exception(failure);
+    }
     encode(writer, std::uint64_t{failure.size()});
     writer.write(failure.data(), failure.size());
 }
@@ -48,7 +67,7 @@ MapRun::MapRun(pool::PoolCore& core, const MapOptions& options, const TaskOption
     }
     checked(options.lookahead, "lookahead");
     fill();
-    if (chunks_.empty() && input_error_)
+    if (elements_under_way_ == 0 && input_error_)
         std::rethrow_exception(input_error_); // nothing to wait for
 }
 
@@ -67,61 +86,82 @@ std::size_t MapRun::lookahead() const {
 }
 
 void MapRun::fill() {
-    while (!input_ended_) {
+    while (!unsent_ || send_chunk()) {
         const std::size_t most = lookahead();
         const std::size_t elements = std::min(chunksize_, most);
-        if (elements_under_way_ + elements > most) return;
-        submit_chunk(elements);
+        if (input_ended_ || elements_under_way_ + elements > most) return;
+        read_chunk(elements);
     }
 }
 
-void MapRun::submit_chunk(std::size_t most) {
-    Chunk chunk{.task = {}, .elements = 0};
+void MapRun::read_chunk(std::size_t most) {
     try {
         if (source_->at_end()) {
             input_ended_ = true;
             return;
         }
-        Draft draft(pool_.core());
-        source_->encode_callable(draft);
-        std::size_t good = draft.size();
+        Unsent& chunk = unsent_.emplace(pool_.core());
+        source_->encode_callable(chunk.draft);
+        std::size_t good = chunk.draft.size();
         try {
             do {
-                source_->encode_element(draft);
-                good = draft.size();
+                source_->encode_element(chunk.draft);
+                good = chunk.draft.size();
                 ++chunk.elements;
             } while (chunk.elements < most && !source_->at_end());
         } catch (...) { // what came before it is as good as ever
             input_error_ = std::current_exception();
             input_ended_ = true;
-            draft.rewind(good);
+            chunk.draft.rewind(good);
         }
-        if (chunk.elements == 0) return;
-        chunk.task =
-            std::move(draft).submit(source_->type(), task_options_ ? &*task_options_ : nullptr);
+        elements_under_way_ += chunk.elements;
+        if (chunk.elements == 0) unsent_.reset();
     } catch (...) { // the pool takes nothing more
         input_error_ = std::current_exception();
         input_ended_ = true;
-        return;
+        unsent_.reset();
     }
-    elements_under_way_ += chunk.elements;
-    chunks_.push_back(std::move(chunk));
+}
+
+/// Queues what has been read; false if there is no room in time.
+bool MapRun::send_chunk() {
+    try {
+        auto task = unsent_->draft.try_submit(source_->type(),
+                                              task_options_ ? &*task_options_ : nullptr, limit_);
+        if (!task) return false;
+        keep(std::move(*task), unsent_->elements);
+    } catch (...) { // the pool takes nothing more
+        input_error_ = std::current_exception();
+        input_ended_ = true;
+        elements_under_way_ -= unsent_->elements;
+    }
+    unsent_.reset();
+    return true;
+}
+
+void MapRun::keep(TaskHandle task, std::size_t elements) {
+    if (free_.empty()) {
+        free_.push_back(chunks_.size());
+        chunks_.emplace_back();
+    }
+    const std::size_t place = free_.back();
+    free_.pop_back();
+    chunks_[place] = {.task = std::move(task), .elements = elements};
+    if (options_.ordered)
+        next_.push_back(place);
+    else
+        pending_.add(chunks_[place].task, place);
 }
 
 void MapRun::load() {
-    if (!options_.ordered && !chunks_.front().task.done()) {
-        std::vector<const TaskHandle*> tasks;
-        tasks.reserve(chunks_.size());
-        for (const Chunk& chunk : chunks_) tasks.push_back(&chunk.task);
-        TaskHandle::wait_for_any(tasks, limit_);
-        const auto ready = std::ranges::find_if(chunks_, [](Chunk& c) { return c.task.done(); });
-        if (ready != chunks_.end()) std::swap(*ready, chunks_.front());
-    }
-    Chunk& chunk = chunks_.front();
-    if (!chunk.task.wait_until(limit_)) {
+    if (next_.empty() && pending_.wait(limit_))
+        next_.assign(pending_.ended().begin(), pending_.ended().end());
+    if (next_.empty() || !chunks_[next_.front()].task.wait_until(limit_)) {
+        limit_ = never;
         throw TimeoutError("the next result of map was not there in time; iterate again to wait "
                            "for it, or drop the range to cancel what has not started");
     }
+    Chunk& chunk = chunks_[next_.front()];
     loaded_ = true;
     elements_left_ = chunk.elements;
     chunk_error_ = chunk.task.exception();
@@ -129,12 +169,15 @@ void MapRun::load() {
 }
 
 void MapRun::wait() {
-    if (!loaded_ && !chunks_.empty()) load();
+    if (loaded_) return;
+    const bool nothing_sent = next_.empty() && pending_.pending() == 0;
+    if (nothing_sent && unsent_) fill();
+    if (elements_under_way_ != 0) load();
 }
 
 Reader MapRun::element() {
     wait();
-    if (chunks_.empty()) std::rethrow_exception(input_error_);
+    if (elements_under_way_ == 0) std::rethrow_exception(input_error_);
     if (chunk_error_) std::rethrow_exception(chunk_error_);
     Reader reader = reader_;
     std::exception_ptr error;
@@ -152,7 +195,7 @@ Reader MapRun::element() {
 }
 
 void MapRun::next() {
-    if (chunks_.empty()) {
+    if (elements_under_way_ == 0) {
         input_error_ = nullptr;
         return;
     }
@@ -163,11 +206,14 @@ void MapRun::next() {
 }
 
 void MapRun::finish_chunk() {
+    const std::size_t place = next_.front();
+    Chunk& chunk = chunks_[place];
     if (!chunk_error_ && reader_.remaining() == sizeof(std::int64_t)) {
-        adapt(std::chrono::nanoseconds(decode<std::int64_t>(reader_)), chunks_.front().elements);
+        adapt(std::chrono::nanoseconds(decode<std::int64_t>(reader_)), chunk.elements);
     }
-    chunks_.front().task.release();
-    chunks_.pop_front();
+    chunk.task.release();
+    next_.pop_front();
+    free_.push_back(place);
     loaded_ = false;
     fill();
 }

@@ -24,18 +24,27 @@ constexpr std::uint8_t with_excess = 2;
 constexpr std::uint8_t with_earlier = 4;
 constexpr std::uint8_t with_frames = 8;
 constexpr std::uint8_t with_output = 16;
+constexpr std::uint8_t with_missed_deadline = 32;
 
-void encode_obituary(Writer& writer, const Obituary& obituary, bool in_short) {
-    const bool tell_earlier = obituary.attempts > 1 && !in_short;
-    const bool tell_frames = !obituary.death.frames.empty() && !in_short;
-    const bool tell_output = !obituary.death.last_output.empty() && !in_short;
-    const bool tell_excess = obituary.excess && !in_short;
+/// A text takes its length and, at most, so much to align it.
+constexpr std::size_t text_overhead = sizeof(std::uint64_t) + detail::wire_alignment;
+
+/// How much of an obituary is written.
+enum class Extent { all, with_output_only, in_short };
+
+/// `room`: how many bytes the writer takes at most.
+void encode_obituary(Writer& writer, const Obituary& obituary, Extent extent, std::size_t room) {
+    const bool tell_earlier = obituary.attempts > 1 && extent == Extent::all;
+    const bool tell_frames = !obituary.death.frames.empty() && extent == Extent::all;
+    const bool tell_output = !obituary.death.last_output.empty() && extent != Extent::in_short;
+    const bool tell_excess = obituary.excess && extent != Extent::in_short;
     encode(writer, std::int32_t{obituary.death.pid});
     encode(writer, std::int32_t{obituary.death.exitcode});
     encode(writer, static_cast<std::uint8_t>(
                        (obituary.death.out_of_memory ? with_out_of_memory : 0) |
                        (tell_excess ? with_excess : 0) | (tell_earlier ? with_earlier : 0) |
-                       (tell_frames ? with_frames : 0) | (tell_output ? with_output : 0)));
+                       (tell_frames ? with_frames : 0) | (tell_output ? with_output : 0) |
+                       (obituary.missed_deadline ? with_missed_deadline : 0)));
     if (tell_excess) {
         encode(writer, obituary.excess->kind);
         encode(writer, obituary.excess->allowed);
@@ -52,7 +61,12 @@ void encode_obituary(Writer& writer, const Obituary& obituary, bool in_short) {
             addresses.push_back(reinterpret_cast<std::uint64_t>(frame));
         encode(writer, addresses);
     }
-    if (tell_output) encode(writer, obituary.death.last_output);
+    if (tell_output) {
+        const std::string& output = obituary.death.last_output;
+        const std::size_t used = writer.size() + text_overhead;
+        const std::size_t kept = std::min(output.size(), room - std::min(room, used));
+        encode(writer, output.substr(output.size() - kept));
+    }
 }
 
 /// The kernel gives no other.
@@ -78,7 +92,7 @@ std::string limit_text(const Excess& excess) {
                size_text(excess.used);
     case LimitKind::address_space:
         return "address space: allowed " + size_text(excess.allowed) +
-               " more than at its start, wanted more";
+               " more than at its start, used " + size_text(excess.used) + " and wanted more";
     case LimitKind::cpu_time:
         return "processor time: allowed " + time_text(excess.allowed) + ", used " +
                time_text(excess.used);
@@ -90,7 +104,7 @@ std::string limit_text(const Excess& excess) {
 std::string timeout_text(const Obituary& obituary, const TaskSettings* settings,
                          const std::string& task) {
     std::string text = task + " ran out of time";
-    if (settings != nullptr && settings->timeout_ns != 0) {
+    if (settings != nullptr && settings->timeout_ns != 0 && !obituary.missed_deadline) {
         text += " (timeout " + time_text(static_cast<std::uint64_t>(settings->timeout_ns)) + ")";
     } else {
         text += " (deadline)";
@@ -111,12 +125,15 @@ std::vector<Death> all_deaths(Obituary& obituary) {
 } // namespace
 
 void write_obituary(const SharedState& state, unsigned worker, ring::Record& record,
-                    const Obituary& obituary) noexcept {
+                    const Obituary& obituary, bool in_short) noexcept {
     ResultWriter writer(state, worker, record);
-    for (const bool in_short : {false, true}) {
+    const std::size_t room =
+        std::max<std::size_t>(state.payload.largest(), writer.room_in_record());
+    for (const Extent extent : {Extent::all, Extent::with_output_only, Extent::in_short}) {
+        if (in_short && extent != Extent::in_short) continue;
         try {
             writer.start_over();
-            encode_obituary(writer, obituary, in_short);
+            encode_obituary(writer, obituary, extent, room);
             break;
         } catch (...) { // no shared memory; the short form finds room in a record that is sane
         }
@@ -130,6 +147,7 @@ Obituary read_obituary(Reader reader) {
     obituary.death.exitcode = checked_exitcode(decode<std::int32_t>(reader));
     const auto what_follows = decode<std::uint8_t>(reader);
     obituary.death.out_of_memory = (what_follows & with_out_of_memory) != 0;
+    obituary.missed_deadline = (what_follows & with_missed_deadline) != 0;
     if ((what_follows & with_excess) != 0) {
         const auto kind = decode<LimitKind>(reader);
         const auto allowed = decode<std::uint64_t>(reader);
@@ -148,6 +166,12 @@ Obituary read_obituary(Reader reader) {
     return obituary;
 }
 
+LimitExceeded limit_exceeded(const Excess& excess, const std::string& what,
+                             std::string last_output) {
+    return LimitExceeded(excess.kind, what + " went beyond its limit of " + limit_text(excess),
+                         excess.allowed, excess.used, std::move(last_output));
+}
+
 std::exception_ptr error_of(ring::TaskState end, Obituary obituary, const TaskSettings* settings,
                             const std::string& task) {
     switch (end) {
@@ -162,8 +186,7 @@ std::exception_ptr error_of(ring::TaskState end, Obituary obituary, const TaskSe
     case ring::TaskState::over_limit: {
         const Excess excess = obituary.excess.value_or(Excess{LimitKind::memory, 0, 0});
         return std::make_exception_ptr(
-            LimitExceeded(excess.kind, task + " went beyond its limit of " + limit_text(excess),
-                          excess.allowed, excess.used, std::move(obituary.death.last_output)));
+            limit_exceeded(excess, task, std::move(obituary.death.last_output)));
     }
     default:
         break;

@@ -26,15 +26,21 @@ struct Obituary {
     std::optional<Excess> excess = std::nullopt;
     std::vector<FailedAttempt> earlier = {}; ///< attempts before this one, the last of them at most
     std::uint32_t attempts = 1;
+    bool missed_deadline = false; ///< if its time was over: not its timeout, but its deadline
 };
 
 /// Writes it where the parent will look for the task's end. Leaves out what there is no shared
-/// memory for: process and exit code always find room.
+/// memory for, from the output its beginning: process and exit code always find room. `in_short`:
+/// writes no more than those, without payload.
 void write_obituary(const SharedState& state, unsigned worker, ring::Record& record,
-                    const Obituary& obituary) noexcept;
+                    const Obituary& obituary, bool in_short = false) noexcept;
 
 /// Throws `CodecError` for bytes that no obituary has.
 Obituary read_obituary(detail::Reader reader);
+
+/// What is thrown for it; `what`: the task.
+LimitExceeded limit_exceeded(const Excess& excess, const std::string& what,
+                             std::string last_output = {});
 
 /// The error that a task with this end state throws. `settings` is null for a task without options.
 std::exception_ptr error_of(ring::TaskState end, Obituary obituary, const TaskSettings* settings,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <ranges>
@@ -48,6 +49,19 @@ ring::Lane lane_of(Priority priority) {
         break;
     }
     return ring::Lane::normal;
+}
+
+constexpr std::array all_lanes{ring::Lane::normal, ring::Lane::high, ring::Lane::low};
+
+base::Deadline deadline_of(const TaskSettings& settings) {
+    if (settings.deadline_ns == 0) return base::Deadline::never();
+    return base::Deadline::at(detail::TimePoint(Nanoseconds(settings.deadline_ns)));
+}
+
+void lower(std::atomic<std::int64_t>& value, std::int64_t most) noexcept {
+    std::int64_t now = value.load();
+    while (most < now && !value.compare_exchange_weak(now, most)) {
+    }
 }
 
 } // namespace
@@ -119,7 +133,9 @@ void PoolCore::release(const Holding& holding) noexcept {
 }
 
 void PoolCore::abandon(const Holding& holding) noexcept {
-    if (records_.abandon(holding)) delete this;
+    const ring::Status after = ring::abandon(state_.records[holding.index], holding.generation);
+    const bool is_over = is_final(after.state) || after.generation != holding.generation;
+    if (is_over ? records_.discard(holding) : records_.abandon(holding)) delete this;
 }
 
 // Submitting
@@ -158,7 +174,7 @@ std::uint8_t PoolCore::write_options(std::uint32_t index, const TaskOptions* opt
 }
 
 std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const TaskOptions* options,
-                                                   bool may_wait) {
+                                                   detail::TimePoint limit) {
     ring::Record& record = state_.records[task.index];
     record.task_type = reinterpret_cast<std::uint64_t>(&task.type);
     record.arguments_offset = task.arguments;
@@ -168,41 +184,112 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
     const ring::Lane lane = options == nullptr ? ring::Lane::normal : lane_of(options->priority);
     if (lane != ring::Lane::normal) state_.lanes.use_several();
     ring::Ring& ring = state_.lanes[lane];
-    ring::Position position = 0;
-    for (;;) {
-        const ring::Ring::Refusal refusal = state_.lanes.reserve(lane, max_pending_, position);
-        if (refusal == ring::Ring::Refusal::none) break;
-        if (refusal == ring::Ring::Refusal::closed) {
-            throw PoolShutdown("the pool has been shut down and accepts no more tasks");
-        }
-        if (!wait_for_room(ring, may_wait)) return std::nullopt;
+    const bool has_deadline = options != nullptr && options->deadline.value();
+    const base::Deadline deadline =
+        has_deadline ? deadline_of(state_.settings(task.index)) : base::Deadline::never();
+    std::optional<ring::Position> position =
+        take_position(lane, base::Deadline::at(limit), deadline);
+    if (position) {
+        ring.publish(*position, task.index, flags);
+        state_.parking.work_arrived();
+        if (*position % 1024 == 0) state_.retire_entries();
+        // Only now: who looks at all that is queued either finds this task or sees this.
+        if (has_deadline) lower(next_deadline_ns_, state_.settings(task.index).deadline_ns);
+    } else if (deadline.passed()) {
+        position = ring.tail();
+        record.status.store(ring::Status{.state = ring::TaskState::expired,
+                                         .flags = flags,
+                                         .generation = ring::generation_of(*position)}
+                                .pack());
+        expired_.fetch_add(1);
+        unqueued_.fetch_add(1);
+    } else {
+        return std::nullopt;
     }
-    ring.publish(position, task.index, flags);
-    state_.parking.work_arrived();
-    if (position % 1024 == 0) state_.retire_entries();
-
     detail::TaskHandle handle;
     handle.core_ = this;
     handle.type_ = &task.type;
     handle.arguments_ = task.arguments >= sizeof(ring::Record) ? task.arguments : 0;
-    handle.index_ = task.index;
-    handle.generation_ = ring::generation_of(position);
+    handle.key_ = {.index = task.index,
+                   .generation = ring::generation_of(*position),
+                   .lane = static_cast<std::uint8_t>(lane)};
     return handle;
 }
 
-bool PoolCore::wait_for_room(ring::Ring& ring, bool may_wait) {
-    state_.retire_entries();
-    if (!may_wait) return false;
+std::optional<ring::Position> PoolCore::take_position(ring::Lane lane, base::Deadline limit,
+                                                      base::Deadline deadline) {
+    ring::Position position = 0;
+    for (;;) {
+        const ring::Ring::Refusal refusal = state_.lanes.reserve(lane, max_pending_, position);
+        if (refusal == ring::Ring::Refusal::none) return position;
+        if (refusal == ring::Ring::Refusal::closed) {
+            throw PoolShutdown("the pool has been shut down and accepts no more tasks");
+        }
+        state_.retire_entries();
+        const bool has_made_room = expire_late();
+        if (limit.passed() || deadline.passed()) {
+            if (has_made_room) continue;
+            return std::nullopt;
+        }
+        wait_for_room(state_.lanes[lane], deadline.left(limit.left(first_slice)));
+        if (has_ended()) require_usable();
+    }
+}
+
+void PoolCore::wait_for_room(ring::Ring& ring, Nanoseconds most) {
     ring::Cursor& cursor = ring.cursor();
     cursor.waiting_for_room.fetch_add(1);
     const std::uint32_t seen = cursor.room.load();
-    if (state_.lanes.length() >= max_pending_) {
-        os::futex_wait(cursor.room, seen, first_slice);
+    if (state_.lanes.length() >= max_pending_ || ring.entries_ahead() >= ring.capacity()) {
+        os::futex_wait(cursor.room, seen, most);
         nudge();
     }
     cursor.waiting_for_room.fetch_sub(1);
-    if (has_ended()) require_usable();
-    return true;
+}
+
+/// Calls `visit(task)` for everything that is queued, also for what is to be tried again.
+template <typename Visit>
+void PoolCore::visit_queued(Visit visit) {
+    for (const ring::Lane lane : all_lanes) {
+        state_.lanes[lane].visit_queued([&](std::uint32_t index, std::uint32_t generation) {
+            visit({.index = index,
+                   .generation = generation,
+                   .lane = static_cast<std::uint8_t>(lane)});
+        });
+    }
+    for (unsigned worker = 0; worker < workers(); ++worker) {
+        const ring::Record* const record = state_.retried_task(worker);
+        if (record == nullptr) continue;
+        visit({.index = static_cast<std::uint32_t>(record - state_.records.data()),
+               .generation = ring::status_of(*record).generation});
+    }
+}
+
+bool PoolCore::expire_late() noexcept {
+    if (steady_now_ns() < next_deadline_ns_.load()) return false;
+    const std::uint64_t before = expired_.load();
+    next_deadline_ns_.store(no_alarm);
+    visit_queued([this](const detail::TaskKey& task) {
+        ring::Record& record = state_.records[task.index];
+        const TaskSettings& settings = state_.settings(task.index);
+        const bool has_options = ring::status_of(record).has(ring::Status::has_options);
+        if (!has_options || settings.deadline_ns == 0) return;
+        // If this is the record's next task by now, `expire` does nothing.
+        if (TaskScope::is_too_late(settings))
+            leave_queue(task, ring::expire(record, task.generation), expired_);
+        else
+            lower(next_deadline_ns_, settings.deadline_ns);
+    });
+    return expired_.load() != before;
+}
+
+/// What follows from a task's end in the queue.
+void PoolCore::leave_queue(const detail::TaskKey& task, ring::Step step,
+                           std::atomic<std::uint64_t>& count) noexcept {
+    if (!step.made) return;
+    count.fetch_add(1);
+    state_.lanes.forget(ring::Lane{task.lane}, task.index, task.generation);
+    state_.announce(state_.records[task.index], step.after.flags);
 }
 
 void PoolCore::nudge() noexcept {
@@ -211,38 +298,36 @@ void PoolCore::nudge() noexcept {
 
 // Waiting
 
-ring::Status PoolCore::status(std::uint32_t index, std::uint32_t generation) noexcept {
-    ring::Record& record = state_.records[index];
+ring::Status PoolCore::status(const detail::TaskKey& task) noexcept {
+    ring::Record& record = state_.records[task.index];
     const ring::Status now = ring::status_of(record);
-    if (now.generation != generation || now.state == ring::TaskState::vacant) {
+    if (now.generation != task.generation || now.state == ring::TaskState::vacant) {
         spoilt_.store(true, std::memory_order_release);
         break_off();
-        return ring::give_up(record, generation);
+        return ring::give_up(record, task.generation);
     }
     if (now.state != ring::TaskState::queued || !now.has(ring::Status::has_options)) return now;
-    if (!TaskScope::is_too_late(state_.settings(index))) return now;
-    const ring::Status after = ring::expire(record, generation);
-    if (after.state == ring::TaskState::expired) expired_.fetch_add(1, std::memory_order_relaxed);
-    return after;
+    if (!TaskScope::is_too_late(state_.settings(task.index))) return now;
+    const ring::Step step = ring::expire(record, task.generation);
+    leave_queue(task, step, expired_);
+    return step.after;
 }
 
-bool PoolCore::cancel(std::uint32_t index, std::uint32_t generation) noexcept {
-    ring::Record& record = state_.records[index];
-    const bool was_queued = ring::status_of(record).state == ring::TaskState::queued;
-    const ring::TaskState state = ring::cancel(record, generation).state;
-    const bool cancelled = state == ring::TaskState::cancelled;
-    if (was_queued && cancelled) cancelled_.fetch_add(1, std::memory_order_relaxed);
-    return cancelled || state == ring::TaskState::killed;
+bool PoolCore::cancel(const detail::TaskKey& task) noexcept {
+    const ring::Step step = ring::cancel(state_.records[task.index], task.generation);
+    leave_queue(task, step, cancelled_);
+    return step.after.state == ring::TaskState::cancelled ||
+           step.after.state == ring::TaskState::killed;
 }
 
-bool PoolCore::kill(std::uint32_t index, std::uint32_t generation) {
-    ring::Record& record = state_.records[index];
+bool PoolCore::kill(const detail::TaskKey& task) {
+    ring::Record& record = state_.records[task.index];
     ring::Status status;
     do { // again if it has been claimed meanwhile, or put back to be tried again
-        if (cancel(index, generation)) return true;
+        if (cancel(task)) return true;
         if (has_ended()) return false; // nobody is left to be killed
         status = ring::status_of(record);
-        if (status.generation != generation) return false; // a worker has gone mad
+        if (status.generation != task.generation) return false; // a worker has gone mad
         if (status.state == ring::TaskState::running)
             status = ring::condemn(record, status, ring::Verdict::kill);
     } while (status.state == ring::TaskState::running || status.state == ring::TaskState::queued);
@@ -251,27 +336,28 @@ bool PoolCore::kill(std::uint32_t index, std::uint32_t generation) {
     return ring::verdict_of(status) == ring::Verdict::kill;
 }
 
-ring::Status PoolCore::settle(std::uint32_t index, std::uint32_t generation) noexcept {
-    ring::Record& record = state_.records[index];
+ring::Status PoolCore::settle(const detail::TaskKey& task) noexcept {
     // After terminate_workers a task may be queued again though nobody is left to take it.
-    if (!broken_off_.load() && orders_.load() >= Orders::terminate)
-        ring::cancel(record, generation);
-    return ring::give_up(record, generation);
+    if (!broken_off_.load() && orders_.load() >= Orders::terminate) cancel(task);
+    return ring::give_up(state_.records[task.index], task.generation);
 }
 
-bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimePoint limit) {
-    ring::Record& record = state_.records[index];
+bool PoolCore::wait(const detail::TaskKey& task, detail::TimePoint limit) {
+    ring::Record& record = state_.records[task.index];
     thread_local sync::Spinner spinner;
     Nanoseconds slice = first_slice;
     for (;;) {
-        const ring::Status now = status(index, generation);
+        const ring::Status now = status(task);
         if (is_final(now.state)) {
             spinner.found();
             return true;
         }
+        if (is_known_to_have_ended()) {
+            settle(task);
+            continue;
+        }
         if (base::Deadline::at(limit).passed()) {
             if (!has_ended()) return false;
-            settle(index, generation);
             continue;
         }
         if (spinner.spin(state_.parking.searching())) continue;
@@ -281,9 +367,9 @@ bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimeP
         os::futex_wait(record.status, static_cast<std::uint32_t>(watched.pack()),
                        base::Deadline::at(limit).left(slice));
         if (is_final(ring::status_of(record).state)) continue;
-        if (is_hopeless(index, generation)) settle(index, generation);
+        if (is_hopeless(task)) settle(task);
         nudge();
-        if (watched.has(ring::Status::has_options)) remind_supervisor(index);
+        if (watched.has(ring::Status::has_options)) remind_supervisor(task.index);
         slice = std::min(2 * slice, longest_slice);
     }
 }
@@ -291,6 +377,13 @@ bool PoolCore::wait(std::uint32_t index, std::uint32_t generation, detail::TimeP
 void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
                                       std::span<const std::uint32_t> seen,
                                       detail::TimePoint limit) {
+    thread_local sync::Spinner spinner;
+    const auto is_unchanged = [&] {
+        return std::ranges::equal(pools, seen, {}, &PoolCore::completions);
+    };
+    while (is_unchanged() && spinner.spin(pools.front()->state_.parking.searching())) {
+    }
+    if (!is_unchanged()) return spinner.found();
     std::vector<os::FutexWaiter> words;
     for (std::size_t i = 0; i < pools.size(); ++i) {
         Control& control = pools[i]->state_.control();
@@ -307,6 +400,10 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
         pool->state_.control().waiting_for_completions.fetch_sub(1);
         pool->nudge();
     }
+}
+
+bool PoolCore::is_known_to_have_ended() const noexcept {
+    return ended_.load(std::memory_order_acquire) || broken_off_.load(std::memory_order_acquire);
 }
 
 bool PoolCore::has_ended() {
@@ -329,9 +426,9 @@ bool PoolCore::has_ended() {
     return broken_off_.load(std::memory_order_acquire);
 }
 
-bool PoolCore::is_hopeless(std::uint32_t index, std::uint32_t generation) {
+bool PoolCore::is_hopeless(const detail::TaskKey& task) {
     if (has_ended()) return true;
-    if (!supervisor_ || !is_forsaken(index, generation)) return false;
+    if (!supervisor_ || !is_forsaken(task)) return false;
     spoilt_.store(true, std::memory_order_release);
     break_off();
     return true;
@@ -341,15 +438,15 @@ bool PoolCore::is_hopeless(std::uint32_t index, std::uint32_t generation) {
 
 /// Whether shared memory says of a task that is not final what cannot be true: it is queued where
 /// nobody will find it, or has an owner who knows nothing of it.
-bool PoolCore::is_forsaken(std::uint32_t index, std::uint32_t generation) const noexcept {
-    const ring::Record& record = state_.records[index];
+bool PoolCore::is_forsaken(const detail::TaskKey& task) const noexcept {
+    const ring::Record& record = state_.records[task.index];
     const std::uint64_t word = record.status.load();
     const ring::Status status = ring::Status::unpack(word);
     // What is concluded holds if the status stays the same from the first look to the last. A retry
     // gives it back its former value, but counts: one of these before it does, one after.
     const auto retries = [&] {
         const bool may_retry = status.has(ring::Status::has_options);
-        return std::pair(may_retry ? state_.settings(index).deaths.load() : 0,
+        return std::pair(may_retry ? state_.settings(task.index).deaths.load() : 0,
                          state_.control().retried.load());
     };
     const auto retries_before = retries();
@@ -359,13 +456,14 @@ bool PoolCore::is_forsaken(std::uint32_t index, std::uint32_t generation) const 
     };
     const auto all_workers = std::views::iota(0U, workers());
     bool has_future = true;
-    if (status.generation == generation && ring::is_claimed(status.state)) {
-        has_future = status.owner < workers() &&
-                     state_.slot(status.owner).note.record.load() == std::uint64_t{index} + 1 &&
-                     !state_.parking.is_parked(status.owner);
-    } else if (status.generation == generation && status.state == ring::TaskState::queued) {
+    if (status.generation == task.generation && ring::is_claimed(status.state)) {
         has_future =
-            state_.lanes.holds(index, generation) || std::ranges::any_of(all_workers, awaits_retry);
+            status.owner < workers() &&
+            state_.slot(status.owner).note.record.load() == std::uint64_t{task.index} + 1 &&
+            !state_.parking.is_parked(status.owner);
+    } else if (status.generation == task.generation && status.state == ring::TaskState::queued) {
+        has_future = state_.lanes.holds(task.index, task.generation) ||
+                     std::ranges::any_of(all_workers, awaits_retry);
     }
     return !has_future && record.status.load() == word && retries() == retries_before;
 }
@@ -517,18 +615,12 @@ bool PoolCore::kill_supervisor() noexcept {
 /// Cancels what no worker has claimed, also what is to be tried again.
 std::uint64_t PoolCore::cancel_queued() noexcept {
     std::uint64_t count = 0;
-    const auto announce = [&](const ring::Record& record, std::uint8_t waiters) {
-        state_.announce(record, waiters);
-        ++count;
-    };
-    state_.lanes.cancel_all(announce);
-    for (unsigned worker = 0; worker < workers(); ++worker) {
-        ring::Record* const record = state_.retried_task(worker);
-        if (record == nullptr) continue;
-        const ring::Status after = ring::cancel(*record, ring::status_of(*record).generation);
-        if (after.state == ring::TaskState::cancelled) announce(*record, after.flags);
-    }
-    cancelled_.fetch_add(count, std::memory_order_relaxed);
+    visit_queued([&](const detail::TaskKey& task) {
+        const ring::Step step = ring::cancel(state_.records[task.index], task.generation);
+        leave_queue(task, step, cancelled_);
+        count += step.made ? 1 : 0;
+    });
+    records_.release_ended();
     return count;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/deadline.hpp"
 #include "os/child.hpp"
 #include "pool/fork_base.hpp"
 #include "pool/known_types.hpp"
@@ -67,8 +68,8 @@ public:
     [[nodiscard]] const ForkBase& fork_base() const { return fork_base_; }
 
     std::uint32_t acquire_record();
-    /// Queues a task that has been written to a record; empty if it would have to wait and
-    /// `may_wait` is false. `options`: null for none.
+    /// Queues a task that has been written to a record; empty if there is no room until `limit`.
+    /// One whose deadline passes before that has expired, in no queue. `options`: null for none.
     struct Written {
         std::uint32_t index;
         const detail::TaskType& type;
@@ -76,33 +77,45 @@ public:
         std::uint64_t length;
     };
     std::optional<detail::TaskHandle> submit(const Written& task, const TaskOptions* options,
-                                             bool may_wait);
+                                             detail::TimePoint limit);
     void release(const Holding& holding) noexcept;
 
     // For task handles.
 
     void abandon(const Holding& holding) noexcept;
     /// Ends a task that waits in the queue if its deadline has passed.
-    ring::Status status(std::uint32_t index, std::uint32_t generation) noexcept;
+    ring::Status status(const detail::TaskKey& task) noexcept;
     ring::Status watch(std::uint32_t index, std::uint8_t flag) const noexcept {
         return ring::watch(state_.records[index], flag);
     }
-    bool cancel(std::uint32_t index, std::uint32_t generation) noexcept;
-    bool kill(std::uint32_t index, std::uint32_t generation);
-    bool wait(std::uint32_t index, std::uint32_t generation, detail::TimePoint limit);
-    /// Waits until `done()`, which is asked again when a watched task of one of the pools has
-    /// ended.
-    template <typename Predicate>
-    static void wait_for_completion(std::span<PoolCore* const> pools, detail::TimePoint limit,
-                                    Predicate done);
+    bool cancel(const detail::TaskKey& task) noexcept;
+    bool kill(const detail::TaskKey& task);
+    bool wait(const detail::TaskKey& task, detail::TimePoint limit);
+
+    /// Changes when a task that somebody watches with others has ended.
+    [[nodiscard]] std::uint32_t completions() const noexcept {
+        return state_.control().completions.load();
+    }
+    /// Sleeps until `completions` of one of the pools is not what was seen, at most until `limit`,
+    /// or wakes earlier for another look.
+    static void sleep_until_completion(std::span<PoolCore* const> pools,
+                                       std::span<const std::uint32_t> seen,
+                                       detail::TimePoint limit);
+    /// How many tasks have left the queue without a worker. Changes before `completions` does.
+    [[nodiscard]] std::uint64_t departures() const noexcept {
+        return cancelled_.load() + expired_.load();
+    }
+
     /// Whether nobody is left to run anything. Now and then, looks for the supervisor's death, and
     /// whether shared memory still makes sense.
     bool has_ended();
+    /// Whether that is known already: only looks at what was seen before.
+    [[nodiscard]] bool is_known_to_have_ended() const noexcept;
     /// Whether nobody is left to run this task, which is not final: `has_ended`, or a worker has
     /// written over what the others need to know of it, which breaks the pool.
-    bool is_hopeless(std::uint32_t index, std::uint32_t generation);
+    bool is_hopeless(const detail::TaskKey& task);
     /// Ends a task that nobody is left to end; returns its status then.
-    ring::Status settle(std::uint32_t index, std::uint32_t generation) noexcept;
+    ring::Status settle(const detail::TaskKey& task) noexcept;
     /// Wakes sleeping workers if there is work: one may have been stopped after it was chosen.
     void nudge() noexcept;
     [[nodiscard]] std::string broken_cause();
@@ -113,8 +126,17 @@ private:
 
     /// Writes them down and wakes the workers; the supervisor is to be told.
     void give_orders(Orders orders) noexcept;
-    bool wait_for_room(ring::Ring& ring, bool may_wait);
-    [[nodiscard]] bool is_forsaken(std::uint32_t index, std::uint32_t generation) const noexcept;
+    /// Empty if there is none until `limit`, or until the task's own `deadline`.
+    std::optional<ring::Position> take_position(ring::Lane lane, base::Deadline limit,
+                                                base::Deadline deadline);
+    void wait_for_room(ring::Ring& ring, std::chrono::nanoseconds most);
+    /// Ends what waits in the queue beyond its deadline. Whether there was any.
+    bool expire_late() noexcept;
+    template <typename Visit>
+    void visit_queued(Visit visit);
+    void leave_queue(const detail::TaskKey& task, ring::Step step,
+                     std::atomic<std::uint64_t>& count) noexcept;
+    [[nodiscard]] bool is_forsaken(const detail::TaskKey& task) const noexcept;
     void look_after_memory() noexcept;
     void break_off() noexcept;
     bool wait_for_supervisor(base::Deadline limit);
@@ -137,10 +159,6 @@ private:
     std::uint64_t cancel_queued() noexcept;
     void require_usable();
     void reap_supervisor();
-    /// Sleeps until the completion words of the pools have changed from what was seen.
-    static void sleep_until_completion(std::span<PoolCore* const> pools,
-                                       std::span<const std::uint32_t> seen,
-                                       detail::TimePoint limit);
 
     SharedState state_;
     RecordStore records_;
@@ -152,7 +170,10 @@ private:
     unsigned fork_depth_;
 
     std::atomic<std::uint64_t> cancelled_ = 0;
-    std::atomic<std::uint64_t> expired_ = 0; ///< before a worker had them
+    std::atomic<std::uint64_t> expired_ = 0;  ///< before a worker had them
+    std::atomic<std::uint64_t> unqueued_ = 0; ///< of these, without ever having been queued
+    /// No task that is queued has a deadline before this.
+    std::atomic<std::int64_t> next_deadline_ns_ = no_alarm;
     std::atomic<Orders> orders_ = Orders::run;
     std::atomic<bool> ended_ = false;      ///< the supervisor is gone
     std::atomic<bool> broken_off_ = false; ///< it is to go, since nothing can be relied on any more
@@ -172,18 +193,5 @@ private:
     std::mutex looks_mutex_; ///< guards the next one
     Looks looks_;
 };
-
-template <typename Predicate>
-void PoolCore::wait_for_completion(std::span<PoolCore* const> pools, detail::TimePoint limit,
-                                   Predicate done) {
-    std::vector<std::uint32_t> seen(pools.size());
-    do {
-        for (std::size_t i = 0; i < pools.size(); ++i) {
-            seen[i] = pools[i]->state_.control().completions.load();
-        }
-        if (done()) return;
-        sleep_until_completion(pools, seen, limit);
-    } while (limit == detail::never || std::chrono::steady_clock::now() < limit);
-}
 
 } // namespace prong::pool

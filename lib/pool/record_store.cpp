@@ -42,6 +42,13 @@ bool RecordStore::release(const Holding& holding) noexcept {
     return one_user_less();
 }
 
+bool RecordStore::discard(const Holding& holding) noexcept {
+    discard_payload(holding);
+    const std::lock_guard lock(mutex_);
+    give_back(holding.index);
+    return one_user_less();
+}
+
 bool RecordStore::abandon(const Holding& holding) noexcept {
     const std::lock_guard lock(mutex_);
     try {
@@ -67,6 +74,11 @@ bool RecordStore::let_go() noexcept {
     return one_user_less();
 }
 
+void RecordStore::release_ended() noexcept {
+    const std::lock_guard lock(mutex_);
+    release_abandoned(abandoned_.size());
+}
+
 RecordStore::Counts RecordStore::counts() const {
     const std::lock_guard lock(mutex_);
     return {.touched = touched_,
@@ -80,19 +92,27 @@ bool RecordStore::one_user_less() noexcept {
     return closed_ && users_ == 0;
 }
 
-void RecordStore::free_payload(const Holding& holding) const noexcept {
+template <typename Use>
+void RecordStore::visit_payload(const Holding& holding, Use use) const noexcept {
     const ring::Record& record = state_.records[holding.index];
-    if (holding.arguments != 0) {
-        state_.payload.free(holding.arguments, ring::read_once(record.arguments_length));
-    }
+    if (holding.arguments != 0) use(holding.arguments, ring::read_once(record.arguments_length));
     const ring::Status status = ring::status_of(record);
     const bool has_result =
         status.generation == holding.generation && ring::has_end_bytes(status.state);
     if (!has_result) return;
     const std::uint64_t result = ring::read_once(record.result_offset);
-    if (result >= sizeof(ring::Record)) {
-        state_.payload.free(result, ring::read_once(record.result_length));
-    }
+    if (result >= sizeof(ring::Record)) use(result, ring::read_once(record.result_length));
+}
+
+void RecordStore::free_payload(const Holding& holding) const noexcept {
+    visit_payload(holding, [this](std::uint64_t offset, std::uint64_t used) {
+        state_.payload.free(offset, used);
+    });
+}
+
+void RecordStore::discard_payload(const Holding& holding) const noexcept {
+    visit_payload(holding,
+                  [this](std::uint64_t offset, std::uint64_t) { state_.payload.discard(offset); });
 }
 
 void RecordStore::give_back(std::uint32_t index) noexcept {
@@ -120,7 +140,7 @@ void RecordStore::release_abandoned(std::size_t most) noexcept {
         abandoned_.pop_front();
         const ring::Status status = ring::status_of(state_.records[holding.index]);
         if (is_final(status.state) || status.generation != holding.generation) {
-            free_payload(holding);
+            discard_payload(holding);
             give_back(holding.index);
         } else {
             abandoned_.push_back(holding); // the deque has just had room for it

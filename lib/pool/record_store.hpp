@@ -32,10 +32,13 @@ public:
     /// Counts one more user, who needs no record.
     void hold() noexcept;
 
-    // The next four return true to the one caller after whom nobody uses the store any more.
+    // The next five return true to the one caller after whom nobody uses the store any more.
 
     /// Takes back a record whose task has ended or was never queued, with its payload.
     [[nodiscard]] bool release(const Holding& holding) noexcept;
+
+    /// As `release`, for a result that nobody has read: its memory goes back to the system.
+    [[nodiscard]] bool discard(const Holding& holding) noexcept;
 
     /// Takes charge of a record whose task may still be queued or running, and which nobody will
     /// ask for: it is released some time after the task's end.
@@ -47,6 +50,9 @@ public:
     /// Nothing will be acquired from now on.
     [[nodiscard]] bool close() noexcept;
 
+    /// Releases all that were abandoned and whose tasks have ended.
+    void release_ended() noexcept;
+
     /// How the records that were ever used are accounted for, at one moment.
     struct Counts {
         std::size_t touched;
@@ -57,7 +63,11 @@ public:
     [[nodiscard]] Counts counts() const;
 
 private:
+    /// The blocks that a task and its end hold, each with the bytes that were written to it.
+    template <typename Use>
+    void visit_payload(const Holding& holding, Use use) const noexcept;
     void free_payload(const Holding& holding) const noexcept;
+    void discard_payload(const Holding& holding) const noexcept;
     void give_back(std::uint32_t index) noexcept;
     void find_lost_payload() noexcept;
     void release_abandoned(std::size_t most) noexcept;

@@ -23,7 +23,7 @@ std::size_t free_bytes_begin(const ring::Record& record) {
 ResultWriter::ResultWriter(const SharedState& state, unsigned worker, ring::Record& record)
     : state_(state), note_(state.slot(worker).note), record_(record), owner_(worker),
       inline_begin_(free_bytes_begin(record)) {
-    set_window(record_.bytes + inline_begin_, 0, sizeof(record_.bytes) - inline_begin_);
+    set_window(record_.bytes + inline_begin_, 0, room_in_record());
 }
 
 void ResultWriter::start_over() {
@@ -32,7 +32,7 @@ void ResultWriter::start_over() {
         note_.block.store(0, std::memory_order_release);
         block_ = 0;
     }
-    set_window(record_.bytes + inline_begin_, 0, sizeof(record_.bytes) - inline_begin_);
+    set_window(record_.bytes + inline_begin_, 0, room_in_record());
 }
 
 void ResultWriter::store() const {

@@ -18,6 +18,11 @@ public:
     /// Tells the record where the result is. To be published after that.
     void store() const;
 
+    /// How many bytes need no payload block.
+    [[nodiscard]] std::size_t room_in_record() const {
+        return sizeof(record_.bytes) - inline_begin_;
+    }
+
 private:
     void grow(std::size_t more) override;
 

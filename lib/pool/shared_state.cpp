@@ -147,6 +147,17 @@ SharedState::SharedState(shm::Region memory, const Layout& layout, const Sizes& 
       settings_(reinterpret_cast<TaskSettings*>(region.base() + layout.settings), sizes.records),
       sizes_(sizes), entries_offset_(layout.entries) {}
 
+bool SharedState::has_large_arguments(const ring::Record& record) const noexcept {
+    return ring::read_once(record.arguments_offset) >= sizeof(ring::Record) &&
+           ring::read_once(record.arguments_length) >= page_bytes;
+}
+
+void SharedState::discard_arguments(const ring::Record& record) const noexcept {
+    const std::uint64_t begin = ring::read_once(record.arguments_offset);
+    const std::uint64_t length = ring::read_once(record.arguments_length);
+    if (payload.contains(begin, length)) region.discard(begin, begin + length);
+}
+
 void SharedState::announce(const ring::Record& record, std::uint8_t flags) const noexcept {
     if ((flags & ring::Status::watched) != 0) os::futex_wake(record.status, os::everyone);
     if ((flags & ring::Status::watched_with_others) != 0) {

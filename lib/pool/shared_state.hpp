@@ -156,6 +156,13 @@ public:
         return ring::retried(records, slot(worker).note);
     }
 
+    /// Whether a task's arguments lie in whole pages of a payload block.
+    [[nodiscard]] bool has_large_arguments(const ring::Record& record) const noexcept;
+
+    /// Gives the memory of the arguments of a task that will not run any more back to the system.
+    /// The block stays the parent's.
+    void discard_arguments(const ring::Record& record) const noexcept;
+
     /// A task has ended: wakes those who wait for it, as the flags of its status say.
     void announce(const ring::Record& record, std::uint8_t flags) const noexcept;
 

@@ -8,10 +8,11 @@ namespace prong::pool {
 
 PoolStats PoolCore::stats() {
     require_own_process();
+    expire_late();
     const Control& control = state_.control();
     PoolStats stats{.queued = state_.lanes.length(),
                     .running = 0,
-                    .submitted = 0,
+                    .submitted = unqueued_.load(),
                     .finished = 0,
                     .failed = control.died.load() + expired_.load(),
                     .cancelled = cancelled_.load(),
@@ -28,6 +29,7 @@ PoolStats PoolCore::stats() {
         stats.failed += state_.slot(worker).failed.load();
         stats.queued += state_.retried_task(worker) != nullptr ? 1U : 0U;
     }
+    if (has_ended()) stats.queued = 0; // no worker will come
     return stats;
 }
 

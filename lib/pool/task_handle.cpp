@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 namespace prong::detail {
 namespace {
@@ -58,57 +57,60 @@ pool::PoolCore& TaskHandle::core() const {
 void TaskHandle::release() noexcept {
     if (core_->is_copy()) return;
     std::exchange(core_, nullptr)
-        ->release({.index = index_, .generation = generation_, .arguments = arguments_});
+        ->release({.index = key_.index, .generation = key_.generation, .arguments = arguments_});
 }
 
 void TaskHandle::abandon() noexcept {
     if (core_->is_copy()) return;
-    core_->abandon({.index = index_, .generation = generation_, .arguments = arguments_});
+    core_->abandon({.index = key_.index, .generation = key_.generation, .arguments = arguments_});
 }
 
 bool TaskHandle::done() const {
-    pool::PoolCore& pool = core();
-    if (is_final(pool.status(index_, generation_).state)) return true;
-    if (!pool.is_hopeless(index_, generation_)) return false;
-    return is_final(pool.settle(index_, generation_).state);
+    if (has_ended()) return true;
+    if (!core_->is_hopeless(key_)) return false;
+    return is_final(core_->settle(key_).state);
+}
+
+bool TaskHandle::has_ended() const {
+    return is_final(core().status(key_).state);
 }
 
 bool TaskHandle::running() const {
-    return is_claimed(core().status(index_, generation_).state) && !done();
+    return is_claimed(core().status(key_).state) && !done();
 }
 
 bool TaskHandle::cancelled() const {
-    const TaskState state = core().status(index_, generation_).state;
+    const TaskState state = core().status(key_).state;
     return state == TaskState::cancelled || state == TaskState::killed;
 }
 
 bool TaskHandle::failed() const {
-    return core().status(index_, generation_).state != TaskState::returned;
+    return core().status(key_).state != TaskState::returned;
 }
 
 bool TaskHandle::cancel() {
-    return core().cancel(index_, generation_);
+    return core().cancel(key_);
 }
 
 bool TaskHandle::kill() {
-    return core().kill(index_, generation_);
+    return core().kill(key_);
 }
 
 bool TaskHandle::wait_until(TimePoint limit) const {
-    return core().wait(index_, generation_, limit);
+    return core().wait(key_, limit);
 }
 
 void TaskHandle::require_memory() const {
     pool::PoolCore& pool = core();
-    if (pool.status(index_, generation_).state != TaskState::returned) return;
-    pool::require_memory(ring::read_once(pool.state().records[index_].result_length),
+    if (pool.status(key_).state != TaskState::returned) return;
+    pool::require_memory(ring::read_once(pool.state().records[key_.index].result_length),
                          "this task's result");
 }
 
 Reader TaskHandle::result() const {
     if (const std::exception_ptr error = exception()) std::rethrow_exception(error);
     const pool::SharedState& state = core().state();
-    const Record& record = state.records[index_];
+    const Record& record = state.records[key_.index];
     const auto bytes =
         checked_bytes(state, record, ring::read_once(record.result_offset), record.result_length);
     if (!bytes) {
@@ -122,8 +124,8 @@ Reader TaskHandle::result() const {
 std::exception_ptr TaskHandle::exception() const {
     pool::PoolCore& pool = core();
     const pool::SharedState& state = pool.state();
-    const Record& record = state.records[index_];
-    const ring::Status status = pool.status(index_, generation_);
+    const Record& record = state.records[key_.index];
+    const ring::Status status = pool.status(key_);
     const auto bytes =
         checked_bytes(state, record, ring::read_once(record.result_offset), record.result_length);
     switch (status.state) {
@@ -146,17 +148,17 @@ std::exception_ptr TaskHandle::exception() const {
     case TaskState::over_limit: {
         const bool has_options = status.has(ring::Status::has_options);
         return error_of(status.state, bytes ? Reader(*bytes) : Reader(),
-                        has_options ? &state.settings(index_) : nullptr, name());
+                        has_options ? &state.settings(key_.index) : nullptr, name());
     }
     case TaskState::expired: {
-        const bool tried = state.settings(index_).deaths.load() != 0;
+        const bool tried = state.settings(key_.index).deaths.load() != 0;
         return std::make_exception_ptr(TaskTimeout(name() + " was not started " +
                                                    (tried ? "again " : "") +
                                                    "before its deadline had passed"));
     }
     case TaskState::cancelled: {
         const bool tried =
-            status.has(ring::Status::has_options) && state.settings(index_).deaths.load() != 0;
+            status.has(ring::Status::has_options) && state.settings(key_.index).deaths.load() != 0;
         return std::make_exception_ptr(
             CancelledError(name() + " was cancelled before " +
                            (tried ? "it was tried again" : "a worker had claimed it")));
@@ -168,26 +170,11 @@ std::exception_ptr TaskHandle::exception() const {
 
 std::string TaskHandle::name() const {
     const pool::SharedState& state = core_->state();
-    const Record& record = state.records[index_];
+    const Record& record = state.records[key_.index];
     const std::uint64_t offset = arguments_ != 0 ? arguments_ : Record::bytes_offset;
     const auto bytes = checked_bytes(state, record, offset, record.arguments_length);
     return type_->name(bytes ? Reader(*bytes) : Reader()) + " [task " +
-           std::to_string(generation_) + "]";
-}
-
-void TaskHandle::wait_for_any(std::span<const TaskHandle* const> handles, TimePoint limit) {
-    std::vector<pool::PoolCore*> pools;
-    for (const TaskHandle* const handle : handles) pools.push_back(&handle->core());
-    std::ranges::sort(pools);
-    const auto repeated = std::ranges::unique(pools);
-    pools.erase(repeated.begin(), repeated.end());
-    pool::PoolCore::wait_for_completion(pools, limit, [handles] {
-        return std::ranges::any_of(handles, [](const TaskHandle* handle) {
-            const ring::Status status =
-                handle->core_->watch(handle->index_, ring::Status::watched_with_others);
-            return is_final(status.state) || handle->done();
-        });
-    });
+           std::to_string(key_.generation) + "]";
 }
 
 PoolReference::PoolReference(pool::PoolCore& core) : core_(&core) {
@@ -207,27 +194,23 @@ Draft::Draft(pool::PoolCore& core) : core_(&core), index_(core.acquire_record())
 }
 
 Draft::~Draft() {
-    if (core_ == nullptr) return;
+    if (core_ == nullptr || core_->is_copy()) return;
     core_->release({.index = index_, .generation = 0, .arguments = block_});
 }
 
 TaskHandle Draft::submit(const TaskType& type, const TaskOptions* options) && {
-    auto handle = send(type, options, true);
+    auto handle = try_submit(type, options, never);
     return std::move(*handle);
 }
 
-std::optional<TaskHandle> Draft::try_submit(const TaskType& type, const TaskOptions* options) && {
-    return send(type, options, false);
-}
-
-std::optional<TaskHandle> Draft::send(const TaskType& type, const TaskOptions* options,
-                                      bool may_wait) {
+std::optional<TaskHandle> Draft::try_submit(const TaskType& type, const TaskOptions* options,
+                                            TimePoint limit) {
     core_->fork_base().require_known(type, {data(), size()});
     auto handle = core_->submit({.index = index_,
                                  .type = type,
                                  .arguments = block_ != 0 ? block_ : Record::bytes_offset,
                                  .length = size()},
-                                options, may_wait);
+                                options, limit);
     if (handle) core_ = nullptr;
     return handle;
 }

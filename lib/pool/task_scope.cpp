@@ -18,6 +18,9 @@ std::uint64_t sum(std::uint64_t one, std::uint64_t other) {
     return one + std::min(other, std::numeric_limits<std::uint64_t>::max() - one);
 }
 
+/// Of the task that this thread runs.
+thread_local const TaskScope* current_scope = nullptr;
+
 /// Where the program limits the size of files, captured output is a file, too: writing more of it
 /// is to fail rather than to kill the task. Returns whether that was to be seen to.
 bool ignore_file_size_signal() {
@@ -71,6 +74,10 @@ std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns) {
     return stop;
 }
 
+bool is_deadline(const TaskSettings& settings, std::int64_t stop_at_ns) {
+    return settings.deadline_ns != 0 && stop_at_ns == settings.deadline_ns;
+}
+
 bool is_metered(const TaskSettings& settings) {
     return settings.resident_bytes != 0 || settings.cpu_ns != 0 || settings.capture_output != 0;
 }
@@ -93,25 +100,29 @@ TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettin
     }
     arm(state);
     if (settings.output_bytes != 0) file_size_.emplace(RLIMIT_FSIZE, settings.output_bytes);
-    if (settings.address_space_bytes != 0)
+    if (settings.address_space_bytes != 0) {
+        address_space_at_start_ = os::address_space();
         address_space_.emplace(RLIMIT_AS,
-                               sum(os::address_space_bytes(), settings.address_space_bytes));
+                               sum(address_space_at_start_.reserved, settings.address_space_bytes));
+    }
+    current_scope = this;
 }
 
 void TaskScope::arm(const SharedState& state) {
     const std::int64_t now = steady_now_ns();
-    const std::int64_t stop = stop_time(settings_, now);
+    stop_at_ns_ = stop_time(settings_, now);
     const std::int64_t look =
-        is_metered(settings_) ? std::min(stop, now + usage_interval.count()) : stop;
+        is_metered(settings_) ? std::min(stop_at_ns_, now + usage_interval.count()) : stop_at_ns_;
     // Sequentially consistent with the supervisor going to sleep: either it sees this, or this sees
     // how long it will sleep.
-    slot_.stop_at_ns.store(stop);
+    slot_.stop_at_ns.store(stop_at_ns_);
     if (look < state.control().next_alarm_ns.load()) surroundings_.notify_supervisor();
 }
 
 void TaskScope::leave() noexcept {
     if (!inside_) return;
     inside_ = false;
+    current_scope = nullptr;
     address_space_.reset();
     output_.reset();
     file_size_.reset();
@@ -122,9 +133,16 @@ void TaskScope::leave() noexcept {
 
 std::optional<Excess> TaskScope::memory_excess() const {
     if (settings_.address_space_bytes == 0) return std::nullopt;
+    // The peak is the process's: it is the task's only if it was higher than any task's before.
+    const os::AddressSpace now = os::address_space();
+    const std::uint64_t most = now.peak > address_space_at_start_.peak ? now.peak : now.reserved;
     return Excess{.kind = LimitKind::address_space,
                   .allowed = settings_.address_space_bytes,
-                  .used = settings_.address_space_bytes};
+                  .used = most - std::min(most, address_space_at_start_.reserved)};
+}
+
+std::optional<Excess> TaskScope::current_memory_excess() {
+    return current_scope == nullptr ? std::nullopt : current_scope->memory_excess();
 }
 
 std::string TaskScope::last_output() const {

@@ -2,6 +2,7 @@
 
 #include "os/descriptor.hpp"
 #include "os/doorbell.hpp"
+#include "os/usage.hpp"
 #include "pool/obituary.hpp"
 #include "pool/output.hpp"
 #include "pool/shared_state.hpp"
@@ -49,9 +50,15 @@ public:
     /// Ends it early. From then on nobody watches the task, so it should be finished at once.
     void leave() noexcept;
 
+    /// When the task has to stop; `no_alarm` if never.
+    [[nodiscard]] std::int64_t stop_at_ns() const { return stop_at_ns_; }
+
     /// What a `std::bad_alloc` of the task means: that it went beyond its limit of address space,
     /// or (empty) just that.
     [[nodiscard]] std::optional<Excess> memory_excess() const;
+
+    /// The same for the task that this thread runs, if it has options.
+    [[nodiscard]] static std::optional<Excess> current_memory_excess();
 
     /// The end of its output, if it was captured. After `leave`.
     [[nodiscard]] std::string last_output() const;
@@ -69,8 +76,13 @@ private:
     bool ignores_file_size_ = false;
     std::optional<SoftLimit> file_size_;
     std::optional<SoftLimit> address_space_;
+    os::AddressSpace address_space_at_start_{};
+    std::int64_t stop_at_ns_ = no_alarm;
     bool inside_ = true;
 };
+
+/// Whether it was the task's deadline that was over at this time, and not its timeout.
+[[nodiscard]] bool is_deadline(const TaskSettings& settings, std::int64_t stop_at_ns);
 
 /// When an attempt that starts at `now_ns` has to stop; `no_alarm` if never.
 [[nodiscard]] std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns);

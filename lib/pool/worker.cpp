@@ -114,6 +114,8 @@ private:
     ring::TaskState execute_task();
     ring::TaskState execute_with_options();
     ring::Status finish(ring::TaskState end);
+    [[nodiscard]] bool may_be_tried_again() const;
+    [[nodiscard]] Obituary obituary_of_late_task() const;
     void count(ring::TaskState end);
     bool is_due_for_recycling();
     void pass_work_on();
@@ -132,7 +134,8 @@ private:
     std::int64_t next_look_ns_ = 0;
     sync::Spinner spinner_;
     bool searching_ = true;
-    bool has_captured_ = false; ///< the task's output
+    bool has_captured_ = false;   ///< the task's output
+    std::int64_t stop_at_ns_ = 0; ///< of a task with options: when its time is over
     std::optional<TimerSweep> timers_;
 };
 
@@ -252,9 +255,10 @@ ring::TaskState Worker::execute_with_options() {
     if (TaskScope::is_too_late(settings)) return ring::TaskState::expired;
     has_captured_ = settings.capture_output != 0;
     TaskScope scope(state_, worker_, settings, surroundings_);
+    stop_at_ns_ = scope.stop_at_ns();
     const auto over_limit = [&](ResultWriter& writer) -> std::optional<ring::TaskState> {
-        const auto excess = scope.memory_excess();
         scope.leave(); // what comes now needs memory
+        const auto excess = scope.memory_excess();
         if (!excess) return std::nullopt;
         writer.start_over();
         write_obituary(state_, worker_, record,
@@ -267,17 +271,42 @@ ring::TaskState Worker::execute_with_options() {
     return end;
 }
 
-/// Ends the task in its state word; one that was told to stop in the meantime as timed out.
+/// Ends the task in its state word; one that was told to stop in the meantime as timed out, one
+/// that was abandoned without anything that nobody will ask for.
 ring::Status Worker::finish(ring::TaskState end) {
-    const ring::Status after = ring::finish(*claim_, end);
-    if (after.state != ring::TaskState::running) return after;
-    const bool captured = state_.settings(claim_->index).capture_output != 0;
-    state_.payload.reclaim(slot_.note.block.load(std::memory_order_relaxed), worker_); // the result
-    slot_.note.block.store(0, std::memory_order_release);
-    write_obituary(state_, worker_, *claim_->record,
-                   {.death = {.last_output = captured ? captured_output(surroundings_.capture_fd())
-                                                      : std::string()}});
-    return ring::finish(*claim_, ring::TaskState::timed_out);
+    ring::Record& record = *claim_->record;
+    bool holds_arguments = state_.has_large_arguments(record) && !may_be_tried_again();
+    for (;;) {
+        const bool holds_result = slot_.note.block.load(std::memory_order_relaxed) != 0;
+        const ring::Status after = ring::finish(*claim_, end, holds_result || holds_arguments);
+        const bool is_refused = after.state == ring::TaskState::running &&
+                                after.generation == claim_->status.generation;
+        if (!is_refused) return after;
+        state_.payload.reclaim(slot_.note.block.load(std::memory_order_relaxed), worker_);
+        slot_.note.block.store(0, std::memory_order_release);
+        const bool abandoned = after.has(ring::Status::abandoned);
+        if (abandoned && std::exchange(holds_arguments, false)) state_.discard_arguments(record);
+        if (after.has(ring::Status::told_to_stop)) {
+            end = ring::TaskState::timed_out;
+            write_obituary(state_, worker_, record, obituary_of_late_task(), abandoned);
+        } else {
+            ResultWriter(state_, worker_, record).store(); // nothing
+        }
+    }
+}
+
+/// Whether the arguments will be needed once more if this worker dies now.
+bool Worker::may_be_tried_again() const {
+    return claim_->status.has(ring::Status::has_options) &&
+           state_.settings(claim_->index).max_retries != 0;
+}
+
+Obituary Worker::obituary_of_late_task() const {
+    const TaskSettings& settings = state_.settings(claim_->index);
+    Obituary obituary{.missed_deadline = is_deadline(settings, stop_at_ns_)};
+    if (settings.capture_output != 0)
+        obituary.death.last_output = captured_output(surroundings_.capture_fd());
+    return obituary;
 }
 
 void Worker::count(ring::TaskState end) {

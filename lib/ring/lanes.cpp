@@ -2,19 +2,34 @@
 
 namespace prong::ring {
 
-std::uint64_t Lanes::length() const noexcept {
+std::uint64_t Lanes::length() noexcept {
     std::uint64_t total = 0;
-    for (const Ring& ring : rings_) total += ring.length();
+    for (Ring& ring : rings_) total += ring.length();
+    return total;
+}
+
+/// The sum of `count(ring)` for all but this one, if they may hold anything.
+template <typename Count>
+std::uint64_t Lanes::count_elsewhere(const Ring& ring, Count count) noexcept {
+    std::uint64_t total = 0;
+    if (!signs_->several.load(std::memory_order_relaxed)) return total;
+    for (Ring& other : rings_) total += &other == &ring ? 0 : count(other);
     return total;
 }
 
 Ring::Refusal Lanes::reserve(Lane lane, std::uint64_t limit, Position& position) noexcept {
     Ring& ring = (*this)[lane];
-    if (signs_->several.load(std::memory_order_relaxed)) {
-        const std::uint64_t elsewhere = length() - ring.length();
-        limit -= std::min(limit, elsewhere);
-    }
-    return ring.reserve(limit, position);
+    const std::uint64_t entries =
+        count_elsewhere(ring, [](const Ring& other) { return other.entries_ahead(); });
+    const Ring::Refusal refusal = ring.reserve(limit - std::min(limit, entries), position);
+    if (refusal != Ring::Refusal::full) return refusal;
+    const std::uint64_t tasks = count_elsewhere(ring, [](Ring& other) { return other.length(); });
+    return ring.reserve_by_length(limit - std::min(limit, tasks), position);
+}
+
+void Lanes::forget(Lane lane, std::uint32_t index, std::uint32_t generation) noexcept {
+    (*this)[lane].forget(index, generation);
+    for (Ring& ring : rings_) ring.wake_waiting(); // the limit holds for all of them together
 }
 
 void Lanes::close() noexcept {

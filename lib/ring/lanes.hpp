@@ -40,9 +40,10 @@ public:
     }
 
     /// How many tasks wait for a worker in all lanes.
-    [[nodiscard]] std::uint64_t length() const noexcept;
+    [[nodiscard]] std::uint64_t length() noexcept;
 
-    /// As `Ring::reserve`; `limit` holds for all lanes together.
+    /// Takes the next position of a lane unless `limit` tasks wait in all lanes together or the
+    /// lane is closed.
     Ring::Refusal reserve(Lane lane, std::uint64_t limit, Position& position) noexcept;
 
     void close() noexcept;
@@ -57,10 +58,8 @@ public:
     /// `Ring::blocked_at` of the first lane of which it is true.
     [[nodiscard]] std::optional<Position> blocked_at() const noexcept;
 
-    template <typename Wake>
-    void cancel_all(Wake wake) {
-        for (Ring& ring : rings_) ring.cancel_all(wake);
-    }
+    /// As `Ring::forget`, of a task in this lane.
+    void forget(Lane lane, std::uint32_t index, std::uint32_t generation) noexcept;
 
     /// The next task for a worker; `turn` is how many it has claimed so far.
     std::optional<Claim> claim(std::uint16_t owner, Note& note, std::uint64_t turn) noexcept;
@@ -80,6 +79,9 @@ public:
     }
 
 private:
+    template <typename Count>
+    std::uint64_t count_elsewhere(const Ring& ring, Count count) noexcept;
+
     static std::span<std::atomic<std::uint64_t>> share(std::span<std::atomic<std::uint64_t>> all,
                                                        std::size_t lane) {
         const std::size_t size = all.size() / lane_count;

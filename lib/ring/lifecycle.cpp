@@ -24,22 +24,32 @@ bool is_same_task(Status one, Status other) {
     return one.generation == other.generation && one.owner == other.owner;
 }
 
-Status leave_queue(Record& record, std::uint32_t generation, TaskState end) noexcept {
-    return change_status(record, [generation, end](Status& status) {
-        if (status.state != TaskState::queued || status.generation != generation) return false;
-        status.state = end;
-        return true;
+Step leave_queue(Record& record, std::uint32_t generation, TaskState end) noexcept {
+    bool made = false;
+    const Status after = change_status(record, [&](Status& status) {
+        made = status.state == TaskState::queued && status.generation == generation;
+        if (made) status.state = end;
+        return made;
     });
+    return {.after = after, .made = made};
 }
 
 } // namespace
 
-Status cancel(Record& record, std::uint32_t generation) noexcept {
+Step cancel(Record& record, std::uint32_t generation) noexcept {
     return leave_queue(record, generation, TaskState::cancelled);
 }
 
-Status expire(Record& record, std::uint32_t generation) noexcept {
+Step expire(Record& record, std::uint32_t generation) noexcept {
     return leave_queue(record, generation, TaskState::expired);
+}
+
+Status abandon(Record& record, std::uint32_t generation) noexcept {
+    return change_status(record, [generation](Status& status) {
+        if (is_final(status.state) || status.generation != generation) return false;
+        status.flags |= Status::abandoned;
+        return true;
+    });
 }
 
 Status watch(Record& record, std::uint8_t flag) noexcept {
@@ -91,9 +101,10 @@ std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
     return claimed;
 }
 
-Status finish(const Claim& claim, TaskState end) noexcept {
+Status finish(const Claim& claim, TaskState end, bool holds_payload) noexcept {
     return change_status(*claim.record, [&](Status& status) {
-        const bool may_end = !status.has(Status::told_to_stop) || end == TaskState::timed_out;
+        const bool may_end = (!status.has(Status::told_to_stop) || end == TaskState::timed_out) &&
+                             !(status.has(Status::abandoned) && holds_payload);
         if (status.state != TaskState::running || !is_same_task(status, claim.status) || !may_end)
             return false;
         status.state = end;
@@ -145,9 +156,10 @@ std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_ow
         .record = &record, .index = static_cast<std::uint32_t>(noted - 1), .status = status};
 }
 
-Status bury(const Claim& claim, TaskState end) noexcept {
+Status bury(const Claim& claim, TaskState end, bool holds_payload) noexcept {
     return change_status(*claim.record, [&](Status& status) {
         if (!is_claimed(status.state) || !is_same_task(status, claim.status)) return false;
+        if (status.has(Status::abandoned) && holds_payload) return false;
         const bool told = status.has(Status::told_to_stop);
         switch (verdict_of(status)) {
         case Verdict::none:

@@ -40,11 +40,20 @@ struct Claim {
 
 // The parent.
 
+/// What a step has come to.
+struct Step {
+    Status after; ///< whoever has made it
+    bool made;    ///< whether this call has
+};
+
 /// Queued to cancelled.
-Status cancel(Record& record, std::uint32_t generation) noexcept;
+Step cancel(Record& record, std::uint32_t generation) noexcept;
 
 /// Queued to expired: its deadline has passed.
-Status expire(Record& record, std::uint32_t generation) noexcept;
+Step expire(Record& record, std::uint32_t generation) noexcept;
+
+/// Says in the flags that nobody will ask for the task's end; final: too late to say so.
+Status abandon(Record& record, std::uint32_t generation) noexcept;
 
 /// Says in the flags that somebody is going to sleep until the task's end; final: no need to.
 Status watch(Record& record, std::uint8_t flag) noexcept;
@@ -63,9 +72,10 @@ std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::
 std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner, Note& note,
                                  Note& left) noexcept;
 
-/// Running to `end`, unless the task is condemned. One that was told to stop ends in `timed_out`
-/// and no other state: if the status is still `running` after this, that is how to end it.
-Status finish(const Claim& claim, TaskState end) noexcept;
+/// Running to `end`, unless the task is condemned. If the status is still `running` after this, the
+/// flags tell how to end it: one that was told to stop ends in `timed_out` and no other state, one
+/// that is abandoned only if the end `holds_payload` no more.
+Status finish(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// The record of that task, or null if there is none.
 Record* retried(std::span<Record> records, const Note& note) noexcept;
@@ -90,8 +100,8 @@ std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_ow
                                 const Note& note) noexcept;
 
 /// Running or condemned to the state that fits the case: `timed_out`, `killed`, `over_limit` or
-/// else `end`.
-Status bury(const Claim& claim, TaskState end) noexcept;
+/// else `end`. Leaves an abandoned task as it is if its end `holds_payload`.
+Status bury(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// Running to queued again, with the same generation, for the next worker with this note; not if it
 /// has been condemned or told to stop meanwhile.

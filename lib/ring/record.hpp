@@ -37,6 +37,14 @@ enum class TaskState : std::uint8_t {
     return state == TaskState::running || state == TaskState::condemned;
 }
 
+/// A place in the queue, which also numbers the tasks.
+using Position = std::uint64_t;
+
+/// The low half of a position tells the tasks of one record apart.
+[[nodiscard]] constexpr std::uint32_t generation_of(Position position) {
+    return static_cast<std::uint32_t>(position);
+}
+
 /// The state word of a record, taken apart. One compare-and-swap changes all of it.
 struct Status {
     TaskState state = TaskState::vacant;
@@ -47,6 +55,9 @@ struct Status {
     static constexpr std::uint8_t has_options = 4;
     /// The running task's time is over: it should return soon.
     static constexpr std::uint8_t told_to_stop = 8;
+    /// Set by the parent, read by who ends the task: its future is gone, so its end keeps no
+    /// payload. (The two bits before are the verdict's.)
+    static constexpr std::uint8_t abandoned = 64;
     std::uint8_t flags = 0;
     std::uint16_t owner = 0;      ///< the worker's index, from `running` on
     std::uint32_t generation = 0; ///< which of the tasks that the record has held

@@ -30,7 +30,7 @@ Position Ring::tail() const noexcept {
 /// The head as far as it can be true: not before what was retired, not beyond the tail.
 Position Ring::trusted_head() const noexcept {
     const Position begin = retired_.load(std::memory_order_acquire);
-    const Position head = cursor_->head.load(std::memory_order_relaxed);
+    const Position head = cursor_->head.load(std::memory_order_acquire); // as in reserve
     return head >= begin && head <= tail() ? head : begin;
 }
 
@@ -41,11 +41,15 @@ bool Ring::is_plausible() const noexcept {
     return is_between || cursor_->head.load(std::memory_order_acquire) != head;
 }
 
+Position Ring::position_of(std::uint32_t generation) const noexcept {
+    const Position end = tail();
+    return end - (Position{generation_of(end) - generation - 1} + 1);
+}
+
 bool Ring::holds(std::uint32_t index, std::uint32_t generation) const noexcept {
     const Position end = tail();
-    const Position behind = Position{generation_of(end) - generation - 1} + 1;
-    if (behind > std::min<Position>(end, entries_.size())) return false;
-    const Position position = end - behind;
+    const Position position = position_of(generation);
+    if (end - position > std::min<Position>(end, entries_.size())) return false;
     return entry(position).load(std::memory_order_acquire) == entry_value(position, index) &&
            cursor_->head.load(std::memory_order_acquire) <= position;
 }
@@ -75,6 +79,22 @@ Ring::Refusal Ring::reserve(std::uint64_t limit, Position& position) noexcept {
     }
 }
 
+Ring::Refusal Ring::reserve_by_length(std::uint64_t limit, Position& position) noexcept {
+    const Position head = trusted_head();
+    // As the head moves on this only becomes larger: it holds for every later head.
+    const Position end = head + count_dead(head, tail()) + std::min(limit, entries_.size());
+    Position tail = tail_.load(std::memory_order_relaxed);
+    for (;;) {
+        if ((tail & closed_bit) != 0) return Refusal::closed;
+        if (tail >= end || tail - retired_.load(std::memory_order_acquire) >= entries_.size())
+            return Refusal::full;
+        if (tail_.compare_exchange_weak(tail, tail + 1, std::memory_order_relaxed)) {
+            position = tail;
+            return Refusal::none;
+        }
+    }
+}
+
 void Ring::publish(Position position, std::uint32_t index, std::uint8_t flags) noexcept {
     const Status queued{
         .state = TaskState::queued, .flags = flags, .generation = generation_of(position)};
@@ -94,18 +114,53 @@ void Ring::repeat_signs() noexcept {
         cursor_->final_tail.store(tail() + 1);
 }
 
-std::uint64_t Ring::length() const noexcept {
-    return tail() - trusted_head();
+std::uint64_t Ring::entries_ahead() const noexcept {
+    const Position head = trusted_head();
+    return tail() - head;
+}
+
+std::uint64_t Ring::length() noexcept {
+    const Position head = trusted_head();
+    const Position end = tail();
+    return end - head - count_dead(head, end);
+}
+
+std::optional<std::uint32_t> Ring::queued_at(Position position) const noexcept {
+    const std::uint64_t value = entry(position).load(std::memory_order_acquire);
+    const auto index = static_cast<std::uint32_t>(value);
+    if (!is_published(position, value) || index >= records_.size()) return std::nullopt;
+    const Status status = status_of(records_[index]);
+    const bool is_queued =
+        status.state == TaskState::queued && status.generation == generation_of(position);
+    return is_queued ? std::optional(index) : std::nullopt;
+}
+
+/// How many entries from the head to the tail hold no task any more.
+std::uint64_t Ring::count_dead(Position head, Position end) noexcept {
+    std::uint64_t dead = dead_.count_behind_bucket_of(head);
+    const Position bucket_end = (DeadEntries::bucket_of(head) + 1) * DeadEntries::bucket_size;
+    for (Position position = head; position != std::min(bucket_end, end); ++position) {
+        const std::uint64_t value = entry(position).load(std::memory_order_acquire);
+        dead += is_published(position, value) && !queued_at(position) ? 1U : 0U;
+    }
+    return std::min(dead, end - head); // the head may be nonsense
+}
+
+void Ring::forget(std::uint32_t index, std::uint32_t generation) noexcept {
+    // Else the head has passed it: it has been claimed, and was to be tried again.
+    if (holds(index, generation)) dead_.add(position_of(generation), trusted_head());
+}
+
+void Ring::wake_waiting() noexcept {
+    if (cursor_->waiting_for_room.load() == 0) return;
+    cursor_->room.fetch_add(1, std::memory_order_release);
+    os::futex_wake(cursor_->room, os::everyone);
 }
 
 void Ring::advance(Position from) noexcept {
     // Release: this worker has read the entry. Pairs with reserve. Sequentially consistent with
     // the flag: either this sees who waits, or they see the head after they said so.
-    if (cursor_->head.compare_exchange_strong(from, from + 1) &&
-        cursor_->waiting_for_room.load() != 0) {
-        cursor_->room.fetch_add(1, std::memory_order_release);
-        os::futex_wake(cursor_->room, os::everyone);
-    }
+    if (cursor_->head.compare_exchange_strong(from, from + 1)) wake_waiting();
 }
 
 std::optional<Claim> Ring::claim(std::uint16_t owner, Note& note) noexcept {

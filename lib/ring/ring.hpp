@@ -1,6 +1,7 @@
 #pragma once
 
 #include "os/futex.hpp"
+#include "ring/dead_entries.hpp"
 #include "ring/lifecycle.hpp"
 
 #include <algorithm>
@@ -19,14 +20,6 @@ struct Cursor {
     os::FutexWord room;
     std::atomic<std::uint32_t> waiting_for_room;
 };
-
-/// A place in the queue, which also numbers the tasks.
-using Position = std::uint64_t;
-
-/// The low half of a position tells the tasks of one record apart.
-[[nodiscard]] constexpr std::uint32_t generation_of(Position position) {
-    return static_cast<std::uint32_t>(position);
-}
 
 /// The queue of tasks: a ring of record indices, from the parent's threads to the workers.
 ///
@@ -50,8 +43,12 @@ public:
 
     enum class Refusal : std::uint8_t { none, full, closed };
 
-    /// Takes the next position unless `limit` tasks are queued already or the queue is closed.
+    /// Takes the next position unless there are `limit` entries before it that no worker has
+    /// passed, or the queue is closed.
     Refusal reserve(std::uint64_t limit, Position& position) noexcept;
+
+    /// As `reserve`, but counts tasks, not entries: slower.
+    Refusal reserve_by_length(std::uint64_t limit, Position& position) noexcept;
 
     /// Makes the record `queued`, with these flags, at a position that was reserved.
     void publish(Position position, std::uint32_t index, std::uint8_t flags = 0) noexcept;
@@ -62,9 +59,15 @@ public:
     /// Writes again what the parent alone writes, in case a worker has written over it.
     void repeat_signs() noexcept;
 
-    /// Cancels everything that is queued, and calls `wake(record, flags)` for each.
-    template <typename Wake>
-    void cancel_all(Wake wake);
+    /// Calls `visit(index, generation)` for everything that is queued.
+    template <typename Visit>
+    void visit_queued(Visit visit) const;
+
+    /// Does not count a task any more that `cancel` or `expire` has taken out of this queue.
+    void forget(std::uint32_t index, std::uint32_t generation) noexcept;
+
+    /// Wakes those who wait for room.
+    void wake_waiting() noexcept;
 
     /// One past the last position so far.
     [[nodiscard]] Position tail() const noexcept;
@@ -95,7 +98,18 @@ public:
     [[nodiscard]] bool drained() const noexcept;
 
     /// How many tasks wait for a worker, as far as that can be true.
-    [[nodiscard]] std::uint64_t length() const noexcept;
+    [[nodiscard]] std::uint64_t length() noexcept;
+
+    /// The same, with those that have left the queue since: faster.
+    [[nodiscard]] std::uint64_t entries_ahead() const noexcept;
+
+    /// Whether the head has passed a task that was published here, as far as that can be true.
+    [[nodiscard]] bool has_passed(Position position) const noexcept {
+        return position < trusted_head();
+    }
+
+    /// The position of a task that was published here, or that of a later one if 2^32 came after.
+    [[nodiscard]] Position position_of(std::uint32_t generation) const noexcept;
 
     /// How many tasks can be queued at once, whatever the limit.
     [[nodiscard]] std::uint64_t capacity() const { return entries_.size() - retired_step(); }
@@ -115,6 +129,9 @@ private:
     [[nodiscard]] std::uint64_t entry_value(Position position, std::uint32_t index) const;
     [[nodiscard]] bool is_published(Position position, std::uint64_t value) const;
     [[nodiscard]] Position trusted_head() const noexcept;
+    /// The record of the task that is queued at this position, or none.
+    [[nodiscard]] std::optional<std::uint32_t> queued_at(Position position) const noexcept;
+    [[nodiscard]] std::uint64_t count_dead(Position head, Position end) noexcept;
     [[nodiscard]] bool is_closed() const noexcept {
         return (tail_.load(std::memory_order_acquire) & closed_bit) != 0;
     }
@@ -134,19 +151,14 @@ private:
     alignas(64) std::atomic<Position> tail_{0};
     std::atomic<Position> retired_{0};
     std::atomic_flag retiring_;
+    DeadEntries dead_;
 };
 
-template <typename Wake>
-void Ring::cancel_all(Wake wake) {
+template <typename Visit>
+void Ring::visit_queued(Visit visit) const {
     const Position end = tail();
     for (Position position = trusted_head(); position != end; ++position) {
-        const std::uint64_t value = entry(position).load(std::memory_order_acquire);
-        const auto index = static_cast<std::uint32_t>(value);
-        if (!is_published(position, value) || index >= records_.size()) continue;
-        const Status after = cancel(records_[index], generation_of(position));
-        if (after.state == TaskState::cancelled && after.generation == generation_of(position)) {
-            wake(records_[index], after.flags);
-        }
+        if (const auto index = queued_at(position)) visit(*index, generation_of(position));
     }
 }
 

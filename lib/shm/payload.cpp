@@ -183,11 +183,17 @@ void Payload::free(std::uint64_t offset, std::uint64_t used) const noexcept {
     push(*place, kept);
 }
 
+void Payload::discard(std::uint64_t offset) const noexcept {
+    const std::optional<Place> place = find(offset);
+    if (!place || (word(*place).load(std::memory_order_relaxed) & kind_mask) != kind_owned) return;
+    region_->discard(offset, offset + (std::uint64_t{1} << (smallest_shift + place->size_class)));
+    push(*place, 0);
+}
+
 void Payload::reclaim(std::uint64_t offset, Owner owner) const noexcept {
     const std::optional<Place> place = find(offset);
     if (!place || word(*place).load(std::memory_order_acquire) != owned_by(owner)) return;
-    region_->discard(offset, offset + (std::uint64_t{1} << (smallest_shift + place->size_class)));
-    push(*place, 0);
+    discard(offset);
 }
 
 void Payload::trim() const noexcept {

@@ -61,6 +61,9 @@ public:
     /// back to the system, a few are kept warm.
     void free(std::uint64_t offset, std::uint64_t used) const noexcept;
 
+    /// The same, but gives all of its memory back to the system.
+    void discard(std::uint64_t offset) const noexcept;
+
     /// Frees the block at `offset` if it still belongs to `owner`, who is dead.
     void reclaim(std::uint64_t offset, Owner owner) const noexcept;
 

@@ -23,10 +23,11 @@ mtype = { vacant, queued, running, condemned, returned, died, cancelled, killed,
 #define is_owned(state) (state == running || state == condemned)
 
 typedef Record {
-    mtype state; /* this and the next four are one word */
+    mtype state; /* this and the next five are one word */
     byte owner;
     byte generation;
     bool watched;
+    bool abandoned; /* nobody will ask for the result */
     mtype verdict; /* while condemned: what it is going to be */
     byte result;   /* whose result the bytes are: its position + 1 */
 };
@@ -145,10 +146,18 @@ inline claim(w) {
     od
 }
 
-/* Running to returned. Who finds his task condemned waits for his death. */
+/* An abandoned task does not end while its result takes memory. */
+#ifdef RESULT_OF_ABANDONED_KEPT
+#define is_refused(r) false
+#else
+#define is_refused(r) (record[r].state == running && record[r].abandoned && record[r].result != 0)
+#endif
+
+/* Running to returned, if it is not refused. Who finds his task condemned waits for his death. */
 inline finish(w) {
     if
-    :: record[index].state == running && record[index].owner == w &&
+    :: is_refused(index)
+    :: !is_refused(index) && record[index].state == running && record[index].owner == w &&
            record[index].generation == generation_of(position) ->
         end_task(index, returned);
         claimed = false

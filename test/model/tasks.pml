@@ -1,6 +1,6 @@
-/* The life of tasks: submitted, claimed, finished, cancelled, killed, timed out, retried, repaired,
- * while workers die between any two steps. Who has nothing to do waits without polling; that the
- * real ones are woken is in sleeping.pml. */
+/* The life of tasks: submitted, claimed, finished, cancelled, killed, dropped, timed out, retried,
+ * repaired, while workers die between any two steps. Who has nothing to do waits without polling;
+ * that the real ones are woken is in sleeping.pml. */
 
 #ifndef RECORDS
 #define RECORDS 2
@@ -12,7 +12,7 @@
 #define TASKS 3
 #endif
 
-/* How many deaths, cancels, kills and timeouts there may be in all, and which kinds. */
+/* How many deaths, cancels, kills, drops and timeouts there may be in all, and which kinds. */
 #ifndef FAULTS
 #define FAULTS 2
 #endif
@@ -24,6 +24,9 @@
 #endif
 #ifndef KILLS
 #define KILLS 1
+#endif
+#ifndef DROPS
+#define DROPS 1
 #endif
 #ifndef TIMEOUTS
 #define TIMEOUTS 1
@@ -84,6 +87,15 @@ proctype Thread(byte r) {
               ran[at] = false; retried[at] = false;
               record[r].result = 0; record[r].verdict = 0; record[r].state = vacant;
               break }
+       :: d_step { DROPS && faults > 0 && !is_final(record[r].state) -> /* the future is gone */
+              faults--;
+              record[r].abandoned = true };
+          d_step { is_final(record[r].state) -> /* a later submit looks at the record */
+              assert(ended[at] && record[r].generation == generation_of(at));
+              assert(record[r].result == 0);
+              ran[at] = false; retried[at] = false;
+              record[r].abandoned = false; record[r].verdict = 0; record[r].state = vacant };
+          break
        od
     :: tail == TASKS -> break
     od
@@ -156,13 +168,17 @@ end:
               stop_at[w] = false;
               atomic { finish(w) };
               record[index].result = position + 1;
-#elif defined(STOP_AT_CLEARED_FIRST)
+#elif defined(STOP_AT_CLEARED_FIRST) /* with DROPS=0 */
               write_result(w);
               stop_at[w] = false;
               atomic { finish(w) };
 #else
               write_result(w);
               atomic { finish(w) };
+              if
+              :: claimed -> record[index].result = 0; atomic { finish(w) } /* refused */
+              :: else
+              fi;
               stop_at[w] = false;
 #endif
               atomic { index = 0; position = 0 }

@@ -25,6 +25,7 @@ byte head, room, waiting_for_room;         /* words of `Cursor` */
 
 mtype life[WORKERS] = alive;
 byte faults = FAULTS;
+bool waited_long; /* the bound of a wait has been used */
 
 /* FUTEX_WAIT: `same` says whether the word is still what has been seen. A wait that has a bound ends
  * when nothing else happens; what was waited for must have come true then. */
@@ -33,7 +34,7 @@ inline futex_wait(same, sleeper, came_true) {
     :: atomic { same -> sleeper = true };
        if
        :: !sleeper
-       :: atomic { BOUNDED && timeout -> assert(came_true); sleeper = false }
+       :: atomic { BOUNDED && timeout -> assert(came_true); sleeper = false; waited_long = true }
        fi
     :: else
     fi
@@ -58,20 +59,22 @@ proctype WaitForOne() {
     od
 }
 
-/* PoolCore::wait_for_completion */
+/* CompletionSet: says once that it waits, then looks at what the head has passed, and at all when it
+ * has waited long. */
 proctype WaitForAny() {
     byte seen;
+    bool looks;
+    d_step { watched[1] = (watched[1] || state[1] != ended); looks = (state[1] == ended) };
     do
-    :: 
+    ::
 #ifndef SEEN_AFTER_LOOKING
        seen = completions;
 #endif
-       atomic {
-           if
-           :: state[1] == ended -> break
-           :: else -> watched[1] = true
-           fi
-       };
+       looks = (looks || waited_long || head > 1);
+       if
+       :: looks && state[1] == ended -> break
+       :: else
+       fi;
 #ifdef SEEN_AFTER_LOOKING
        seen = completions;
 #endif
@@ -150,7 +153,9 @@ end_idle:  do
                   :: else
                   fi
               };
+#ifndef HEAD_LAST
               advance(t);
+#endif
               if
               :: claimed ->
 #ifdef FLAGS_READ_BEFORE_FINISH
@@ -162,6 +167,9 @@ end_idle:  do
                  announce(t, flag)
               :: else
               fi;
+#ifdef HEAD_LAST
+              advance(t);
+#endif
               d_step { t = 0; flag = false; claimed = false }
            od
        } unless {

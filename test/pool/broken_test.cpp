@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -100,6 +101,13 @@ std::vector<pid_t> processes_of(const Program& program) {
 
 bool all_gone(const std::vector<pid_t>& pids) {
     return std::ranges::none_of(pids, is_running);
+}
+
+/// How often this thread has given up its CPU.
+long sleeps_of_this_thread() {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nvcsw;
 }
 
 } // namespace
@@ -254,6 +262,43 @@ TEST_CASE("polling sees that the supervisor is gone, and so do wait, as_complete
     CHECK(ended == 4);
     CHECK_THROWS_AS(mapped.get(), BrokenProcessPool);
     pool.reset();
+}
+
+TEST_CASE("the futures of a pool that has ended do not sleep, each for itself") {
+    constexpr std::size_t count = 5000;
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto held = occupy(pool, gate);
+    auto mapped = pool.map({.chunksize = 1, .lookahead = count}, square,
+                           std::views::iota(0, static_cast<int>(count)));
+    std::vector<Future<int>> futures;
+    for (std::size_t i = 0; i < 4 * count; ++i) futures.push_back(pool.submit(square, 1));
+    SECTION("killed by somebody") {
+        kill(supervisor_of(getpid()), SIGKILL);
+    }
+    SECTION("by kill_workers") {
+        pool.kill_workers();
+    }
+    SECTION("by terminate_workers") {
+        pool.terminate_workers();
+    }
+    const long sleeps = sleeps_of_this_thread();
+    std::size_t errors = 0;
+    const auto take = [&](auto get) {
+        try {
+            get();
+        } catch (const prong::Error&) {
+            ++errors;
+        }
+    };
+    for (std::size_t i = 0; i < count; ++i) take([&] { futures[i].get(); });
+    for (std::size_t i = count; i < 2 * count; ++i) errors += futures[i].exception() ? 1U : 0U;
+    std::span rest = std::span(futures).subspan(2 * count);
+    CHECK(prong::wait(rest.first(count)).not_done.empty());
+    for (auto& future : prong::as_completed(rest)) take([&] { future.get(); });
+    for (auto it = mapped.begin(); it != mapped.end(); ++it) take([&] { *it; });
+    CHECK(errors == 5 * count);
+    CHECK(sleeps_of_this_thread() - sleeps < 500);
 }
 
 TEST_CASE("submit does not wait for room in a pool that has lost its supervisor") {

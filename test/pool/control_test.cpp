@@ -137,6 +137,46 @@ TEST_CASE("a deadline counts from submit, and a task that comes too late never r
     CHECK(pool.submit(square, 3).get() == 9);
 }
 
+TEST_CASE("a submit does not wait for room beyond its task's deadline") {
+    const Shared<Gate> gate;
+    const Shared<Counter> ran;
+    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_pending = 1});
+    auto running = occupy(pool, gate);
+    auto queued = pool.submit(count_up(ran));
+    const auto hurried = pool.with(TaskOptions{.deadline = 2ms});
+    CHECK_FALSE(hurried.try_submit(count_up(ran)));
+    auto late = hurried.submit(count_up(ran));
+    CHECK(late.done());
+    CHECK_FALSE(late.cancel());
+    const auto stats = pool.stats();
+    CHECK(stats.submitted == 3);
+    CHECK(stats.failed == 1);
+    CHECK(stats.queued == 1);
+    CHECK_THROWS_WITH(late.get(), Catch::Contains("deadline"));
+    gate->open();
+    CHECK(queued.get() == 0);
+    CHECK(*ran == 1);
+}
+
+TEST_CASE("of timeout and deadline the error names the one that was over") {
+    ProcessPoolExecutor pool(1);
+    const bool stops = GENERATE(true, false);
+    const auto hang = [](bool until_asked) {
+        while (!until_asked || !prong::this_task::stop_requested()) {
+        }
+    };
+    const auto text_of = [&](const TaskOptions& options) {
+        auto future = pool.with(options).submit(hang, stops);
+        return std::string(error_of<TaskTimeout>(future).what());
+    };
+    const auto grace = stops ? std::chrono::nanoseconds(60s) : 1ms;
+    CHECK_THAT(text_of({.timeout = 60s, .deadline = 10ms, .grace = grace}),
+               Catch::Contains("(deadline)"));
+    CHECK_THAT(text_of({.timeout = 10ms, .deadline = 60s, .grace = grace}),
+               Catch::Contains("(timeout 10 ms)"));
+    CHECK_THAT(text_of({.deadline = 10ms, .grace = grace}), Catch::Contains("(deadline)"));
+}
+
 TEST_CASE("a timeout fires though its worker is stopped") {
     const Shared<std::atomic<int>> pid(0);
     ProcessPoolExecutor pool(1);

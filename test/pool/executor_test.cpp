@@ -278,6 +278,66 @@ TEST_CASE("try_submit declines when max_pending tasks wait, and takes more when 
     CHECK(pool.try_submit(square, 4).value().get() == 16);
 }
 
+TEST_CASE("cancelled tasks make room, and are no longer queued") {
+    const auto priority = GENERATE(prong::Priority::normal, prong::Priority::low);
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 3});
+    auto held = occupy(pool, gate);
+    const auto with_priority = pool.with(prong::TaskOptions{.priority = priority});
+    std::vector<Future<int>> futures;
+    for (int round = 0; round < 2000; ++round) { // more than one part of the count
+        while (auto future = with_priority.try_submit(square, round))
+            futures.push_back(std::move(*future));
+        REQUIRE(pool.stats().queued == 3);
+        REQUIRE(futures[futures.size() - 2].cancel());
+        REQUIRE(futures[futures.size() - 2].cancel()); // no second time
+        REQUIRE(pool.stats().queued == 2);
+    }
+    CHECK(futures.size() == 2002);
+    CHECK(pool.stats().cancelled == 2000);
+    CHECK(pool.submit(square, 3).done() == false);
+    CHECK_FALSE(pool.try_submit(square, 3));
+    gate->open();
+    CHECK(futures.back().get() == 1999 * 1999);
+    CHECK(eventually([&] { return pool.stats().queued == 0; }));
+}
+
+TEST_CASE("a submit that waits for room gets that of a cancelled task") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 1});
+    auto held = occupy(pool, gate);
+    auto first = pool.submit(square, 2);
+    std::optional<Future<int>> second;
+    std::thread submitter([&] { second = pool.submit(square, 3); });
+    CHECK(first.cancel());
+    submitter.join();
+    gate->open();
+    CHECK(second->get() == 9);
+}
+
+TEST_CASE("tasks whose deadline has passed in the queue make room, though nobody asks for them") {
+    const Shared<Gate> gate;
+    const Shared<Counter> ran;
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 3});
+    auto held = occupy(pool, gate);
+    const auto hurried = pool.with(prong::TaskOptions{.deadline = std::chrono::milliseconds(1)});
+    std::vector<Future<int>> late;
+    for (int i = 0; i < 3; ++i) late.push_back(hurried.submit(count_up(ran)));
+    SECTION("for who asks for statistics") {
+        CHECK(eventually([&] { return pool.stats().queued == 0; }));
+        CHECK(pool.stats().failed == 3);
+    }
+    SECTION("for try_submit") {
+        CHECK(eventually([&] { return pool.try_submit(square, 3).has_value(); }));
+    }
+    SECTION("for submit") {
+        static_cast<void>(pool.submit(square, 3));
+    }
+    gate->open();
+    for (auto& future : late) CHECK_THROWS_AS(future.get(), prong::TaskTimeout);
+    CHECK(*ran == 0);
+}
+
 TEST_CASE("submit waits while max_pending tasks wait") {
     constexpr int limit = 4;
     const Shared<Counter> submitted;

@@ -171,7 +171,8 @@ public:
         check_payload(core, deaths);
     }
 
-    /// I3, I4: nothing is queued or running, every record is accounted for.
+    /// I3, I4: nothing is queued or running, every record is accounted for, and what was dropped
+    /// keeps no payload.
     void check_records(pool::PoolCore& core) {
         const auto counts = core.record_counts();
         require(counts.free + counts.in_use == counts.touched,
@@ -185,6 +186,10 @@ public:
                     "record " + std::to_string(i) + " is left in state " +
                         std::to_string(static_cast<int>(status.state)) + " with owner " +
                         std::to_string(status.owner));
+            const bool keeps_end = ring::has_end_bytes(status.state) &&
+                                   core.state().records[i].result_offset >= sizeof(ring::Record);
+            require(!status.has(ring::Status::abandoned) || !keeps_end,
+                    "record " + std::to_string(i) + " keeps an end that nobody will ask for");
         }
     }
 

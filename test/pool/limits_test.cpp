@@ -121,6 +121,13 @@ TEST_CASE("an allocation beyond the address space that a task may have is LimitE
     const auto error = error_of<LimitExceeded>(large);
     CHECK(error.kind() == LimitKind::address_space);
     CHECK(error.allowed() == 64 * mebibyte);
+    CHECK(error.used() < 32 * mebibyte); // without what it did not get
+    auto stepwise = limited.submit([] {
+        std::vector<std::vector<char>> pieces;
+        for (;;) pieces.emplace_back(4 * mebibyte);
+    });
+    const std::uint64_t used = error_of<LimitExceeded>(stepwise).used();
+    CHECK((used > 48 * mebibyte && used <= 64 * mebibyte));
     const std::vector<std::size_t> sizes{mebibyte, 256 * mebibyte};
     auto results = limited.map(allocate, sizes);
     auto result = results.begin();
@@ -132,6 +139,29 @@ TEST_CASE("an allocation beyond the address space that a task may have is LimitE
               .submit(allocate, 256 * mebibyte)
               .get() == 256 * mebibyte);
     CHECK(pool.submit(pid_of_worker).get() == before);
+}
+
+TEST_CASE("an element of a chunk beyond the address space is LimitExceeded, and no other element") {
+    if (address_sanitizer) return;
+    ProcessPoolExecutor pool(1);
+    const std::vector<std::size_t> sizes{mebibyte, 256 * mebibyte, 2 * mebibyte};
+    auto results = pool.with(TaskOptions{.limits = {.address_space_bytes = 64 * mebibyte}})
+                       .map({.chunksize = 3}, allocate, sizes);
+    auto result = results.begin();
+    CHECK(*result == mebibyte);
+    ++result;
+    try {
+        static_cast<void>(*result);
+        FAIL();
+    } catch (const LimitExceeded& error) {
+        CHECK(error.kind() == LimitKind::address_space);
+        CHECK(error.allowed() == 64 * mebibyte);
+        CHECK_THAT(error.what(), Catch::Contains("64.0 MiB"));
+    }
+    CHECK(*++result == 2 * mebibyte);
+    auto unlimited = pool.map(
+        {.chunksize = 2}, [](int) -> int { throw std::bad_alloc(); }, std::views::iota(0, 2));
+    CHECK_THROWS_AS(*unlimited.begin(), std::bad_alloc);
 }
 
 TEST_CASE("a file may only grow to what a task may write") {
@@ -260,6 +290,21 @@ TEST_CASE("captured output is handed out with the error") {
     CHECK(result.exitcode == 0);
     CHECK(result.out == "not captured\n");
     CHECK(result.err == "");
+}
+
+TEST_CASE("of the output as much as fits into max_payload_bytes is kept") {
+    const auto [payload, least] =
+        GENERATE(table<std::size_t, std::size_t>({{1000, 900}, {300, 200}, {1, 20}}));
+    const int signal = GENERATE(SIGKILL, SIGSEGV); // a crash has frames to tell, too
+    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_payload_bytes = payload});
+    const auto talk_and_die = [](int how) {
+        for (int i = 0; i < 1000; ++i) std::printf("line %d\n", i);
+        raise(how);
+    };
+    auto future = pool.with(TaskOptions{.capture_output = true}).submit(talk_and_die, signal);
+    const std::string output = error_of<WorkerDied>(future).last_output();
+    CHECK(output.size() >= (signal == SIGKILL ? least : 20));
+    CHECK(output.ends_with("line 998\nline 999\n"));
 }
 
 TEST_CASE("only the end of much output is kept") {

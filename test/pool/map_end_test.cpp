@@ -17,6 +17,18 @@ using prong::Future;
 using prong::MapOptions;
 using prong::ProcessPoolExecutor;
 
+namespace {
+
+/// Stands before the gate, then gives its number.
+auto pass_number(const Shared<Gate>& gate) {
+    return prong::with_captures([place = gate.get()](int n) {
+        place->pass();
+        return n;
+    });
+}
+
+} // namespace
+
 TEST_CASE("map throws TimeoutError for a result that is not there in time, and can go on") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
@@ -30,17 +42,61 @@ TEST_CASE("map throws TimeoutError for a result that is not there in time, and c
     auto it = results.begin();
     CHECK(*it + *++it == 1);
     ++it;
-    CHECK_THROWS_AS(*it, prong::TimeoutError);
-    CHECK_THROWS_AS(*it, prong::TimeoutError);
-    CHECK_THROWS_AS(++it, prong::TimeoutError);
+    const bool asks = GENERATE(true, false); // else passes over it unseen
+    if (asks)
+        CHECK_THROWS_AS(*it, prong::TimeoutError);
+    else
+        CHECK_THROWS_AS(++it, prong::TimeoutError);
+    std::thread opener([&] {
+        CHECK(gate->await_arrivals(1));
+        gate->open();
+    });
+    CHECK(*it == 2); // waits
+    opener.join();
+    CHECK(++it == results.end());
+}
+
+TEST_CASE("the get of a map throws the first TimeoutError, and a later one waits") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    const bool ordered = GENERATE(true, false);
+    auto results = pool.map(MapOptions{.timeout = 1ms, .ordered = ordered}, pass_number(gate),
+                            std::views::iota(0, 3));
+    CHECK_THROWS_AS(results.get(), prong::TimeoutError);
     gate->open();
-    CHECK(eventually([&] {
-        try {
-            return *it == 2;
-        } catch (const prong::TimeoutError&) {
-            return false;
-        }
-    }));
+    CHECK(results.get() == std::vector{0, 1, 2});
+}
+
+TEST_CASE("a map whose time is over does not wait for room, and loses nothing of its input") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_pending = 2});
+    auto held = occupy(pool, gate);
+    const bool ordered = GENERATE(true, false);
+    const bool has_room = GENERATE(true, false);
+    std::vector<Future<int>> queued;
+    while (!has_room && queued.size() < 2) queued.push_back(pool.submit(square, 1));
+    auto results = pool.map(MapOptions{.chunksize = 1, .timeout = 1ms, .ordered = ordered}, square,
+                            std::views::iota(0, 20));
+    auto it = results.begin();
+    CHECK_THROWS_AS(*it, prong::TimeoutError);
+    gate->open();
+    auto all = results.get();
+    if (!ordered) std::ranges::sort(all);
+    REQUIRE(all.size() == 20);
+    CHECK(all.back() == 19 * 19);
+}
+
+TEST_CASE("dropping a map that has found no room drops what it has read") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_pending = 1});
+    auto held = occupy(pool, gate);
+    auto queued = pool.submit(square, 3);
+    { auto dropped = pool.map(MapOptions{.timeout = 0ms}, square, std::views::iota(0, 20)); }
+    auto shut_down = pool.map(MapOptions{.timeout = 0ms}, square, std::views::iota(0, 20));
+    pool.shutdown(false);
+    gate->open();
+    CHECK(queued.get() == 9);
+    CHECK_THROWS_AS(shut_down.get(), prong::PoolShutdown);
 }
 
 TEST_CASE("a map without time gives what is there, and only then times out") {

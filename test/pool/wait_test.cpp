@@ -232,6 +232,65 @@ TEST_CASE("a future without a task is a std::logic_error to wait and as_complete
     CHECK_THROWS_AS(prong::wait(futures), std::logic_error);
 }
 
+TEST_CASE("a future that is in the range twice comes once, but has both of its positions") {
+    ProcessPoolExecutor pool(1);
+    std::vector<Future<int>> futures;
+    for (int i = 0; i < 3; ++i) futures.push_back(pool.submit(square, i));
+    const std::vector<Future<int>*> twice{&futures[2], &futures[0], &futures[2], &futures[1]};
+    auto range = twice | std::views::transform([](Future<int>* f) -> Future<int>& { return *f; });
+    CHECK(prong::wait(range).done == Positions{0, 1, 2, 3});
+    CHECK(prong::wait(range, ReturnWhen::first_completed).done == Positions{0, 1, 2, 3});
+    std::vector<int> results;
+    for (auto& future : prong::as_completed(range)) results.push_back(future.get());
+    std::ranges::sort(results);
+    CHECK(results == std::vector{0, 1, 4});
+}
+
+TEST_CASE("as_completed gives tasks in whatever order they were submitted and end") {
+    const auto priorities = GENERATE(false, true);
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 2});
+    auto held = occupy(pool, gate);
+    std::vector<Future<int>> futures;
+    for (int i = 0; i < 3000; ++i) {
+        const prong::TaskOptions options{
+            .deadline = i % 7 == 0 ? prong::detail::Timeout(1ms) : std::nullopt,
+            .max_retries = i % 1000 == 3 ? 1 : 0,
+            .priority = static_cast<prong::Priority>(priorities ? i % 3 : 1)};
+        futures.push_back(pool.with(options).submit(
+            [](int n) {
+                if (n % 1000 == 3 && prong::this_task::attempt() == 1) raise(SIGKILL);
+                return n;
+            },
+            i));
+    }
+    std::ranges::reverse(futures);
+    for (std::size_t i = 0; i < futures.size(); i += 11) futures[i].cancel();
+    std::vector<int> seen(3000);
+    std::size_t ended = 0;
+    for (auto& future : prong::as_completed(futures)) {
+        if (++ended == 500) gate->open(); // cancelled and expired ones come without any worker
+        const auto i = static_cast<std::size_t>(&future - futures.data());
+        ++seen[2999 - i];
+    }
+    CHECK(ended == 3000);
+    CHECK(std::ranges::all_of(seen, [](int times) { return times == 1; }));
+}
+
+TEST_CASE("cancelling all by itself ends what others wait for, though no worker passes") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto held = occupy(pool, gate);
+    std::vector<Future<int>> futures;
+    for (int i = 0; i < 2000; ++i) futures.push_back(pool.submit(square, i));
+    std::thread canceller([&] { pool.shutdown(false, true); });
+    int ended = 0;
+    for (auto& future : prong::as_completed(futures)) ended += future.cancelled() ? 1 : 0;
+    canceller.join();
+    CHECK(ended == 2000);
+    gate->open();
+}
+
 TEST_CASE("wait takes futures of several pools") {
     const Shared<Gate> gate;
     ProcessPoolExecutor first(1);

@@ -217,7 +217,7 @@ TEST_CASE("statistics see a stopped worker, queued tasks, and cancelled and kill
     auto first = pool.submit(square, 1);
     auto second = pool.submit(square, 2);
     CHECK(second.cancel());
-    CHECK(pool.stats().queued == 2); // its place in the queue is still taken
+    CHECK(pool.stats().queued == 1);
     CHECK(pool.stats().cancelled == 1);
     const int pid = pool.stats().workers[0].pid;
     REQUIRE(kill(pid, SIGSTOP) == 0);
@@ -278,6 +278,41 @@ TEST_CASE("break_pool does not mind workers that are killed for what their task 
     auto writes = pool.with({.limits = {.output_bytes = 1}}).submit([] { raise(SIGXFSZ); });
     CHECK_THROWS_AS(writes.get(), prong::LimitExceeded);
     CHECK(pool.submit(square, 3).get() == 9);
+}
+
+TEST_CASE("break_pool lets a task be tried again before its death breaks the pool") {
+    const Shared<Counter> attempts;
+    ProcessPoolExecutor pool(
+        PoolOptions{.max_workers = 1, .on_worker_death = prong::OnWorkerDeath::break_pool});
+    const auto dies_until = [&](int last) {
+        return prong::with_captures([place = attempts.get(), last] {
+            if (++*place < last) raise(SIGKILL);
+            return place->load();
+        });
+    };
+    CHECK(pool.with({.max_retries = 2}).submit(dies_until(3)).get() == 3);
+    CHECK(pool.submit(square, 3).get() == 9);
+    *attempts = 0;
+    auto dies = pool.with({.max_retries = 2}).submit(dies_until(1000));
+    CHECK_THROWS_AS(dies.get(), BrokenProcessPool);
+    CHECK(*attempts == 3);
+    CHECK_THROWS_AS(pool.submit(square, 1), BrokenProcessPool);
+}
+
+TEST_CASE("shutdown_for counts what it cancels, not what was cancelled before") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto running = pool.submit(pass(gate));
+    REQUIRE(gate->await_arrivals(1));
+    std::vector<Future<int>> queued;
+    for (int i = 0; i < 5; ++i) queued.push_back(pool.submit(square, i));
+    CHECK(queued[1].cancel());
+    CHECK(queued[3].cancel());
+    CHECK(pool.shutdown_for(0s).cancelled == 3);
+    pool.shutdown(false, true);
+    pool.kill_workers();
+    CHECK(pool.stats().cancelled == 5);
+    CHECK(pool.stats().queued == 0);
 }
 
 TEST_CASE("shutdown_for waits when that is enough, and says what it killed when not") {

@@ -72,18 +72,18 @@ TEST_CASE("a cancelled task is never claimed, a claimed one never cancelled") {
     OneLane lane(1);
     const auto first = prong::ring::generation_of(push(lane.ring, 0));
     const auto second = prong::ring::generation_of(push(lane.ring, 1));
-    CHECK(cancel(lane.record(0), first).state == TaskState::cancelled);
-    CHECK(cancel(lane.record(0), first).state == TaskState::cancelled);
+    CHECK(cancel(lane.record(0), first).after.state == TaskState::cancelled);
+    CHECK(cancel(lane.record(0), first).after.state == TaskState::cancelled);
     CHECK(lane.claim(0)->index == 1);
-    CHECK(cancel(lane.record(1), second).state == TaskState::running);
+    CHECK(cancel(lane.record(1), second).after.state == TaskState::running);
 }
 
 TEST_CASE("a record that is used again is not taken for its earlier task") {
     OneLane lane(1);
     const auto first = prong::ring::generation_of(push(lane.ring, 3));
-    REQUIRE(cancel(lane.record(3), first).state == TaskState::cancelled);
+    REQUIRE(cancel(lane.record(3), first).after.state == TaskState::cancelled);
     push(lane.ring, 3);
-    CHECK(cancel(lane.record(3), first).state == TaskState::queued);
+    CHECK(cancel(lane.record(3), first).after.state == TaskState::queued);
     CHECK(lane.claim(0)->index == 3);
     CHECK_FALSE(lane.claim(0));
 }
@@ -222,7 +222,7 @@ TEST_CASE("a task that is to be tried again waits for the dead worker's successo
         CHECK(lane.note(0).retry == retry);
     }
     SECTION("unless it has been cancelled") {
-        CHECK(cancel(lane.record(7), generation).state == TaskState::cancelled);
+        CHECK(cancel(lane.record(7), generation).after.state == TaskState::cancelled);
         CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0), lane.note(0)));
     }
     SECTION("unless the record has been used for another one") {
@@ -249,15 +249,114 @@ TEST_CASE("an urgent task is claimed before others, and none starves") {
     CHECK(claimed[0] == 4);
 }
 
-TEST_CASE("cancel_all cancels what is queued and nothing else") {
+TEST_CASE("a visit of the queue sees what is queued and nothing else") {
     OneLane lane(1);
     for (std::uint32_t index = 0; index < 4; ++index) push(lane.ring, index);
     lane.claim(0);
-    int cancelled = 0;
-    lane.ring.cancel_all([&](const Record&, std::uint8_t) { ++cancelled; });
-    CHECK(cancelled == 3);
-    CHECK(lane.status(0).state == TaskState::running);
-    CHECK_FALSE(lane.claim(0));
+    cancel(lane.record(2), 2);
+    std::vector<std::uint32_t> seen;
+    lane.ring.visit_queued([&](std::uint32_t index, std::uint32_t generation) {
+        CHECK(generation == index);
+        seen.push_back(index);
+    });
+    CHECK(seen == std::vector<std::uint32_t>{1, 3});
+}
+
+TEST_CASE("of several that cancel or expire a task one has made the step") {
+    OneLane lane(1);
+    push(lane.ring, 0);
+    CHECK(expire(lane.record(0), 0).made);
+    CHECK_FALSE(expire(lane.record(0), 0).made);
+    CHECK_FALSE(cancel(lane.record(0), 0).made);
+}
+
+TEST_CASE("what was cancelled in the queue does not count, wherever it stands") {
+    const bool at_wrap = GENERATE(false, true);
+    OneLane lane(2);
+    lane.ring.start_at(start_position(at_wrap));
+    constexpr std::uint32_t tasks = 3000; // several buckets
+    std::vector<std::uint32_t> generations;
+    for (std::uint32_t index = 0; index < tasks; ++index)
+        generations.push_back(prong::ring::generation_of(push(lane.ring, index)));
+    std::uint64_t expected = tasks;
+    std::mt19937 random(7);
+    for (std::uint32_t step = 0; step < 4000; ++step) {
+        if (step % 2 == 0) {
+            const auto index = static_cast<std::uint32_t>(random() % tasks);
+            const bool made = cancel(lane.record(index), generations[index]).made;
+            if (made) lane.ring.forget(index, generations[index]);
+            expected -= made ? 1U : 0U;
+        } else {
+            expected -= lane.claim(0) ? 1U : 0U;
+        }
+        REQUIRE(lane.ring.length() == expected);
+    }
+    CHECK(lane.ring.length() < lane.ring.entries_ahead());
+    while (lane.claim(0)) {
+    }
+    CHECK(lane.ring.length() == 0);
+}
+
+TEST_CASE("what is cancelled when it is to be tried again was not in the queue") {
+    OneLane lane(1);
+    push(lane.ring, 0);
+    push(lane.ring, 1);
+    const auto claim = lane.claim(0);
+    REQUIRE(requeue(*claim, lane.note(0)).state == TaskState::queued);
+    REQUIRE(cancel(lane.record(0), 0).made);
+    lane.ring.forget(0, 0);
+    CHECK(lane.ring.length() == 1);
+}
+
+TEST_CASE("a full queue takes as many tasks as were cancelled in it, up to its capacity") {
+    OneLane lane(1, 1 << 10);
+    const std::uint64_t limit = GENERATE(3U, 768U);
+    std::uint32_t index = 0;
+    Position position = 0;
+    const auto fill = [&] {
+        while (lane.ring.reserve_by_length(limit, position) == Ring::Refusal::none)
+            lane.ring.publish(position, index++);
+    };
+    fill();
+    REQUIRE(index == limit);
+    for (std::uint32_t i = 0; i < limit; ++i) {
+        REQUIRE(cancel(lane.record(i), i).made);
+        lane.ring.forget(i, i);
+    }
+    fill();
+    CHECK(index == std::min<std::uint64_t>(2 * limit, 1 << 10));
+    CHECK(lane.claim(0)->index == limit);
+}
+
+TEST_CASE("an abandoned task ends without payload, or not yet") {
+    OneLane lane(1);
+    push(lane.ring, 0);
+    const bool before_claim = GENERATE(true, false);
+    if (before_claim) CHECK(abandon(lane.record(0), 0).has(Status::abandoned));
+    const auto claim = lane.claim(0);
+    if (!before_claim) CHECK(abandon(lane.record(0), 0).has(Status::abandoned));
+    CHECK(finish(*claim, TaskState::returned, true).state == TaskState::running);
+    CHECK(bury(*claim, TaskState::died, true).state == TaskState::running);
+    CHECK(finish(*claim, TaskState::returned, false).state == TaskState::returned);
+}
+
+TEST_CASE("a task that has ended is not abandoned, nor is the record's next one") {
+    OneLane lane(1);
+    push(lane.ring, 0);
+    const auto claim = lane.claim(0);
+    CHECK(finish(*claim, TaskState::returned, true).state == TaskState::returned);
+    CHECK_FALSE(abandon(lane.record(0), 0).has(Status::abandoned));
+    push(lane.ring, 0);
+    CHECK_FALSE(abandon(lane.record(0), 0).has(Status::abandoned));
+}
+
+TEST_CASE("an abandoned task that is to be tried again stays abandoned") {
+    OneLane lane(1);
+    push(lane.ring, 0);
+    const auto claim = lane.claim(0);
+    abandon(lane.record(0), 0);
+    REQUIRE(requeue(*claim, lane.note(0)).state == TaskState::queued);
+    CHECK(lane.status(0).has(Status::abandoned));
 }
 
 TEST_CASE("producers and workers pass every task on exactly once, across laps and wraps",
@@ -304,7 +403,8 @@ TEST_CASE("producers and workers pass every task on exactly once, across laps an
                     ring.publish(position, index);
                     generations[i] = prong::ring::generation_of(position);
                     if (random() % 8 == 0 &&
-                        cancel(lane.record(index), generations[i]).state == TaskState::cancelled) {
+                        cancel(lane.record(index), generations[i]).after.state ==
+                            TaskState::cancelled) {
                         ++cancelled;
                     }
                 }

@@ -34,6 +34,7 @@ enum class Mistake {
     early_end,           ///< says that the task has ended, then runs it
     no_repair,           ///< the supervisor replaces a dead worker, no more
     payload_forgotten,   ///< the supervisor repairs the record, not the payload
+    abandoned_result,    ///< ends a task as if somebody would ask for its result
 };
 
 /// As a ring does whose position is the claim: each position is given to one worker, which then
@@ -78,7 +79,15 @@ void run(const SharedState& state, std::uint16_t owner, Record& record) {
 
 void run_and_end(const SharedState& state, const Claim& claim, Mistake mistake) {
     if (mistake != Mistake::early_end) run(state, claim.status.owner, *claim.record);
-    state.announce(*claim.record, prong::ring::finish(claim, TaskState::returned).flags);
+    std::atomic<std::uint64_t>& block = state.slot(claim.status.owner).note.block;
+    const bool holds_payload = block.load() != 0 && mistake != Mistake::abandoned_result;
+    Status after = prong::ring::finish(claim, TaskState::returned, holds_payload);
+    if (after.state == TaskState::running) { // abandoned
+        state.payload.reclaim(block.exchange(0), claim.status.owner);
+        prong::pool::ResultWriter(state, claim.status.owner, *claim.record).store();
+        after = prong::ring::finish(claim, TaskState::returned);
+    }
+    state.announce(*claim.record, after.flags);
     if (mistake == Mistake::early_end) run(state, claim.status.owner, *claim.record);
 }
 
@@ -179,6 +188,12 @@ TEST_CASE("a claim that is noted after it is made is caught") {
 TEST_CASE("an end that is told before the task has run is caught") {
     if (skipped()) return;
     CHECK(violations(Mistake::early_end, killed, small_task, some) > 0);
+}
+
+TEST_CASE("a result that is kept though its future was dropped is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mistake::none, dropped, block_task, some) == 0);
+    CHECK(violations(Mistake::abandoned_result, dropped, block_task, some) > 0);
 }
 
 TEST_CASE("a supervisor that does not repair is caught") {

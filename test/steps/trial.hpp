@@ -52,6 +52,27 @@ inline constexpr Trial killed{
         },
 };
 
+/// Nobody wants the results any more.
+inline void drop(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
+    tasks.clear();
+    stage.come_to_rest();
+    invariants.check_records(stage.pool().core()); // before others come, which release it
+    check_all(stage, tasks, invariants);
+}
+
+inline constexpr Trial dropped{
+    .name = "the future is dropped",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            drop(stage, tasks, invariants);
+            return reached;
+        },
+};
+
 /// Tries something at points of a way. `make` makes where
 /// it takes place, `find_way` records the way there, `round` tries one point; after it a new place
 /// is made, if that is used up or something went wrong.

@@ -149,6 +149,22 @@ constexpr Trial killed_before_retry{
         },
 };
 
+constexpr Trial dropped_and_killed{
+    .name = "the future is dropped, and SIGKILL",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            tasks.clear();
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            drop(stage, tasks, invariants);
+            return reached;
+        },
+};
+
 /// As the supervisor does when the time of what runs is over. Returns whether anything ran.
 bool tell_to_stop(Stage& stage) {
     bool told = false;
@@ -361,6 +377,16 @@ TEST_CASE("a task's time is over at every instruction of its worker") {
     require_none_wrong(told_to_stop, task_with_options, {.few = 30});
     require_none_wrong(told_to_stop_and_killed, task_with_options, {.few = 30});
     require_none_wrong(time_is_over, task_with_options, {.few = 40});
+}
+
+TEST_CASE("a task's future is dropped at every instruction of its worker") {
+    if (skipped()) return;
+    require_none_wrong(dropped, block_task, {.few = 30});
+    require_none_wrong(dropped, large_task, {.few = 30});
+    require_none_wrong(dropped, task_with_options, {.few = 20});
+    require_none_wrong(dropped_and_killed, block_task, {.few = 20});
+    require_none_wrong(dropped_and_killed, large_task, {.few = 20});
+    require_none_wrong(dropped_and_killed, retried_task, {.few = 20});
 }
 
 TEST_CASE("a worker that leaves after a task is killed at every instruction") {

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <exception>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 
@@ -31,6 +30,13 @@ inline TimePoint time_after(const Timeout& wait) {
     return wait.value() && *wait.value() < never - now ? now + *wait.value() : never;
 }
 
+/// Which task: its record, which of that record's tasks it is, and its queue (a `ring::Lane`).
+struct TaskKey {
+    std::uint32_t index = 0;
+    std::uint32_t generation = 0;
+    std::uint8_t lane = 0;
+};
+
 /// A task that has been submitted: the part of a future that does not depend on the result's type.
 /// It owns the task's record in shared memory; dropped, it leaves the record to the pool.
 ///
@@ -51,6 +57,8 @@ public:
     [[nodiscard]] bool valid() const noexcept { return core_ != nullptr; }
 
     [[nodiscard]] bool done() const;
+    /// The same, but does not ask whether the pool is still there.
+    [[nodiscard]] bool has_ended() const;
     [[nodiscard]] bool running() const;
     [[nodiscard]] bool cancelled() const;
     /// Whether the task ended in an error of any kind; only after its end.
@@ -76,19 +84,16 @@ public:
     /// Gives the record back to the pool; no longer valid then.
     void release() noexcept;
 
-    /// Waits until at least one of `handles` is done, or `limit` has passed.
-    static void wait_for_any(std::span<const TaskHandle* const> handles, TimePoint limit);
-
 private:
     friend class pool::PoolCore;
+    friend class CompletionSet;
     friend class Draft;
 
     void swap(TaskHandle& other) noexcept {
         std::swap(core_, other.core_);
         std::swap(type_, other.type_);
         std::swap(arguments_, other.arguments_);
-        std::swap(index_, other.index_);
-        std::swap(generation_, other.generation_);
+        std::swap(key_, other.key_);
     }
     void abandon() noexcept;
     [[nodiscard]] std::string name() const;
@@ -98,8 +103,7 @@ private:
     pool::PoolCore* core_ = nullptr;
     const TaskType* type_ = nullptr;
     std::uint64_t arguments_ = 0; ///< the payload block of the arguments, or 0
-    std::uint32_t index_ = 0;
-    std::uint32_t generation_ = 0;
+    TaskKey key_;
 };
 
 /// Keeps the pool's memory for somebody who may submit more, also when the executor is gone (then
@@ -128,16 +132,17 @@ public:
     explicit Draft(pool::PoolCore& core);
     ~Draft();
 
-    /// Queues the task; waits while `max_pending` tasks are queued. `options`: null for none.
-    /// Throws like the constructor, and `std::invalid_argument` for options out of range.
+    /// Queues the task; waits while `max_pending` tasks are queued. If its deadline passes first,
+    /// it has expired. `options`: null for none. Throws like the constructor, and
+    /// `std::invalid_argument` for options out of range.
     TaskHandle submit(const TaskType& type, const TaskOptions* options = nullptr) &&;
 
-    /// The same, but declines instead of waiting.
-    std::optional<TaskHandle> try_submit(const TaskType& type,
-                                         const TaskOptions* options = nullptr) &&;
+    /// The same, but declines when there is no room at `limit`: the draft may be submitted later
+    /// then.
+    std::optional<TaskHandle> try_submit(const TaskType& type, const TaskOptions* options,
+                                         TimePoint limit);
 
 private:
-    std::optional<TaskHandle> send(const TaskType& type, const TaskOptions* options, bool may_wait);
     void grow(std::size_t more) override;
 
     pool::PoolCore* core_;
