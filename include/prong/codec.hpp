@@ -24,7 +24,7 @@ namespace prong {
 /// types and aggregates; what a class's own `serialize` does is seen only when it is compiled.
 template <class T>
 concept Transferable =
-    std::same_as<T, std::remove_cvref_t<T>> && detail::obstacle_to<T>() == detail::Obstacle::none;
+    std::same_as<T, std::remove_cvref_t<T>> && !detail::ObstacleTo<T>::any;
 
 namespace detail {
 
