@@ -26,7 +26,7 @@ std::size_t checked(const std::optional<std::size_t>& option, const char* name) 
 } // namespace
 
 void encode_element_failure(Writer& writer) {
-    BufferWriter failure;
+    BufferWriter failure(writer.max_nesting());
     codec::encode_current_exception(failure);
     encode(writer, std::uint64_t{failure.size()});
     writer.write(failure.data(), failure.size());
@@ -35,6 +35,7 @@ void encode_element_failure(Writer& writer) {
 std::exception_ptr decode_element_failure(Reader& reader) {
     const auto size = decode<std::uint64_t>(reader);
     Reader failure(std::span(reader.view(size), size));
+    failure.set_max_nesting(reader.max_nesting());
     return codec::decode_exception(failure);
 }
 

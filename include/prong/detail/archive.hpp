@@ -55,7 +55,8 @@ public:
         if (depth_ + levels > most)
             throw CodecError("a value is nested too deeply to be encoded or decoded: more than " +
                              std::to_string(most) +
-                             " objects within each other, a pool's PoolOptions::max_nesting");
+                             " objects lie within each other (the limit of a pool is "
+                             "PoolOptions::max_nesting)");
         depth_ += levels;
     }
     ~NestingGuard() { depth_ -= levels_; }

@@ -277,8 +277,8 @@ enum class Encoding {
     priority_queue, ///< its comparison if that has state, then the container
     unique_ptr,     ///< std::unique_ptr to something that can be moved: a byte, then the object
     parts,          ///< std::pair, std::tuple, std::array: the elements
-    cereal,         ///< by cereal: other standard types, and types with a serialization of their own
-    members,        ///< an aggregate, member by member
+    cereal,  ///< by cereal: other standard types, and types with a serialization of their own
+    members, ///< an aggregate, member by member
 };
 
 /// A pointer to an object that need not be made before it is decoded, and is told by its type.
@@ -304,8 +304,8 @@ consteval Encoding encoding_of() {
         return Encoding::variant;
     } else if constexpr (is_a<T, std::valarray>) {
         return Encoding::valarray;
-    } else if constexpr ((is_a<T, std::vector> && !is_vector_of_bool<T>) ||
-                         is_a<T, std::deque> || is_a<T, std::list> || is_a<T, std::forward_list>) {
+    } else if constexpr ((is_a<T, std::vector> && !is_vector_of_bool<T>) || is_a<T, std::deque> ||
+                         is_a<T, std::list> || is_a<T, std::forward_list>) {
         return Encoding::sequence;
     } else if constexpr (StandardType<T> && requires { typename T::key_type; }) {
         return Encoding::associative;

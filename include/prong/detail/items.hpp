@@ -146,7 +146,8 @@ T decode_contiguous(Reader& reader) {
     }
 }
 
-// ---- function objects of containers --------------------------------------------------------------
+// ---- function objects of containers
+// --------------------------------------------------------------
 
 /// A function object that holds nothing.
 template <Stateless F>
@@ -154,7 +155,9 @@ F make_stateless() {
     if constexpr (std::is_default_constructible_v<F>) {
         return F{};
     } else {
-        return std::bit_cast<F>(std::byte{}); // such as [&] that captures nothing
+        // Such as [&] that captures nothing. GCC 12 does not always let std::bit_cast do it.
+        alignas(F) std::byte place[sizeof(F)] = {};
+        return *std::launder(reinterpret_cast<F*>(place));
     }
 }
 
@@ -166,7 +169,8 @@ void mend_bools(T& value) {
                       sizeof(T));
     } else if constexpr (is_standard_array<T>) {
         for (auto& element : value) mend_bools(element);
-    } else if constexpr (!std::is_const_v<T> && !has_serialization<T> && Reflectable<T>) {
+    } else if constexpr (!std::is_const_v<T> && !has_serialization<T> &&
+                         !is_bitwise_transferable<T> && Reflectable<T>) {
         for_each_member(value, [](auto& member) { mend_bools(member); });
     }
 }

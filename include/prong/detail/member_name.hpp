@@ -74,16 +74,24 @@ consteval auto class_name() {
     return text.substr(begin);
 }
 
+/// Is `T` a union without a name?
+template <class T>
+consteval bool is_unnamed() {
+    return class_name<T>().find("unnamed union") != std::string_view::npos ||
+           class_name<T>().find("anonymous union") != std::string_view::npos;
+}
+
 /// Such as `S::v`.
 template <class T, std::size_t Index>
 consteval auto member_name() {
-    constexpr std::string_view parts[] = {class_name<T>(), "::",
-                                          member_name_at<address_of_member<T, Index>()>()};
+    constexpr std::string_view parts[] = {class_name<T>(),
+                                          "::", member_name_at<address_of_member<T, Index>()>()};
     Text<parts[0].size() + parts[1].size() + parts[2].size()> name;
     std::size_t size = 0;
     for (const std::string_view part : parts) {
         for (const char character : part) name.characters[size++] = character;
     }
+    name.characters[size] = '\0'; // or Clang prints numbers
     return name;
 }
 

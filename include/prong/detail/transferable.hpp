@@ -25,7 +25,7 @@ enum class Obstacle {
     bit_reference,
     hidden,
     function_state,
-    inherited_function_state,
+    lost_function_state,
     allocator,
     deleter,
     one_way,
@@ -131,7 +131,9 @@ consteval auto find_obstacle_to_member() {
 /// Holds nothing, and can be made from nothing.
 template <class F>
 concept Stateless =
-    std::is_empty_v<F> && (std::is_default_constructible_v<F> || std::is_trivially_copyable_v<F>);
+    std::is_empty_v<F> &&
+    (std::is_default_constructible_v<F> ||
+     (std::is_trivially_copy_constructible_v<F> && std::is_trivially_destructible_v<F>));
 
 /// The first obstacle to a function object of the standard container `T`.
 template <class T, class... Within>
@@ -182,24 +184,50 @@ consteval auto find_obstacle_beside_elements() {
     }
 }
 
-/// Has the standard type `T` function objects that would have to be encoded?
+/// Has the container `T` function objects that would have to be encoded?
 template <class T>
 inline constexpr bool has_function_state = []<class... Fs>(Types<Fs...>) {
     return (!Stateless<Fs> || ...);
 }(typename FunctionsOf<T>::type{});
 
-/// Does `T` derive from a standard container whose function objects cereal's overloads, which take
-/// `T` for it, would forget?
 template <class T>
-concept InheritsFunctionState = std::is_class_v<T> && requires {
-    requires has_function_state<decltype(container_of(std::declval<const T&>()))>;
-} && !cereal::traits::is_specialized<T, EncodeArchive>::value;
+concept HasFunctionState = has_function_state<T>;
+
+/// Is `T`, or does it derive from, a container with such function objects, which cereal's functions
+/// for all containers do not encode?
+template <class T>
+concept LosesFunctionState =
+    !cereal::traits::is_specialized<T, EncodeArchive>::value &&
+    !cereal::traits::has_member_serialize<T, EncodeArchive>::value &&
+    !cereal::traits::has_member_save<T, EncodeArchive>::value && (HasFunctionState<T> || requires {
+        { container_of(std::declval<const T&>()) } -> HasFunctionState;
+    });
 
 /// Are all of the types default constructible?
 template <class... Ts>
 consteval bool are_default_constructible(Types<Ts...>) {
     return (std::is_default_constructible_v<std::remove_cv_t<Ts>> && ...);
 }
+
+/// Stands for a value of any pointer type.
+struct AnyPointer {
+    template <class Member>
+        requires ObjectPointer<Member>
+    operator Member() const&& noexcept;
+};
+
+/// Stands for a value of any union that has no name.
+struct AnyUnnamedUnion {
+    template <class Member>
+        requires(std::is_union_v<Member> && is_unnamed<Member>())
+    operator Member() const&& noexcept;
+};
+
+/// Has the aggregate `T`, which perhaps cannot be taken apart, a member that `Any` stands for?
+template <class T, class Any>
+inline constexpr bool has_any = []<std::size_t... Index>(std::index_sequence<Index...>) {
+    return (takes_members<T, Index, Any> || ...);
+}(std::make_index_sequence<member_count<T>>{});
 
 template <class T>
 inline constexpr bool has_const_member = []<std::size_t... Index>(std::index_sequence<Index...>) {
@@ -217,10 +245,11 @@ consteval auto find_obstacle_to_pointee() {
     } else if constexpr (encoding_of<T>() == Encoding::unique_ptr) {
         return find_obstacle_to_any<ElementOf<T>, T, Within...>(Types<Pointee>{});
     } else {
-        using Inside = decltype(find_obstacle_to_any<ElementOf<T>, InPlace, T, Within...>(
-            Types<Pointee>{}));
-        constexpr bool is_made = Makeable<Pointee> ||
-                                 cereal::traits::has_load_and_construct<Pointee, DecodeArchive>::value;
+        using Inside =
+            decltype(find_obstacle_to_any<ElementOf<T>, InPlace, T, Within...>(Types<Pointee>{}));
+        constexpr bool is_made =
+            Makeable<Pointee> ||
+            cereal::traits::has_load_and_construct<Pointee, DecodeArchive>::value;
         if constexpr (Inside::any || is_made) {
             return Inside{};
         } else {
@@ -266,8 +295,8 @@ consteval auto find_obstacle_to_serialized() {
         return Found<Obstacle::one_way, T>{};
     } else if constexpr (InheritsSerialization<T>) {
         return Found<Obstacle::inherited_serialization, T>{};
-    } else if constexpr (InheritsFunctionState<T>) {
-        return Found<Obstacle::inherited_function_state, T>{};
+    } else if constexpr (LosesFunctionState<T>) {
+        return Found<Obstacle::lost_function_state, T>{};
     } else if constexpr (is_in_place<Within...>) {
         return NoneFound{};
     } else if constexpr (!std::is_abstract_v<T> && !std::is_move_constructible_v<T>) {
@@ -336,8 +365,10 @@ consteval auto find_obstacle() {
         return Found<Obstacle::hidden, T>{};
     } else if constexpr (!std::is_class_v<T> || !std::is_aggregate_v<T>) {
         return Found<Obstacle::unknown, T>{};
+    } else if constexpr (has_any<T, AnyUnnamedUnion>) {
+        return Found<Obstacle::hidden, T>{};
     } else if constexpr (!Reflectable<T>) {
-        return Found<Obstacle::shape, T>{};
+        return Found < has_any<T, AnyPointer> ? Obstacle::pointer : Obstacle::shape, T > {};
     } else {
         return find_obstacle_to_aggregate<T, Within...>();
     }
@@ -384,10 +415,11 @@ consteval bool refuse() {
                   "that is, or holds, a function pointer, which decoding would call, or that "
                   "cannot be made anew: use a class with an operator() (its members cross with "
                   "it)");
-    static_assert(Why != Obstacle::inherited_function_state,
-                  "prong: a class that derives from a container whose comparison or hash has "
-                  "state would lose that state: hold the container as a member, or give the class "
-                  "a serialize function of its own (with CEREAL_SPECIALIZE_FOR_ALL_ARCHIVES)");
+    static_assert(Why != Obstacle::lost_function_state,
+                  "prong: this class would be encoded as just the elements of a container, and "
+                  "lose the state of the container's comparison or hash: use a standard container "
+                  "(as a member), or give the class a serialize function of its own (with "
+                  "CEREAL_SPECIALIZE_FOR_ALL_ARCHIVES)");
     static_assert(Why != Obstacle::allocator,
                   "prong: an allocator with state cannot cross to another process: use a "
                   "container with std::allocator (or of std::pmr, which arrives with the default "

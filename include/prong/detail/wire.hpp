@@ -14,7 +14,7 @@ namespace prong::detail {
 /// (`std::span<const T>`) therefore needs `alignof(T) <= wire_alignment`.
 inline constexpr std::size_t wire_alignment = 16;
 
-/// How many objects of classes may lie within each other, if nothing else is said.
+/// How many objects may lie within each other in a value, if nothing else is said.
 inline constexpr std::size_t default_max_nesting = 1000;
 
 /// A window into memory that encoded bytes are written to, front to back. When the window is
@@ -51,11 +51,11 @@ public:
     [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(position_ - begin_); }
     [[nodiscard]] const std::byte* data() const { return begin_; }
 
-    /// How deep the values may be nested.
+    /// How many objects may lie within each other.
     [[nodiscard]] std::size_t max_nesting() const { return max_nesting_; }
 
 protected:
-    explicit Writer(std::size_t max_nesting = default_max_nesting) : max_nesting_(max_nesting) {}
+    explicit Writer(std::size_t max_nesting) : max_nesting_(max_nesting) {}
     ~Writer() = default;
 
     void set_window(std::byte* begin, std::size_t size, std::size_t capacity) {
@@ -77,7 +77,7 @@ private:
 /// A writer into memory of its own, for messages that go through a pipe.
 class PRONG_API BufferWriter final : public Writer {
 public:
-    BufferWriter() = default;
+    explicit BufferWriter(std::size_t max_nesting = default_max_nesting) : Writer(max_nesting) {}
 
     [[nodiscard]] std::span<const std::byte> bytes() const { return {data(), size()}; }
 
@@ -120,7 +120,7 @@ public:
         return static_cast<std::size_t>(end_ - position_);
     }
 
-    /// How deep the values may be nested.
+    /// How many objects may lie within each other.
     [[nodiscard]] std::size_t max_nesting() const { return max_nesting_; }
     void set_max_nesting(std::size_t most) { max_nesting_ = most; }
 
