@@ -6,6 +6,7 @@
 #include <prong/error.hpp>
 
 #include <cstddef>
+#include <initializer_list>
 #include <iterator>
 #include <ranges>
 #include <stdexcept>
@@ -282,6 +283,32 @@ auto as_completed(Range&& futures, detail::Timeout timeout = std::nullopt) {
         if (seen.insert(&future).second) pointers.push_back(&future);
     }
     return AsCompleted(std::move(pointers), limit);
+}
+
+namespace detail {
+
+/// A future in a braced list: refused, in words.
+struct BracedFuture {
+    template <typename R>
+    BracedFuture(const Future<R>&) {
+        static_assert(std::is_same_v<R, BracedFuture>,
+                      "prong: wait and as_completed take a range of futures, such as a std::vector "
+                      "or a std::array, not a braced list: a future cannot be copied into one");
+    }
+};
+
+} // namespace detail
+
+// Templates, so that `wait({})` is no question.
+template <typename = void>
+WaitResult wait(std::initializer_list<detail::BracedFuture>, ReturnWhen = {},
+                detail::Timeout = std::nullopt) {
+    return {};
+}
+template <typename = void>
+std::vector<detail::BracedFuture> as_completed(std::initializer_list<detail::BracedFuture>,
+                                               detail::Timeout = std::nullopt) {
+    return {};
 }
 
 } // namespace prong

@@ -13,16 +13,33 @@ namespace prong {
 /// A plain function or a lambda without captures is also known by its address, by which alone it
 /// can reach workers that are forked from a zygote.
 class WorkerHook {
+    template <class F>
+    static constexpr bool fits = std::is_constructible_v<std::function<void()>, F> &&
+                                 std::is_copy_constructible_v<std::decay_t<F>>;
+
 public:
     using Function = void (*)();
 
     WorkerHook() noexcept = default;
 
     template <class F>
-        requires(!std::same_as<std::remove_cvref_t<F>, WorkerHook> &&
-                 std::is_constructible_v<std::function<void()>, F>)
+        requires(!std::same_as<std::remove_cvref_t<F>, WorkerHook> && fits<F>)
     // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): hides neither copy nor move
     WorkerHook(F&& callable) : plain_(plain_form(callable)), callable_(std::forward<F>(callable)) {}
+
+    /// What is no hook is refused, in words.
+    template <class F>
+        requires(!std::same_as<std::remove_cvref_t<F>, WorkerHook> && !fits<F>)
+    // NOLINTNEXTLINE(bugprone-forwarding-reference-overload)
+    WorkerHook(F&&) {
+        static_assert(std::is_copy_constructible_v<std::decay_t<F>>,
+                      "prong: a hook of a pool (initializer, on_worker_start, on_worker_exit) must "
+                      "be copyable: let it hold a std::shared_ptr in place of what can only be "
+                      "moved");
+        static_assert(fits<F> || !std::is_copy_constructible_v<std::decay_t<F>>,
+                      "prong: a hook of a pool (initializer, on_worker_start, on_worker_exit) must "
+                      "be callable without arguments");
+    }
 
     explicit operator bool() const noexcept { return static_cast<bool>(callable_); }
 

@@ -39,7 +39,7 @@ void encode_bad_alloc(Writer& writer) {
 } // namespace
 
 void encode_element_failure(Writer& writer) {
-    BufferWriter failure;
+    BufferWriter failure(writer.max_nesting());
     try {
         throw;
     } catch (const std::bad_alloc&) {
@@ -54,6 +54,7 @@ void encode_element_failure(Writer& writer) {
 std::exception_ptr decode_element_failure(Reader& reader) {
     const auto size = decode<std::uint64_t>(reader);
     Reader failure(std::span(reader.view(size), size));
+    failure.set_max_nesting(reader.max_nesting());
     return codec::decode_exception(failure);
 }
 

@@ -67,10 +67,12 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
     const std::size_t max_pending =
         checked(options.max_pending, "max_pending", std::numeric_limits<std::size_t>::max());
     const std::size_t payload = checked(options.max_payload_bytes, "max_payload_bytes", 0);
+    pool::SharedState::Sizes sizes = pool::SharedState::choose_sizes(workers, payload);
+    sizes.max_nesting = checked(options.max_nesting, "max_nesting", detail::default_max_nesting);
     core_ = pool::PoolCore::create(
         {.workers = workers,
          .max_pending = max_pending,
-         .sizes = pool::SharedState::choose_sizes(workers, payload),
+         .sizes = sizes,
          .crew = {.hooks = {.initializer = std::move(options.initializer),
                             .on_start = std::move(options.on_worker_start),
                             .on_exit = std::move(options.on_worker_exit)},

@@ -21,8 +21,8 @@ std::size_t free_bytes_begin(const ring::Record& record) {
 } // namespace
 
 ResultWriter::ResultWriter(const SharedState& state, unsigned worker, ring::Record& record)
-    : state_(state), note_(state.slot(worker).note), record_(record), owner_(worker),
-      inline_begin_(free_bytes_begin(record)) {
+    : Writer(state.sizes().max_nesting), state_(state), note_(state.slot(worker).note),
+      record_(record), owner_(worker), inline_begin_(free_bytes_begin(record)) {
     set_window(record_.bytes + inline_begin_, 0, room_in_record());
 }
 

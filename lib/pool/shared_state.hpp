@@ -8,6 +8,8 @@
 #include "shm/region.hpp"
 #include "sync/parking_lot.hpp"
 
+#include <prong/detail/wire.hpp>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -127,6 +129,7 @@ public:
         std::uint64_t records;
         std::uint64_t payload_span; ///< a power of two: address space for blocks of each size
         std::uint64_t payload_most; ///< the largest argument list or result
+        std::uint64_t max_nesting = detail::default_max_nesting; ///< of values that cross
     };
 
     /// The largest sizes that the machine's memory and RLIMIT_AS allow. `most_bytes`: the largest

@@ -118,7 +118,9 @@ Reader TaskHandle::result() const {
                          " is said to lie outside of the pool's "
                          "memory: the worker that ran it has written where it should not");
     }
-    return Reader(*bytes);
+    Reader reader(*bytes);
+    reader.set_max_nesting(state.sizes().max_nesting);
+    return reader;
 }
 
 std::exception_ptr TaskHandle::exception() const {
@@ -140,6 +142,7 @@ std::exception_ptr TaskHandle::exception() const {
                          "PoolOptions::max_payload_bytes"));
         }
         Reader reader(*bytes);
+        reader.set_max_nesting(state.sizes().max_nesting);
         return codec::decode_exception(reader);
     }
     case TaskState::died:
@@ -188,7 +191,8 @@ PoolReference::~PoolReference() {
 
 // Draft
 
-Draft::Draft(pool::PoolCore& core) : core_(&core), index_(core.acquire_record()) {
+Draft::Draft(pool::PoolCore& core)
+    : Writer(core.state().sizes().max_nesting), core_(&core), index_(core.acquire_record()) {
     Record& record = core.state().records[index_];
     set_window(record.bytes, 0, sizeof(record.bytes) - Record::room_for_end);
 }

@@ -36,7 +36,9 @@ detail::Reader arguments_of(const SharedState& state, const ring::Record& record
     const auto* const begin = record.arguments_offset < sizeof(ring::Record)
                                   ? record.bytes
                                   : state.payload.at(record.arguments_offset);
-    return detail::Reader({begin, record.arguments_length});
+    detail::Reader reader({begin, record.arguments_length});
+    reader.set_max_nesting(state.sizes().max_nesting);
+    return reader;
 }
 
 /// Tells the functions that tasks run apart.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks that what cannot cross to another process is refused by the compiler, in good words:
 #   refused.sh <compiler> [flag]...
-# Each refused/*.cpp must fail to compile, and its first line says what the compiler must then say:
+# Each refused/*.cpp must fail to compile, with one error, and its first lines say what the compiler
+# must then say, in the error or in how it came to that:
 #   // expect: <phrase>
 # Prints what did not go so. Exit code 0 if all did.
 set -uo pipefail
@@ -10,14 +11,22 @@ folder=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)/refused
 
 # check FILE COMPILER [FLAG]...: prints nothing if the compiler refuses the file as expected.
 check() {
-    local file=$1 phrase output
+    local file=$1 phrases phrase output
     shift
-    phrase=$(sed -n '1s|^// expect: ||p' "$file")
+    mapfile -t phrases < <(sed -n 's|^// expect: ||p' "$file")
     if output=$("$@" -std=c++20 -fsyntax-only -I"$(dirname -- "$file")" "$file" 2>&1); then
         echo "${file##*/}: compiles, but should be refused"
-    elif [[ -z $phrase || $output != *"$phrase"* ]]; then
+        return
+    fi
+    ((${#phrases[@]})) || echo "${file##*/}: does not say what to expect"
+    for phrase in "${phrases[@]}"; do
+        [[ $output == *"$phrase"* ]] && continue
         echo "${file##*/}: is not refused with the words \"$phrase\", but with:"
-        grep -E 'error' <<<"$output" | head -n 5
+        grep -E 'error|Culprit|refuse<' <<<"$output" | head -n 5
+    done
+    if (($(grep -c ' error: ' <<<"$output") != 1)); then
+        echo "${file##*/}: is refused with more than one error:"
+        grep ' error: ' <<<"$output" | head -n 5
     fi
 }
 export -f check

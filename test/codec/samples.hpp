@@ -48,6 +48,13 @@ private:
     int value_;
 };
 
+} // namespace prong::test
+
+template <>
+inline constexpr bool prong::is_bitwise_transferable<prong::test::NotDefault> = true;
+
+namespace prong::test {
+
 struct WithOptional { // trivially copyable, but not every byte in it is valid
     int a = 0;
     std::optional<int> b;

@@ -95,10 +95,16 @@ void for_each_member(T& value, Visit&& visit) {
     }(std::make_index_sequence<member_count<T>>{});
 }
 
-/// The type of the member at `Index` of the reflectable `T`.
+/// The member at `Index` of the reflectable `T`.
+template <std::size_t Index, Reflectable T>
+constexpr auto& member_at(T& value) {
+    constexpr boost::pfr::detail::size_t_<member_count<T>> count{};
+    return boost::pfr::detail::sequence_tuple::get<Index>(
+        boost::pfr::detail::tie_as_tuple(value, count));
+}
+
+/// Its type, with `const` if it has one. (That it is a reference is not seen, but `is_reference`.)
 template <class T, std::size_t Index>
-using MemberType = std::remove_cvref_t<decltype(boost::pfr::detail::sequence_tuple::get<Index>(
-    boost::pfr::detail::tie_as_tuple(std::declval<T&>(),
-                                     boost::pfr::detail::size_t_<member_count<T>>{})))>;
+using MemberType = std::remove_reference_t<decltype(member_at<Index>(std::declval<T&>()))>;
 
 } // namespace prong::detail

@@ -46,26 +46,30 @@
 
 namespace prong::detail {
 
-/// How deep values may be nested, counted in calls of `item`. Bytes from a process gone mad could
-/// else exhaust the stack with a long enough list of `std::unique_ptr`.
-inline constexpr std::size_t max_nesting = 1000;
-
-/// Counts one level of nesting for as long as it lives. Throws `CodecError` when it is too much.
+/// Counts levels of nesting for as long as it lives. Throws `CodecError` when there are too many:
+/// bytes from a process gone mad could else exhaust the stack with a long enough list.
 class NestingGuard {
 public:
-    explicit NestingGuard(std::size_t& depth) : depth_(depth) {
-        if (depth_ >= max_nesting)
-            throw CodecError("a value is nested too deeply to be encoded or decoded (more than " +
-                             std::to_string(max_nesting) + " levels)");
-        ++depth_;
+    NestingGuard(std::size_t& depth, std::size_t levels, std::size_t most)
+        : depth_(depth), levels_(levels) {
+        if (depth_ + levels > most)
+            throw CodecError("a value is nested too deeply to be encoded or decoded: more than " +
+                             std::to_string(most) +
+                             " objects lie within each other (the limit of a pool is "
+                             "PoolOptions::max_nesting)");
+        depth_ += levels;
     }
-    ~NestingGuard() { --depth_; }
+    ~NestingGuard() { depth_ -= levels_; }
     NestingGuard(const NestingGuard&) = delete;
     NestingGuard& operator=(const NestingGuard&) = delete;
 
 private:
     std::size_t& depth_;
+    std::size_t levels_;
 };
+
+template <class... Ts>
+struct Types {};
 
 /// Encodes by cereal into a `Writer`.
 class EncodeArchive final
@@ -96,6 +100,10 @@ private:
     void item(const T& value);
     template <class T>
     void nested_item(const T& value);
+    template <class T>
+    void sequence(const T& value);
+    template <class F>
+    void function(const F& function);
 
     Writer& writer_;
     std::size_t depth_ = 0;
@@ -148,7 +156,18 @@ private:
     template <class T>
     void item(T& value);
     template <class T>
-    void nested_item(T& value);
+    void cereal_item(T& value);
+    template <class T, class... Parts>
+    T read_parts(Types<Parts...>);
+    template <class T>
+    T read_array();
+    template <class T>
+    T read_sequence();
+    template <class T>
+    T read_associative();
+    template <class F>
+    F read_function();
+    std::size_t read_count();
     template <class Variant, std::size_t Index = 0>
     Variant read_variant(std::size_t index);
 

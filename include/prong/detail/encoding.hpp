@@ -2,6 +2,7 @@
 
 #include <prong/detail/aggregate.hpp>
 #include <prong/detail/archive.hpp>
+#include <prong/detail/standard_bytes.hpp>
 #include <prong/detail/standard_type.hpp>
 
 #include <filesystem>
@@ -15,6 +16,21 @@
 
 /// \file
 /// Decides for every type how it is encoded.
+
+namespace prong {
+
+/// Says of a trivially copyable class or union of yours, into which the compiler cannot see (it has
+/// private members or constructors), that its bytes mean the same in every process: that it holds
+/// no pointer, index or handle to something of one process. It crosses as it lies in memory then:
+///
+///     template <>
+///     inline constexpr bool prong::is_bitwise_transferable<Money> = true;
+///
+/// Write it right after the class, in every file that sees the class.
+template <class T>
+inline constexpr bool is_bitwise_transferable = false;
+
+} // namespace prong
 
 namespace prong::detail {
 
@@ -46,7 +62,7 @@ Base class_of(Result (Base::*)(Args...));
 template <class Base, class Result, class... Args>
 Base class_of(Result (Base::*)(Args...) const);
 
-// A standard container that T derives from; cereal's overloads take T for it.
+// A standard type that T derives from; cereal's overloads take T for it.
 template <class... Args>
 std::vector<Args...> container_of(const std::vector<Args...>&);
 template <class... Args>
@@ -54,13 +70,45 @@ std::basic_string<Args...> container_of(const std::basic_string<Args...>&);
 template <class... Args>
 std::map<Args...> container_of(const std::map<Args...>&);
 template <class... Args>
+std::multimap<Args...> container_of(const std::multimap<Args...>&);
+template <class... Args>
 std::unordered_map<Args...> container_of(const std::unordered_map<Args...>&);
 template <class... Args>
+std::unordered_multimap<Args...> container_of(const std::unordered_multimap<Args...>&);
+template <class... Args>
 std::set<Args...> container_of(const std::set<Args...>&);
+template <class... Args>
+std::multiset<Args...> container_of(const std::multiset<Args...>&);
+template <class... Args>
+std::unordered_set<Args...> container_of(const std::unordered_set<Args...>&);
+template <class... Args>
+std::unordered_multiset<Args...> container_of(const std::unordered_multiset<Args...>&);
 template <class... Args>
 std::deque<Args...> container_of(const std::deque<Args...>&);
 template <class... Args>
 std::list<Args...> container_of(const std::list<Args...>&);
+template <class... Args>
+std::forward_list<Args...> container_of(const std::forward_list<Args...>&);
+template <class... Args>
+std::queue<Args...> container_of(const std::queue<Args...>&);
+template <class... Args>
+std::priority_queue<Args...> container_of(const std::priority_queue<Args...>&);
+template <class... Args>
+std::stack<Args...> container_of(const std::stack<Args...>&);
+template <class... Args>
+std::pair<Args...> container_of(const std::pair<Args...>&);
+template <class... Args>
+std::tuple<Args...> container_of(const std::tuple<Args...>&);
+template <class... Args>
+std::optional<Args...> container_of(const std::optional<Args...>&);
+template <class... Args>
+std::variant<Args...> container_of(const std::variant<Args...>&);
+template <class T, std::size_t N>
+std::array<T, N> container_of(const std::array<T, N>&);
+template <class... Args>
+std::unique_ptr<Args...> container_of(const std::unique_ptr<Args...>&);
+template <class... Args>
+std::shared_ptr<Args...> container_of(const std::shared_ptr<Args...>&);
 
 template <class T, class Base>
 concept LargerThan = !std::same_as<T, Base> && sizeof(T) != sizeof(Base);
@@ -91,12 +139,16 @@ inline constexpr bool is_span = false;
 template <class T, std::size_t N>
 inline constexpr bool is_span<std::span<T, N>> = true;
 
+template <class T, bool MayCall = true>
+consteval bool is_bitwise();
+
 template <class T>
 inline constexpr bool is_value_range_view = false; // a view that refers to nothing outside itself
 template <class T, class Bound>
-inline constexpr bool is_value_range_view<std::ranges::iota_view<T, Bound>> = true;
+inline constexpr bool is_value_range_view<std::ranges::iota_view<T, Bound>> =
+    is_bitwise<T>() && is_bitwise<Bound>();
 template <class T>
-inline constexpr bool is_value_range_view<std::ranges::single_view<T>> = true;
+inline constexpr bool is_value_range_view<std::ranges::single_view<T>> = is_bitwise<T>();
 template <class T>
 inline constexpr bool is_value_range_view<std::ranges::empty_view<T>> = true;
 
@@ -124,67 +176,72 @@ concept Closure = std::is_class_v<T> && !std::is_empty_v<T> && !std::is_aggregat
 
 // ---- bytes as they are --------------------------------------------------------------------------
 
-template <class T>
-consteval bool is_bitwise();
-
 /// Stands for a value of any type that is not encoded as it lies in memory.
+template <bool MayCall>
 struct AnyNonBitwise {
     template <class Member>
-        requires(!is_bitwise<Member>())
+        requires(!is_bitwise<Member, MayCall>())
     operator Member() const&& noexcept;
 };
 
 /// Are all members of the trivially copyable aggregate `T`, from the one at `Index` on, encoded as
 /// they lie in memory?
-template <class T, std::size_t Index = 0>
+template <class T, bool MayCall, std::size_t Index = 0>
 consteval bool has_bitwise_members() {
-    if constexpr (takes_members<T, Index, AnyNonBitwise>) {
+    if constexpr (takes_members<T, Index, AnyNonBitwise<MayCall>>) {
         return false;
     } else if constexpr (Index < max_members && takes_members<T, Index + 1>) {
-        return has_bitwise_members<T, Index + 1>();
+        return has_bitwise_members<T, MayCall, Index + 1>();
     } else {
         // A member that cannot be looked at is taken for the worst.
         return Index == max_members || (takes_members<T, Index> && !has_member_after<T, Index>);
     }
 }
 
-/// Is a `T` encoded as it lies in memory? True of scalars and of trivially copyable classes in
-/// which no pointer can be seen. The inside of a class that is not an aggregate cannot be seen.
-template <class T>
+template <class T, bool MayCall>
+inline constexpr bool has_bitwise_elements = []<class... Elements>(Types<Elements...>) {
+    return (is_bitwise<Elements, MayCall>() && ...);
+}(typename ElementsOf<T>::type{});
+
+/// Is a `T` encoded as it lies in memory? True of scalars, of trivially copyable aggregates without
+/// pointers, and of other trivially copyable classes if their author says so. `MayCall`: whether
+/// pointers to functions are such scalars.
+template <class T, bool MayCall>
 consteval bool is_bitwise() {
     if constexpr (std::is_array_v<T>) {
-        return std::extent_v<T> != 0 && is_bitwise<std::remove_all_extents_t<T>>();
+        return std::extent_v<T> != 0 && is_bitwise<std::remove_all_extents_t<T>, MayCall>();
     } else if constexpr (std::is_scalar_v<T>) {
-        return !ObjectPointer<T>;
+        return !ObjectPointer<T> &&
+               (MayCall || !(FunctionPointer<T> || std::is_member_function_pointer_v<T>));
+    } else if constexpr (!std::is_trivially_copyable_v<T> || !std::is_move_constructible_v<T> ||
+                         CerealWrapper<T>) {
+        return false;
+    } else if constexpr (is_bitwise_transferable<std::remove_cv_t<T>> ||
+                         is_standard_bytes<std::remove_cv_t<T>> || is_value_range_view<T>) {
+        return true;
     } else if constexpr (std::is_union_v<T>) {
-        return std::is_trivially_copyable_v<T> && !has_serialization<T>;
-    } else if constexpr (!std::is_class_v<T> || !std::is_trivially_copyable_v<T> ||
-                         !std::is_move_constructible_v<T> || CerealWrapper<T>) {
         return false;
     } else if constexpr (is_a<T, std::complex> || is_a<T, std::chrono::time_point>) {
-        return []<class E>(Types<E>) { return is_bitwise<E>(); }(typename ElementsOf<T>::type{});
+        return has_bitwise_elements<T, MayCall>;
     } else if constexpr (requires {
                              typename T::rep;
                              typename T::period;
                          } && StandardType<T>) {
         return is_bitwise<typename T::rep>(); // std::chrono::duration
     } else if constexpr (StandardType<T>) {
-        // std::array; the others, such as std::optional, have states that must be checked.
-        return requires {
-            std::tuple_size<T>::value;
-            typename T::value_type;
-        } && []<class... E>(Types<E...>) {
-            return (is_bitwise<E>() && ...);
-        }(typename ElementsOf<T>::type{});
+        // The others, such as std::optional, have states that must be checked.
+        return is_standard_array<T> && has_bitwise_elements<T, MayCall>;
     } else if constexpr (has_serialization<T> || ViewOfOthers<T> ||
                          std::input_or_output_iterator<T> || is_a<T, std::reference_wrapper> ||
-                         is_a<T, std::initializer_list> || Closure<T> ||
+                         is_a<T, std::initializer_list> ||
                          std::same_as<T, std::vector<bool>::reference>) {
         return false;
-    } else if constexpr (std::is_aggregate_v<T> && !std::is_empty_v<T>) {
-        return has_bitwise_members<T>();
-    } else {
+    } else if constexpr (std::is_empty_v<T>) {
         return true;
+    } else if constexpr (std::is_aggregate_v<T>) {
+        return has_bitwise_members<T, MayCall>();
+    } else {
+        return false;
     }
 }
 
@@ -208,15 +265,29 @@ concept Contiguous = (is_a<T, std::vector> || is_a<T, std::basic_string> ||
 
 /// How a type is encoded.
 enum class Encoding {
-    bitwise,     ///< as it lies in memory
-    contiguous,  ///< the number of elements, then the elements as they lie in memory
-    path,        ///< std::filesystem::path, as a string
-    optional,    ///< std::optional: a byte, then the value
-    variant,     ///< std::variant: the index, then the value
-    valarray,    ///< std::valarray of elements that are not bitwise
-    associative, ///< sets and maps: the number of elements, then keys, with values if it has any
-    cereal,      ///< by cereal: other standard types, and types with a serialization of their own
-    members,     ///< an aggregate, member by member
+    bitwise,        ///< as it lies in memory
+    contiguous,     ///< the number of elements, then the elements as they lie in memory
+    path,           ///< std::filesystem::path, as a string
+    optional,       ///< std::optional: a byte, then the value
+    variant,        ///< std::variant: the index, then the value
+    valarray,       ///< std::valarray of elements that are not bitwise
+    sequence,       ///< vectors, lists, deques: the number of elements, then the elements
+    associative,    ///< sets and maps: their functions that have state; the number of elements,
+                    ///< then keys, with values if it has any
+    priority_queue, ///< its comparison if that has state, then the container
+    unique_ptr,     ///< std::unique_ptr to something that can be moved: a byte, then the object
+    parts,          ///< std::pair, std::tuple, std::array: the elements
+    cereal,  ///< by cereal: other standard types, and types with a serialization of their own
+    members, ///< an aggregate, member by member
+};
+
+/// A pointer to an object that need not be made before it is decoded, and is told by its type.
+template <class T>
+concept PlainUniquePointer = is_a<T, std::unique_ptr> && !is_array_pointer<T> && requires {
+    requires !std::is_polymorphic_v<typename T::element_type>;
+    requires std::is_move_constructible_v<std::remove_cv_t<typename T::element_type>>;
+    requires !has_serialization<std::remove_cv_t<typename T::element_type>> ||
+                 StandardType<std::remove_cv_t<typename T::element_type>>;
 };
 
 template <class T>
@@ -233,8 +304,17 @@ consteval Encoding encoding_of() {
         return Encoding::variant;
     } else if constexpr (is_a<T, std::valarray>) {
         return Encoding::valarray;
+    } else if constexpr ((is_a<T, std::vector> && !is_vector_of_bool<T>) || is_a<T, std::deque> ||
+                         is_a<T, std::list> || is_a<T, std::forward_list>) {
+        return Encoding::sequence;
     } else if constexpr (StandardType<T> && requires { typename T::key_type; }) {
         return Encoding::associative;
+    } else if constexpr (is_a<T, std::priority_queue>) {
+        return Encoding::priority_queue;
+    } else if constexpr (PlainUniquePointer<T>) {
+        return Encoding::unique_ptr;
+    } else if constexpr (StandardType<T> && requires { std::tuple_size<T>::value; }) {
+        return Encoding::parts;
     } else if constexpr (has_serialization<T> || std::is_array_v<T>) {
         return Encoding::cereal;
     } else {

@@ -146,7 +146,41 @@ T decode_contiguous(Reader& reader) {
     }
 }
 
+// ---- function objects of containers
+// --------------------------------------------------------------
+
+/// A function object that holds nothing.
+template <Stateless F>
+F make_stateless() {
+    if constexpr (std::is_default_constructible_v<F>) {
+        return F{};
+    } else {
+        // Such as [&] that captures nothing. GCC 12 does not always let std::bit_cast do it.
+        alignas(F) std::byte place[sizeof(F)] = {};
+        return *std::launder(reinterpret_cast<F*>(place));
+    }
+}
+
+/// Makes every `BoolLike` that can be seen in `value` true or false, whatever bytes it has.
+template <class T>
+void mend_bools(T& value) {
+    if constexpr (BoolLike<T>) {
+        copy_bytes<T>(std::addressof(value), reinterpret_cast<std::byte*>(std::addressof(value)),
+                      sizeof(T));
+    } else if constexpr (is_standard_array<T>) {
+        for (auto& element : value) mend_bools(element);
+    } else if constexpr (!std::is_const_v<T> && !has_serialization<T> &&
+                         !is_bitwise_transferable<T> && Reflectable<T>) {
+        for_each_member(value, [](auto& member) { mend_bools(member); });
+    }
+}
+
 // ---- one value inside an archive ----------------------------------------------------------------
+
+/// How many levels of nesting a value counts for. Nothing nests without end but by classes of the
+/// user's, which contain themselves by containers and pointers.
+template <class T>
+inline constexpr std::size_t nesting_of = StandardType<T> ? 0 : 1;
 
 template <class T>
 void EncodeArchive::item(const T& value) {
@@ -155,11 +189,10 @@ void EncodeArchive::item(const T& value) {
     } else if constexpr (is_a<T, cereal::SizeTag> || is_a<T, cereal::BinaryData>) {
         CEREAL_SAVE_FUNCTION_NAME(*this, value);
     } else if constexpr (CerealWrapper<T>) {
-        const NestingGuard guard(depth_);
         Base::operator()(value);
     } else if constexpr (std::is_array_v<T> && !Bitwise<T>) {
         for (const auto& element : value) item(element);
-    } else if constexpr (require_transferable<T, void>()) {
+    } else if constexpr (require_encodable<T>()) {
         if constexpr (encoding_of<T>() == Encoding::bitwise) {
             encode_bitwise(writer_, value);
         } else if constexpr (encoding_of<T>() == Encoding::contiguous) {
@@ -167,7 +200,7 @@ void EncodeArchive::item(const T& value) {
         } else if constexpr (encoding_of<T>() == Encoding::path) {
             encode_contiguous(writer_, value.native());
         } else {
-            const NestingGuard guard(depth_);
+            const NestingGuard guard(depth_, nesting_of<T>, writer_.max_nesting());
             const std::size_t start = writer_.size();
             nested_item(value);
             if (writer_.size() == start) item(std::uint8_t{0}); // as in `encode_bitwise`
@@ -185,24 +218,46 @@ void EncodeArchive::nested_item(const T& value) {
             throw CodecError("a std::variant that is valueless by exception cannot be encoded");
         item(static_cast<std::uint32_t>(value.index()));
         std::visit([&](const auto& alternative) { item(alternative); }, value);
-    } else if constexpr (encoding_of<T>() == Encoding::valarray) {
-        item(cereal::make_size_tag(value.size()));
-        for (const auto& element : value) item(element);
+    } else if constexpr (encoding_of<T>() == Encoding::valarray ||
+                         encoding_of<T>() == Encoding::sequence) {
+        sequence(value);
     } else if constexpr (encoding_of<T>() == Encoding::associative) {
-        item(cereal::make_size_tag(value.size()));
-        for (const auto& element : value) {
-            if constexpr (requires { typename T::mapped_type; }) {
-                item(element.first);
-                item(element.second);
-            } else {
-                item(element);
-            }
+        if constexpr (requires { value.hash_function(); }) {
+            function(value.hash_function());
+            function(value.key_eq());
+        } else {
+            function(value.key_comp());
+        }
+        sequence(value);
+    } else if constexpr (encoding_of<T>() == Encoding::priority_queue) {
+        function(cereal::queue_detail::comparator(value));
+        item(cereal::queue_detail::container(value));
+    } else if constexpr (encoding_of<T>() == Encoding::unique_ptr) {
+        item(value != nullptr);
+        if (value != nullptr) item(*value);
+    } else if constexpr (encoding_of<T>() == Encoding::parts) {
+        if constexpr (is_standard_array<T>) {
+            for (const auto& element : value) item(element);
+        } else {
+            std::apply([&](const auto&... part) { (item(part), ...); }, value);
         }
     } else if constexpr (encoding_of<T>() == Encoding::cereal) {
         Base::operator()(value);
     } else {
         for_each_member(value, [&](const auto& member) { item(member); });
     }
+}
+
+template <class F>
+void EncodeArchive::function(const F& function) {
+    if constexpr (!Stateless<F>) item(function);
+}
+
+template <class T>
+void EncodeArchive::sequence(const T& value) {
+    const auto count = std::distance(std::begin(value), std::end(value));
+    item(cereal::make_size_tag(static_cast<std::size_t>(count)));
+    for (const auto& element : value) item(element);
 }
 
 template <class T>
@@ -213,7 +268,6 @@ void DecodeArchive::item(T& value) {
     } else if constexpr (is_a<Value, cereal::SizeTag> || is_a<Value, cereal::BinaryData>) {
         CEREAL_LOAD_FUNCTION_NAME(*this, value);
     } else if constexpr (CerealWrapper<Value>) {
-        const NestingGuard guard(depth_);
         if constexpr (is_a<Value, cereal::memory_detail::PtrWrapper>) {
             using Pointer = std::remove_cvref_t<decltype(value.ptr)>;
             expected_shared_type_ = &typeid(typename Pointer::element_type);
@@ -221,17 +275,24 @@ void DecodeArchive::item(T& value) {
         Base::operator()(value);
     } else if constexpr (std::is_array_v<T> && !Bitwise<T>) {
         for (auto& element : value) item(element);
-    } else if constexpr (require_transferable<T, void>()) {
+    } else if constexpr (std::is_const_v<T>) {
+        refuse<Obstacle::const_member, T>();
+    } else if constexpr (require_transferable<T, InPlace>()) {
         if constexpr (encoding_of<T>() == Encoding::bitwise) {
             decode_bitwise_into(reader_, value);
-        } else if constexpr (encoding_of<T>() == Encoding::cereal ||
-                             encoding_of<T>() == Encoding::members) {
-            const NestingGuard guard(depth_);
+        } else if constexpr (encoding_of<T>() == Encoding::cereal) {
+            const NestingGuard guard(depth_, nesting_of<T>, reader_.max_nesting());
             const std::size_t start = reader_.remaining();
-            nested_item(value);
+            cereal_item(value);
             if (reader_.remaining() == start) reader_.view(1);
-        } else {
+        } else if constexpr (is_standard_array<T>) {
+            for (auto& element : value) item(element);
+            if constexpr (std::tuple_size_v<T> == 0) reader_.view(1);
+        } else if constexpr (std::is_move_assignable_v<T>) {
             value = read<T>();
+        } else {
+            const NestingGuard guard(depth_, nesting_of<T>, reader_.max_nesting());
+            for_each_member(value, [&](auto& member) { item(member); });
         }
     }
 }
@@ -242,7 +303,7 @@ template <std::size_t Bits>
 inline constexpr bool is_bitset<std::bitset<Bits>> = true;
 
 template <class T>
-void DecodeArchive::nested_item(T& value) {
+void DecodeArchive::cereal_item(T& value) {
     if constexpr (is_bitset<T>) {
         // cereal takes it as text, too, of which the standard library says what is wrong.
         try {
@@ -250,10 +311,8 @@ void DecodeArchive::nested_item(T& value) {
         } catch (const std::invalid_argument& error) {
             throw CodecError(error.what());
         }
-    } else if constexpr (encoding_of<T>() == Encoding::cereal) {
-        Base::operator()(value);
     } else {
-        for_each_member(value, [&](auto& member) { item(member); });
+        Base::operator()(value);
     }
 }
 
@@ -266,34 +325,35 @@ T DecodeArchive::read() {
     } else if constexpr (encoding_of<T>() == Encoding::path) {
         return T(decode_contiguous<typename T::string_type>(reader_));
     } else if constexpr (encoding_of<T>() == Encoding::optional) {
-        const NestingGuard guard(depth_);
         if (!read<bool>()) return std::nullopt;
         return T(std::in_place, read<std::remove_cv_t<typename T::value_type>>());
     } else if constexpr (encoding_of<T>() == Encoding::variant) {
-        const NestingGuard guard(depth_);
         return read_variant<T>(read<std::uint32_t>());
     } else if constexpr (encoding_of<T>() == Encoding::valarray) {
-        const NestingGuard guard(depth_);
-        std::size_t count = 0;
-        (*this)(cereal::make_size_tag(count));
-        T value(count);
+        T value(read_count());
         for (auto& element : value) item(element);
         return value;
+    } else if constexpr (encoding_of<T>() == Encoding::sequence) {
+        return read_sequence<T>();
     } else if constexpr (encoding_of<T>() == Encoding::associative) {
-        const NestingGuard guard(depth_);
-        std::size_t count = 0;
-        (*this)(cereal::make_size_tag(count));
-        T value;
-        for (; count != 0; --count) {
-            // At the end, which is right for ordered containers, and keeps the order of equal keys.
-            if constexpr (requires { typename T::mapped_type; }) {
-                auto key = read<typename T::key_type>();
-                value.emplace_hint(value.end(), std::move(key), read<typename T::mapped_type>());
-            } else {
-                value.emplace_hint(value.end(), read<typename T::key_type>());
-            }
+        return read_associative<T>();
+    } else if constexpr (encoding_of<T>() == Encoding::priority_queue) {
+        auto less = read_function<typename T::value_compare>();
+        return T(std::move(less), read<typename T::container_type>());
+    } else if constexpr (encoding_of<T>() == Encoding::unique_ptr) {
+        using Pointee = std::remove_cv_t<typename T::element_type>;
+        return read<bool>() ? T(new Pointee(read<Pointee>())) : T();
+    } else if constexpr (encoding_of<T>() == Encoding::parts) {
+        if constexpr (is_standard_array<T>) {
+            return read_array<T>();
+        } else {
+            return read_parts<T>(typename ElementsOf<T>::type{});
         }
-        return value;
+    } else if constexpr (encoding_of<T>() == Encoding::members) {
+        const NestingGuard guard(depth_, nesting_of<T>, reader_.max_nesting());
+        return [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+            return read_parts<T>(Types<MemberType<T, Index>...>{});
+        }(std::make_index_sequence<member_count<T>>{});
     } else if constexpr (std::is_default_constructible_v<T>) {
         T value{};
         item(value);
@@ -302,6 +362,80 @@ T DecodeArchive::read() {
         const std::unique_ptr<T> value(cereal::access::construct<T>());
         item(*value);
         return std::move(*value);
+    }
+}
+
+inline std::size_t DecodeArchive::read_count() {
+    std::size_t count = 0;
+    (*this)(cereal::make_size_tag(count));
+    return count;
+}
+
+template <class T>
+T DecodeArchive::read_sequence() {
+    using Element = typename T::value_type;
+    T value;
+    std::size_t count = read_count();
+    if constexpr (requires { value.reserve(count); }) value.reserve(count);
+    if constexpr (is_a<T, std::forward_list>) {
+        for (auto last = value.before_begin(); count != 0; --count)
+            last = value.insert_after(last, read<Element>());
+    } else {
+        for (; count != 0; --count) value.push_back(read<Element>());
+    }
+    return value;
+}
+
+template <class T>
+T DecodeArchive::read_associative() {
+    auto value = [this] {
+        if constexpr (requires { typename T::hasher; }) {
+            auto hash = read_function<typename T::hasher>();
+            return T(0, std::move(hash), read_function<typename T::key_equal>());
+        } else {
+            return T(read_function<typename T::key_compare>());
+        }
+    }();
+    for (std::size_t count = read_count(); count != 0; --count) {
+        // At the end, which is right for ordered containers, and keeps the order of equal keys.
+        if constexpr (requires { typename T::mapped_type; }) {
+            auto key = read<typename T::key_type>();
+            value.emplace_hint(value.end(), std::move(key), read<typename T::mapped_type>());
+        } else {
+            value.emplace_hint(value.end(), read<typename T::key_type>());
+        }
+    }
+    return value;
+}
+
+template <class F>
+F DecodeArchive::read_function() {
+    if constexpr (Stateless<F>) {
+        return make_stateless<F>();
+    } else {
+        auto function = read<F>();
+        mend_bools(function); // it is called while the container is decoded
+        return function;
+    }
+}
+
+template <class T, class... Parts>
+T DecodeArchive::read_parts(Types<Parts...>) {
+    if constexpr (sizeof...(Parts) == 0) reader_.view(1); // as in `encode_bitwise`
+    return T{read<std::remove_cv_t<Parts>>()...};         // braces: from the first to the last
+}
+
+template <class T>
+T DecodeArchive::read_array() {
+    using Element = std::remove_cv_t<typename T::value_type>;
+    if constexpr (std::is_default_constructible_v<T> && std::is_move_assignable_v<T>) {
+        T value{};
+        item(value);
+        return value;
+    } else {
+        return [this]<std::size_t... Index>(std::index_sequence<Index...>) {
+            return T{{(static_cast<void>(Index), read<Element>())...}};
+        }(std::make_index_sequence<std::tuple_size_v<T>>{});
     }
 }
 

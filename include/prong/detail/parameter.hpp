@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstring>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -50,6 +51,15 @@ struct WireValue<ObjectParameter<Class, IsRvalue>, Arg> : WireValue<const Class&
 template <class Arg>
 struct WireValue<Undeclared, Arg> {
     using type = std::decay_t<Arg>;
+};
+// What an iterator over several ranges gives: copies of what it refers to.
+template <class First, class Second>
+struct WireValue<Undeclared, std::pair<First, Second>> {
+    using type = std::pair<std::remove_reference_t<First>, std::remove_reference_t<Second>>;
+};
+template <class... Elements>
+struct WireValue<Undeclared, std::tuple<Elements...>> {
+    using type = std::tuple<std::remove_reference_t<Elements>...>;
 };
 template <class Arg>
     requires is_text_array<Arg>

@@ -18,9 +18,6 @@ inline constexpr bool is_a = false;
 template <class... Args, template <class...> class Template>
 inline constexpr bool is_a<Template<Args...>, Template> = true;
 
-template <class... Ts>
-struct Types {};
-
 /// The value types inside the standard type `T` (empty for any other type).
 template <class T>
 struct ElementsOf {
@@ -51,9 +48,9 @@ template <class K, class H, class E, class A> struct ElementsOf<std::unordered_s
 template <class K, class H, class E, class A> struct ElementsOf<std::unordered_multiset<K, H, E, A>> : Elements<K> {};
 template <class K, class V, class H, class E, class A> struct ElementsOf<std::unordered_map<K, V, H, E, A>> : Elements<K, V> {};
 template <class K, class V, class H, class E, class A> struct ElementsOf<std::unordered_multimap<K, V, H, E, A>> : Elements<K, V> {};
-template <class T, class C> struct ElementsOf<std::queue<T, C>> : Elements<T> {};
-template <class T, class C> struct ElementsOf<std::stack<T, C>> : Elements<T> {};
-template <class T, class C, class L> struct ElementsOf<std::priority_queue<T, C, L>> : Elements<T> {};
+template <class T, class C> struct ElementsOf<std::queue<T, C>> : Elements<C> {};
+template <class T, class C> struct ElementsOf<std::stack<T, C>> : Elements<C> {};
+template <class T, class C, class L> struct ElementsOf<std::priority_queue<T, C, L>> : Elements<C> {};
 template <class T, class D> struct ElementsOf<std::unique_ptr<T, D>> : Elements<T> {};
 template <class T> struct ElementsOf<std::shared_ptr<T>> : Elements<T> {};
 template <class T> struct ElementsOf<std::weak_ptr<T>> : Elements<T> {};
@@ -67,6 +64,36 @@ template <> struct ElementsOf<std::monostate> : Elements<> {};
 
 template <class T>
 concept StandardType = requires { ElementsOf<T>::is_standard; };
+
+/// The function objects by which the standard container `T` orders or finds its elements.
+template <class T>
+struct FunctionsOf {
+    using type = Types<>;
+};
+template <class T>
+    requires requires { typename T::key_compare; }
+struct FunctionsOf<T> {
+    using type = Types<typename T::key_compare>;
+};
+template <class T>
+    requires requires { typename T::hasher; }
+struct FunctionsOf<T> {
+    using type = Types<typename T::hasher, typename T::key_equal>;
+};
+template <class T, class C, class Less>
+struct FunctionsOf<std::priority_queue<T, C, Less>> {
+    using type = Types<Less>;
+};
+
+template <class T>
+inline constexpr bool is_vector_of_bool = false;
+template <class A>
+inline constexpr bool is_vector_of_bool<std::vector<bool, A>> = true;
+
+template <class T>
+inline constexpr bool is_standard_array = false;
+template <class T, std::size_t N>
+inline constexpr bool is_standard_array<std::array<T, N>> = true;
 
 template <class T>
 concept SmartPointer =

@@ -41,10 +41,8 @@ struct CallableCodec {
     static F decode(Reader& reader) {
         if constexpr (!std::is_empty_v<F>) {
             return detail::decode<F>(reader);
-        } else if constexpr (std::is_default_constructible_v<F>) {
-            return F{};
         } else {
-            return std::bit_cast<F>(std::byte{}); // such as [&] that captures nothing
+            return make_stateless<F>();
         }
     }
 
@@ -53,7 +51,7 @@ struct CallableCodec {
         if constexpr (FunctionPointer<F> || std::is_member_pointer_v<F>) {
             return true;
         } else if constexpr (std::is_class_v<F> && std::is_empty_v<F>) {
-            static_assert(std::is_default_constructible_v<F> || std::is_trivially_copyable_v<F>,
+            static_assert(Stateless<F>,
                           "prong: a stateless function object needs a default constructor");
             return true;
         } else {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <optional>
+#include <type_traits>
 
 namespace prong::detail {
 
@@ -19,6 +20,15 @@ public:
     template <typename Rep, typename Period>
     Timeout(const std::optional<std::chrono::duration<Rep, Period>>& wait) {
         if (wait) value_ = clamp(*wait);
+    }
+
+    /// A number is refused, in words.
+    template <typename Number>
+        requires std::is_arithmetic_v<Number>
+    Timeout(Number) {
+        static_assert(!std::is_arithmetic_v<Number>,
+                      "prong: a number is no duration, it has no unit: write 2s (with using "
+                      "namespace std::chrono_literals) or std::chrono::seconds(2)");
     }
 
     [[nodiscard]] const Value& value() const { return value_; }

@@ -14,6 +14,9 @@ namespace prong::detail {
 /// (`std::span<const T>`) therefore needs `alignof(T) <= wire_alignment`.
 inline constexpr std::size_t wire_alignment = 16;
 
+/// How many objects may lie within each other in a value, if nothing else is said.
+inline constexpr std::size_t default_max_nesting = 1000;
+
 /// A window into memory that encoded bytes are written to, front to back. When the window is
 /// full, `grow` puts a larger one in its place and moves what is already there.
 ///
@@ -48,8 +51,11 @@ public:
     [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(position_ - begin_); }
     [[nodiscard]] const std::byte* data() const { return begin_; }
 
+    /// How many objects may lie within each other.
+    [[nodiscard]] std::size_t max_nesting() const { return max_nesting_; }
+
 protected:
-    Writer() = default;
+    explicit Writer(std::size_t max_nesting) : max_nesting_(max_nesting) {}
     ~Writer() = default;
 
     void set_window(std::byte* begin, std::size_t size, std::size_t capacity) {
@@ -65,12 +71,13 @@ private:
     std::byte* begin_ = nullptr;
     std::byte* position_ = nullptr;
     std::byte* end_ = nullptr;
+    std::size_t max_nesting_;
 };
 
 /// A writer into memory of its own, for messages that go through a pipe.
 class PRONG_API BufferWriter final : public Writer {
 public:
-    BufferWriter() = default;
+    explicit BufferWriter(std::size_t max_nesting = default_max_nesting) : Writer(max_nesting) {}
 
     [[nodiscard]] std::span<const std::byte> bytes() const { return {data(), size()}; }
 
@@ -113,12 +120,17 @@ public:
         return static_cast<std::size_t>(end_ - position_);
     }
 
+    /// How many objects may lie within each other.
+    [[nodiscard]] std::size_t max_nesting() const { return max_nesting_; }
+    void set_max_nesting(std::size_t most) { max_nesting_ = most; }
+
 private:
     [[noreturn]] void throw_truncated(std::size_t wanted) const;
 
     const std::byte* begin_ = nullptr;
     const std::byte* position_ = nullptr;
     const std::byte* end_ = nullptr;
+    std::size_t max_nesting_ = default_max_nesting;
 };
 
 } // namespace prong::detail
