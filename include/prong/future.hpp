@@ -168,31 +168,19 @@ WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
                 detail::Timeout timeout = std::nullopt) {
     const detail::TimePoint limit = detail::time_after(timeout);
     std::vector<const detail::TaskHandle*> tasks;
+    if constexpr (std::ranges::sized_range<Range>) tasks.reserve(std::ranges::size(futures));
     for (auto& future : futures) tasks.push_back(&detail::FutureAccess::task(future));
     std::vector<bool> ended(tasks.size());
     if (when == ReturnWhen::all_completed) {
         for (std::size_t i = 0; i < tasks.size(); ++i) ended[i] = tasks[i]->wait_until(limit);
     } else {
-        const auto is_enough = [when](const detail::TaskHandle& task) {
-            return when == ReturnWhen::first_completed || (!task.cancelled() && task.failed());
-        };
-        bool enough = false;
-        std::vector<std::size_t> pending;
-        for (std::size_t i = 0; i < tasks.size(); ++i) {
-            ended[i] = tasks[i]->has_ended();
-            if (ended[i])
-                enough = enough || is_enough(*tasks[i]);
-            else
-                pending.push_back(i);
-        }
         detail::CompletionSet set;
-        if (!enough) {
-            for (const std::size_t i : pending) set.add(*tasks[i], i);
-        }
-        while (!enough && set.pending() != 0 && set.wait(limit)) {
+        for (std::size_t i = 0; i < tasks.size(); ++i) set.add(*tasks[i], i);
+        for (bool enough = false; !enough && set.wait(limit);) {
             for (const std::size_t i : set.ended()) {
                 ended[i] = true;
-                enough = enough || is_enough(*tasks[i]);
+                enough = enough || when == ReturnWhen::first_completed ||
+                         (!tasks[i]->cancelled() && tasks[i]->failed());
             }
         }
     }

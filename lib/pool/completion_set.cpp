@@ -7,7 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <list>
-#include <utility>
+#include <optional>
 #include <vector>
 
 namespace prong::detail {
@@ -28,29 +28,41 @@ struct Item {
     std::size_t number;
 };
 
-/// One that no worker has got to, by its place in the queue.
-struct QueuedItem {
-    ring::Position position;
-    Item item;
+/// Tasks that the head of a lane had not passed when that was last looked at, in its order.
+struct Lane {
+    struct Queued {
+        ring::Position position;
+        Item item;
+    };
+    /// Forgets those before `first`; all: at once, else when they are many.
+    void shrink(bool all) {
+        if (first == 0 || (!all && first < tasks.size() / 2)) return;
+        tasks.erase(tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(first));
+        watched -= first;
+        first = 0;
+    }
 
-    bool operator>(const QueuedItem& other) const { return position > other.position; }
+    std::vector<Queued> tasks;
+    std::size_t first = 0;   ///< those before have been passed
+    std::size_t watched = 0; ///< those before are watched, or have been passed
+    bool sorted = true;
 };
 
-/// The tasks of one pool. A worker ends only what the head of its queue has passed, and of those no
+/// The tasks of one pool. A worker ends only what the head of its lane has passed, and of those no
 /// more are pending than there are workers and retries.
 struct Part {
-    explicit Part(PoolCore& core) : pool(core), departures(core.departures()) {}
+    explicit Part(PoolCore& core) : pool(core) {}
 
     [[nodiscard]] std::size_t pending() const {
         std::size_t count = passed.size();
-        for (const auto& lane : queued) count += lane.size();
+        for (const Lane& lane : lanes) count += lane.tasks.size() - lane.first;
         return count;
     }
 
     PoolReference pool;
-    std::array<std::vector<QueuedItem>, ring::lane_count> queued; ///< heaps, the next one first
+    std::array<Lane, ring::lane_count> lanes;
     std::vector<Item> passed;
-    std::uint64_t departures; ///< when all were looked at
+    std::optional<std::uint64_t> departures; ///< when all were looked at
 };
 
 } // namespace
@@ -66,6 +78,8 @@ public:
 private:
     Part& part_of(PoolCore& core);
     void look(Part& part);
+    static void pass(Part& part);
+    static bool watch(Part& part);
     void look_at_all();
     void look_at_all_of(Part& part);
     /// Moves those that `has_ended` to `ended`.
@@ -73,9 +87,10 @@ private:
     void take(Items& items, HasEnded has_ended);
 
     static const Item& item_of(const Item& item) { return item; }
-    static const Item& item_of(const QueuedItem& queued) { return queued.item; }
+    static const Item& item_of(const Lane::Queued& queued) { return queued.item; }
 
     std::list<Part> parts_;
+    Part* last_part_ = nullptr;
     Clock::time_point last_look_ = Clock::now();
     Clock::duration last_cost_{};
     Clock::time_point next_look_ = last_look_ + look_interval;
@@ -88,21 +103,19 @@ Part& CompletionSet::State::part_of(PoolCore& core) {
 }
 
 void CompletionSet::State::add(const TaskHandle& task, std::size_t number) {
-    PoolCore& core = task.core();
-    Part& part = part_of(core);
-    const TaskKey& key = task.key_;
+    // The process is asked for once only, and again in `wait`.
+    const bool is_known = last_part_ != nullptr && &last_part_->pool.core() == task.core_;
+    if (!is_known) last_part_ = &part_of(task.core());
+    Part& part = *last_part_;
     const Item item{.task = &task, .number = number};
-    core.status(key); // expires it
-    const ring::Status watched = core.watch(key.index, ring::Status::watched_with_others);
-    const ring::Ring& ring = core.state().lanes[ring::Lane{key.lane}];
+    const TaskKey& key = task.key_;
+    if (key.lane == TaskKey::no_lane) return part.passed.push_back(item);
+    const ring::Ring& ring = task.core_->state().lanes[ring::Lane{key.lane}];
     const ring::Position position = ring.position_of(key.generation);
-    if (watched.state != ring::TaskState::queued || ring.has_passed(position)) {
-        part.passed.push_back(item);
-        return;
-    }
-    auto& queued = part.queued[key.lane];
-    queued.push_back({.position = position, .item = item});
-    std::ranges::push_heap(queued, std::greater());
+    if (ring.has_passed(position)) return part.passed.push_back(item);
+    Lane& lane = part.lanes[key.lane];
+    if (!lane.tasks.empty() && position < lane.tasks.back().position) lane.sorted = false;
+    lane.tasks.push_back({.position = position, .item = item});
 }
 
 std::size_t CompletionSet::State::pending() const {
@@ -118,36 +131,66 @@ bool CompletionSet::State::wait(TimePoint limit) {
     for (;;) {
         cores.clear();
         seen.clear();
+        bool has_news = false;
         for (Part& part : parts_) {
             if (part.pending() == 0) continue;
             part.pool.core().require_own_process();
             cores.push_back(&part.pool.core());
             seen.push_back(cores.back()->completions());
             look(part);
+            if (ended.empty()) has_news = watch(part) || has_news;
         }
         const Clock::time_point now = Clock::now();
         if (ended.empty() && (now >= limit || now >= next_look_)) look_at_all();
         if (!ended.empty() || cores.empty() || now >= limit) return !ended.empty();
-        PoolCore::sleep_until_completion(cores, seen, std::min(limit, next_look_));
+        if (!has_news) PoolCore::sleep_until_completion(cores, seen, std::min(limit, next_look_));
     }
 }
 
 /// Looks at what a worker may have ended, and whether it is time to look at all.
 void CompletionSet::State::look(Part& part) {
     PoolCore& core = part.pool.core();
-    if (core.has_ended()) return look_at_all_of(part);
-    for (std::size_t lane = 0; lane < ring::lane_count; ++lane) {
-        auto& queued = part.queued[lane];
-        const ring::Ring& ring = core.state().lanes[static_cast<ring::Lane>(lane)];
-        while (!queued.empty() && ring.has_passed(queued.front().position)) {
-            std::ranges::pop_heap(queued, std::greater());
-            part.passed.push_back(queued.back().item);
-            queued.pop_back();
-        }
-    }
+    const bool is_first = !part.departures;
+    if (is_first) part.departures = core.departures();
+    if (core.has_ended() || (is_first && core.may_queue_ended())) look_at_all_of(part);
+    pass(part);
     take(part.passed, &TaskHandle::has_ended);
     if (core.departures() != part.departures)
         next_look_ = std::min(next_look_, last_look_ + look_share * last_cost_);
+}
+
+void CompletionSet::State::pass(Part& part) {
+    for (std::size_t i = 0; i < ring::lane_count; ++i) {
+        Lane& lane = part.lanes[i];
+        if (!lane.sorted) {
+            lane.shrink(true);
+            std::ranges::sort(lane.tasks, {}, &Lane::Queued::position);
+            lane.sorted = true;
+            lane.watched = 0;
+        }
+        const ring::Ring& ring = part.pool.core().state().lanes[static_cast<ring::Lane>(i)];
+        while (lane.first != lane.tasks.size() && ring.has_passed(lane.tasks[lane.first].position))
+            part.passed.push_back(lane.tasks[lane.first++].item);
+        lane.watched = std::max(lane.watched, lane.first);
+        lane.shrink(false);
+    }
+}
+
+/// Has each task tell of its end. Returns whether one has ended already.
+bool CompletionSet::State::watch(Part& part) {
+    bool has_ended = false;
+    const auto watch_task = [&](const Item& item) {
+        const TaskHandle& task = *item.task;
+        const ring::Status now =
+            task.core().watch(task.key_.index, ring::Status::watched_with_others);
+        has_ended = has_ended || is_final(now.state);
+    };
+    for (const Item& item : part.passed) watch_task(item);
+    for (Lane& lane : part.lanes) {
+        for (; lane.watched != lane.tasks.size(); ++lane.watched)
+            watch_task(lane.tasks[lane.watched].item);
+    }
+    return has_ended;
 }
 
 void CompletionSet::State::look_at_all() {
@@ -159,11 +202,15 @@ void CompletionSet::State::look_at_all() {
 }
 
 void CompletionSet::State::look_at_all_of(Part& part) {
-    part.departures = part.pool.core().departures(); // before, lest one be missed
+    PoolCore& core = part.pool.core();
+    core.expire_late();
+    part.departures = core.departures(); // before, lest one be missed
     take(part.passed, &TaskHandle::done);
-    for (auto& queued : part.queued) {
-        take(queued, &TaskHandle::done);
-        std::ranges::make_heap(queued, std::greater());
+    for (Lane& lane : part.lanes) {
+        lane.shrink(true);
+        const std::size_t before = lane.tasks.size();
+        take(lane.tasks, &TaskHandle::done);
+        if (lane.tasks.size() != before) lane.watched = 0;
     }
 }
 

@@ -189,14 +189,15 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
         has_deadline ? deadline_of(state_.settings(task.index)) : base::Deadline::never();
     std::optional<ring::Position> position =
         take_position(lane, base::Deadline::at(limit), deadline);
-    if (position) {
+    const bool was_queued = position.has_value();
+    if (was_queued) {
         ring.publish(*position, task.index, flags);
         state_.parking.work_arrived();
         if (*position % 1024 == 0) state_.retire_entries();
         // Only now: who looks at all that is queued either finds this task or sees this.
         if (has_deadline) lower(next_deadline_ns_, state_.settings(task.index).deadline_ns);
     } else if (deadline.passed()) {
-        position = ring.tail();
+        position = ring.tail(); // it has none, but its number is not to be an earlier task's
         record.status.store(ring::Status{.state = ring::TaskState::expired,
                                          .flags = flags,
                                          .generation = ring::generation_of(*position)}
@@ -212,7 +213,7 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
     handle.arguments_ = task.arguments >= sizeof(ring::Record) ? task.arguments : 0;
     handle.key_ = {.index = task.index,
                    .generation = ring::generation_of(*position),
-                   .lane = static_cast<std::uint8_t>(lane)};
+                   .lane = was_queued ? static_cast<std::uint8_t>(lane) : detail::TaskKey::no_lane};
     return handle;
 }
 
@@ -281,6 +282,10 @@ bool PoolCore::expire_late() noexcept {
             lower(next_deadline_ns_, settings.deadline_ns);
     });
     return expired_.load() != before;
+}
+
+bool PoolCore::may_queue_ended() noexcept {
+    return state_.lanes.has_dead() || steady_now_ns() >= next_deadline_ns_.load();
 }
 
 /// What follows from a task's end in the queue.

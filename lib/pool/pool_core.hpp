@@ -106,6 +106,11 @@ public:
         return cancelled_.load() + expired_.load();
     }
 
+    /// Ends what waits in the queue beyond its deadline. Whether there was any.
+    bool expire_late() noexcept;
+    /// Whether the queue may hold tasks that have ended there.
+    [[nodiscard]] bool may_queue_ended() noexcept;
+
     /// Whether nobody is left to run anything. Now and then, looks for the supervisor's death, and
     /// whether shared memory still makes sense.
     bool has_ended();
@@ -130,8 +135,6 @@ private:
     std::optional<ring::Position> take_position(ring::Lane lane, base::Deadline limit,
                                                 base::Deadline deadline);
     void wait_for_room(ring::Ring& ring, std::chrono::nanoseconds most);
-    /// Ends what waits in the queue beyond its deadline. Whether there was any.
-    bool expire_late() noexcept;
     template <typename Visit>
     void visit_queued(Visit visit);
     void leave_queue(const detail::TaskKey& task, ring::Step step,

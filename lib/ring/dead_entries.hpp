@@ -26,6 +26,13 @@ public:
     /// Returns the count of all buckets behind the head's own, in which the caller counts itself.
     [[nodiscard]] std::uint64_t count_behind_bucket_of(Position head) noexcept;
 
+    /// Whether there may be any.
+    [[nodiscard]] bool any(Position head) noexcept {
+        const std::lock_guard lock(mutex_);
+        forget_before(bucket_of(head));
+        return total_ != 0;
+    }
+
 private:
     void forget_before(Position bucket) noexcept;
 

@@ -8,6 +8,10 @@ std::uint64_t Lanes::length() noexcept {
     return total;
 }
 
+bool Lanes::has_dead() noexcept {
+    return std::ranges::any_of(rings_, [](Ring& ring) { return ring.has_dead(); });
+}
+
 /// The sum of `count(ring)` for all but this one, if they may hold anything.
 template <typename Count>
 std::uint64_t Lanes::count_elsewhere(const Ring& ring, Count count) noexcept {

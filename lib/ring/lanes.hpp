@@ -42,6 +42,9 @@ public:
     /// How many tasks wait for a worker in all lanes.
     [[nodiscard]] std::uint64_t length() noexcept;
 
+    /// `Ring::has_dead` of any lane.
+    [[nodiscard]] bool has_dead() noexcept;
+
     /// Takes the next position of a lane unless `limit` tasks wait in all lanes together or the
     /// lane is closed.
     Ring::Refusal reserve(Lane lane, std::uint64_t limit, Position& position) noexcept;

@@ -100,7 +100,10 @@ public:
     /// How many tasks wait for a worker, as far as that can be true.
     [[nodiscard]] std::uint64_t length() noexcept;
 
-    /// The same, with those that have left the queue since: faster.
+    /// Whether some may have left the queue since, without a worker.
+    [[nodiscard]] bool has_dead() noexcept { return dead_.any(trusted_head()); }
+
+    /// The same as `length`, with those that have: faster.
     [[nodiscard]] std::uint64_t entries_ahead() const noexcept;
 
     /// Whether the head has passed a task that was published here, as far as that can be true.

@@ -57,6 +57,39 @@ TEST_CASE("threads submit and get while thread workers run") {
     CHECK(wrong == 0);
 }
 
+TEST_CASE("threads take tasks as they complete, cancel some and drop others") {
+    constexpr int count = 300;
+    std::atomic<int> wrong = 0;
+    std::atomic<int> cancelled = 0;
+    {
+        ThreadPool pool(3, 200);
+        pool.start_all();
+        in_threads(4, [&](int thread) {
+            std::vector<Future<std::string>> futures;
+            for (int i = 0; i < count; ++i) {
+                futures.push_back(pool.submit(repeat, std::string(100, 'x'), thread + 1));
+                if (i % 5 == 0) futures.back() = pool.submit(repeat, std::string(100, 'y'), 1);
+                if (i % 7 == 0) cancelled += futures.back().cancel() ? 1 : 0;
+                if (i % 50 == 0) wrong += pool.core().stats().queued > 200 ? 1 : 0;
+            }
+            int ended = 0;
+            for (auto& future : prong::as_completed(futures)) {
+                ++ended;
+                if (ended % 3 == 0) continue; // dropped
+                try {
+                    wrong += future.get().size() % 100 != 0 ? 1 : 0;
+                } catch (const prong::CancelledError&) {
+                }
+            }
+            wrong += ended != count ? 1 : 0;
+        });
+        pool.drain();
+        CHECK(pool.core().stats().cancelled == static_cast<std::uint64_t>(cancelled));
+        CHECK(pool.core().stats().queued == 0);
+    }
+    CHECK(wrong == 0);
+}
+
 TEST_CASE("arguments and results too large for a record pass between threads whole") {
     std::atomic<int> wrong = 0;
     ThreadPool pool(2);

@@ -32,6 +32,8 @@ inline TimePoint time_after(const Timeout& wait) {
 
 /// Which task: its record, which of that record's tasks it is, and its queue (a `ring::Lane`).
 struct TaskKey {
+    static constexpr std::uint8_t no_lane = 3; ///< it was never queued
+
     std::uint32_t index = 0;
     std::uint32_t generation = 0;
     std::uint8_t lane = 0;
@@ -57,7 +59,7 @@ public:
     [[nodiscard]] bool valid() const noexcept { return core_ != nullptr; }
 
     [[nodiscard]] bool done() const;
-    /// The same, but does not ask whether the pool is still there.
+    /// The same, but does not look whether the pool is still there.
     [[nodiscard]] bool has_ended() const;
     [[nodiscard]] bool running() const;
     [[nodiscard]] bool cancelled() const;
