@@ -8,15 +8,27 @@
 /// How values become bytes. Nothing here needs to be called by a user of prong; a type crosses to
 /// another process if it is `prong::Transferable`:
 ///
-/// - arithmetic types, enumerations, and trivially copyable classes without pointers, as they lie
-/// in
-///   memory; a `std::vector`, `std::array`, `std::basic_string` or `std::valarray` of such in one
-///   go;
+/// - arithmetic types, enumerations, and trivially copyable aggregates without pointers, as they
+///   lie in memory; a `std::vector`, `std::array`, `std::basic_string` or `std::valarray` of such
+///   in one go;
 /// - the other containers and value types of the standard library, nested at will;
-/// - a plain aggregate, member by member, with no help (members that are C arrays, bit-fields or
-///   base classes only if the whole is trivially copyable);
+/// - a plain aggregate, member by member, with no help, const members too (members that are C
+///   arrays or bit-fields, and base classes, only if the whole is trivially copyable);
 /// - a class with `serialize`, `save` and `load`, or `save_minimal` and `load_minimal` for cereal,
-///   as a member or not, versioned or not. It needs a default constructor.
+///   as a member or not, versioned or not. It needs a default constructor;
+/// - a trivially copyable class or union whose inside cannot be seen (it has private members or
+///   constructors, and might hide a pointer) only if `prong::is_bitwise_transferable` says so.
+///
+/// The comparison or hash of a container crosses with it, if it is a type that crosses and holds no
+/// function pointer; one without members takes no bytes. An allocator does not: containers of
+/// `std::pmr` arrive with the default memory resource, those with another stateful allocator are
+/// refused. What a `std::unique_ptr` or `std::shared_ptr` brings was made by `new`; a
+/// `std::unique_ptr` may have a deleter of its own if that has no members.
+///
+/// At most 1000 objects may lie within each other, such as the nodes of a list that is linked by
+/// pointers, because each takes stack: 60 to 500 bytes (2.5 KiB in a program with a sanitizer and
+/// without optimisation). Beyond it there is `CodecError`. `PoolOptions::max_nesting` is another
+/// limit for a pool. Values like `std::vector<std::vector<int>>` do not count as nested.
 
 namespace prong {
 

@@ -1,5 +1,6 @@
 #include <prong/codec.hpp>
 
+#include "codec/list.hpp"
 #include "codec/mutate.hpp"
 #include "codec/samples.hpp"
 #include "support/catch.hpp"
@@ -75,8 +76,20 @@ void for_each_pointer_sample(Visit visit) {
     visit(std::valarray<std::string>{"a", "b"});
 }
 
-struct Link {
-    std::unique_ptr<Link> next;
+struct ConstructedLink { // made by load_and_construct
+    explicit ConstructedLink(std::unique_ptr<ConstructedLink> given) : next(std::move(given)) {}
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(next);
+    }
+    template <class Archive>
+    static void load_and_construct(Archive& archive,
+                                   cereal::construct<ConstructedLink>& construct) {
+        std::unique_ptr<ConstructedLink> next;
+        archive(next);
+        construct(std::move(next));
+    }
+    std::unique_ptr<ConstructedLink> next;
 };
 
 } // namespace
@@ -115,6 +128,29 @@ TEST_CASE("a bool is true or false, whatever the byte", "[codec]") {
     CHECK(detail::decode<std::optional<bool>>(reader) == std::optional(true));
 }
 
+TEST_CASE("the state of a comparison is a value, whatever the bytes", "[codec]") {
+    struct Flagged {
+        int flags;
+        std::array<Direction, 1> directions;
+        bool operator()(int a, int b) const { return directions[0](a, b); }
+    };
+    const std::vector<std::byte> bytes(64, std::byte{0x42});
+    Reader reader(bytes);
+    CHECK(!decode_and_use<std::set<int, Flagged>>(bytes)); // the size is too large
+    std::vector<std::byte> empty = bytes;
+    std::ranges::fill(std::span(empty).subspan(sizeof(Flagged)), std::byte{0});
+    Reader of_empty(empty);
+    const auto set = detail::decode<std::set<int, Flagged>>(of_empty);
+    CHECK(std::bit_cast<std::uint8_t>(set.key_comp().directions[0].down) == 1);
+}
+
+TEST_CASE("a heap is one, whatever the bytes", "[codec]") {
+    BufferWriter writer;
+    detail::encode(writer, std::vector<int>{1, 3, 2}); // not in the order of a heap
+    Reader reader(writer.bytes());
+    CHECK(detail::decode<std::priority_queue<int>>(reader).top() == 3);
+}
+
 TEST_CASE("text that is no bits is no bitset", "[codec]") {
     BufferWriter writer;
     detail::encode(writer, std::uint8_t{2}); // cereal's mark of a text
@@ -142,25 +178,27 @@ TEST_CASE("a shared object does not change its type", "[codec]") {
 TEST_CASE("nesting that would exhaust the stack is refused on both sides", "[codec]") {
     const std::vector<std::byte> bytes(1'000'000, std::byte{1}); // a link, and a link, and a link
     CHECK(!decode_and_use<Link>(bytes));
-
-    Link first;
-    Link* last = &first;
-    for (int i = 0; i < 5'000; ++i) {
-        last->next = std::make_unique<Link>();
-        last = last->next.get();
-    }
+    CHECK(!decode_and_use<std::vector<Link>>(bytes));
+    CHECK(!decode_and_use<std::unique_ptr<ConstructedLink>>(bytes));
     BufferWriter writer;
-    CHECK_THROWS_AS(detail::encode(writer, first), CodecError);
+    CHECK_THROWS_AS(detail::encode(writer, list_of(5'000)), CodecError);
 }
 
-TEST_CASE("a list of some hundred links is not too deep", "[codec]") {
-    Link first;
-    Link* last = &first;
-    for (int i = 0; i < 300; ++i) {
-        last->next = std::make_unique<Link>();
-        last = last->next.get();
-    }
+TEST_CASE("a list of a thousand links is not too deep, one more is", "[codec]") {
     BufferWriter writer;
-    detail::encode(writer, first);
+    detail::encode(writer, list_of(1'000));
     CHECK(decode_and_use<Link>(writer.bytes()));
+    CHECK_THROWS_WITH(detail::encode(writer, list_of(1'001)),
+                      Catch::Contains("more than 1000 objects") &&
+                          Catch::Contains("PoolOptions::max_nesting"));
+}
+
+TEST_CASE("how deep values may be nested can be said", "[codec]") {
+    BufferWriter writer(5'000);
+    detail::encode(writer, list_of(5'000));
+    CHECK(!decode_and_use<Link>(writer.bytes()));
+    Reader reader(writer.bytes());
+    reader.set_max_nesting(5'000);
+    detail::decode<Link>(reader);
+    CHECK(reader.remaining() == 0);
 }

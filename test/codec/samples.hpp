@@ -6,6 +6,7 @@
 #include <compare>
 #include <filesystem>
 #include <memory>
+#include <memory_resource>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,24 @@ template <>
 inline constexpr bool prong::is_bitwise_transferable<prong::test::NotDefault> = true;
 
 namespace prong::test {
+
+struct Direction { // a comparison with state
+    bool down = false;
+    bool operator()(int a, int b) const { return down ? a > b : a < b; }
+    bool operator==(const Direction&) const = default;
+};
+
+struct Seeded { // a hash, and an equality, with state
+    std::size_t seed = 0;
+    std::size_t operator()(int n) const { return seed ^ static_cast<std::size_t>(n); }
+    bool operator()(int a, int b) const { return (*this)(a) == (*this)(b); }
+};
+
+struct Job { // const members
+    const std::string name;
+    const int number;
+    bool operator==(const Job&) const = default;
+};
 
 struct WithOptional { // trivially copyable, but not every byte in it is valid
     int a = 0;
@@ -268,6 +287,13 @@ void for_each_container_sample(Visit visit) {
     visit(std::queue<int>({1, 2}));
     visit(std::stack<int>({1, 2}));
     visit(std::bitset<70>(12345));
+    visit(std::list<NotDefault>{NotDefault(1), NotDefault(2)});
+    visit(std::map<int, std::string, Direction>({{1, "a"}, {2, "b"}}, Direction{true}));
+    visit(std::unordered_set<int, Seeded, Seeded>({1, 2}, 0, Seeded{7}, Seeded{9}));
+    visit(std::pmr::map<int, std::pmr::string>{{1, "a"}});
+    visit(std::vector<std::pair<const std::string, int>>{{"a", 1}, {"b", 2}});
+    visit(std::array<std::pair<const std::string, int>, 2>{{{"a", 1}, {"b", 2}}});
+    visit(std::vector<std::tuple<const int, std::string>>{{1, "a"}});
 }
 
 template <class Visit>
@@ -294,6 +320,12 @@ void for_each_class_sample(Visit visit) {
     visit(Private(5));
     visit(Free{3});
     visit(std::map<int, Free>{{1, {2}}});
+    visit(std::optional<const std::string>("a"));
+    visit(std::variant<const int, const std::string>("a"));
+    visit(std::tuple<const std::string, const int>("a", 1));
+    visit(Job{"a", 1});
+    visit(std::vector<Job>{{"a", 1}, {"b", 2}});
+    visit(std::map<std::string, Job>{{"a", {"b", 1}}});
 }
 
 } // namespace prong::test

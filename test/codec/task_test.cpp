@@ -129,6 +129,15 @@ struct Scale { // a function object with state
     int operator()(int n) const { return factor * n; }
 };
 
+class Adder { // one whose state cannot be seen
+public:
+    explicit Adder(int number) : number_(number) {}
+    int operator()(int other) const { return number_ + other; }
+
+private:
+    int number_;
+};
+
 struct Greeter { // one that is not bytes, and changes when it is called
     std::string greeting;
     std::string operator()(const std::string& name) { return greeting += name; }
@@ -178,6 +187,9 @@ struct SaysHowManyAreAlive {
 };
 
 } // namespace
+
+template <>
+inline constexpr bool prong::is_bitwise_transferable<Adder> = true;
 
 TEST_CASE("functions run, by reference and by pointer", "[task]") {
     CHECK(run(square, 7) == 49);
@@ -309,6 +321,21 @@ TEST_CASE("lambdas with captures run once they are marked", "[task]") {
     };
     const Wide wide{7};
     CHECK(run(with_captures([wide] { return wide.value; })) == 7);
+}
+
+TEST_CASE("a function object with private state runs if its author vouches for it", "[task]") {
+    CHECK(run(Adder(3), 4) == 7);
+}
+
+TEST_CASE("a callable that declares nothing gets copies of the elements of several ranges",
+          "[task]") {
+    const std::string name = "a";
+    int number = 1;
+    const auto sum = [](const auto& pair) { return pair.first + std::to_string(pair.second); };
+    CHECK(run(sum, std::pair<const std::string&, int&>(name, number)) == "a1");
+    const auto first = [](const auto& tuple) { return std::get<0>(tuple); };
+    CHECK(run(first, std::tie(name, number)) == "a");
+    CHECK(run(sum, std::pair<const std::string, int>("b", 2)) == "b2");
 }
 
 TEST_CASE("a null function pointer is refused when it is submitted", "[task]") {

@@ -95,6 +95,10 @@ void for_each_sample(Visit visit) {
     visit(std::vector{shared, shared});
     visit(std::unique_ptr<Shape>(std::make_unique<Square>(3.0)));
     visit(std::vector<std::shared_ptr<Shape>>(2, std::make_shared<Square>(2.0)));
+    visit(std::map<int, std::string, Direction>({{1, "a"}, {2, "b"}}, Direction{true}));
+    visit(std::unordered_set<int, Seeded, Seeded>({1, 2}, 0, Seeded{7}, Seeded{9}));
+    visit(std::priority_queue<int, std::vector<int>, Direction>(Direction{true}, {1, 3, 2}));
+    visit(std::vector<std::pair<const std::string, Job>>{{"a", {"b", 1}}});
 }
 
 /// What was decoded can be encoded, unless it is nested too deeply for that, and decoded again.

@@ -171,6 +171,7 @@ TEST_CASE("options out of range are refused, and nothing is left of the pool") {
     CHECK_THROWS_AS(ProcessPoolExecutor(PoolOptions{.max_pending = 0}), std::invalid_argument);
     CHECK_THROWS_AS(ProcessPoolExecutor(PoolOptions{.max_payload_bytes = 0}),
                     std::invalid_argument);
+    CHECK_THROWS_AS(ProcessPoolExecutor(PoolOptions{.max_nesting = 0}), std::invalid_argument);
     CHECK(children_of(getpid()).empty());
 }
 

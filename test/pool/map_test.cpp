@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <list>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -16,6 +17,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -276,6 +278,60 @@ TEST_CASE("move-only results, no results and large results come through map") {
     const std::vector<std::size_t> sizes{0, 1, 100, 1 << 20, 3, 5 << 20};
     std::size_t i = 0;
     for (const auto& text : pool.map(large, sizes)) CHECK(text.size() == sizes[i++]);
+}
+
+TEST_CASE("map goes over a std::map, whose keys are const") {
+    ProcessPoolExecutor pool(2);
+    const std::map<std::string, int> numbers{{"a", 1}, {"b", 2}, {"c", 3}};
+    const auto sum = [](auto results) {
+        int total = 0;
+        for (const int result : results) total += result;
+        return total;
+    };
+    const auto by_value_type = [](const std::pair<const std::string, int>& pair) {
+        return pair.second;
+    };
+    const auto by_pair = [](std::pair<std::string, int> pair) { return pair.second; };
+    const auto generic = [](const auto& pair) { return pair.second; };
+    CHECK(sum(pool.map(by_value_type, numbers)) == 6);
+    CHECK(sum(pool.map(by_pair, numbers)) == 6);
+    CHECK(sum(pool.map(generic, numbers)) == 6);
+    CHECK(sum(pool.map(generic, std::multimap<int, int>{{1, 1}, {1, 2}})) == 3);
+    CHECK(sum(pool.map(generic, std::unordered_map<int, int>{{1, 1}, {2, 2}})) == 3);
+    const auto turned = [](const std::pair<const std::string, int>& pair) {
+        return std::pair<const int, std::string>(pair.second, pair.first);
+    };
+    std::map<int, std::string> back;
+    for (const auto& pair : pool.map(turned, numbers)) back.insert(pair);
+    CHECK(back == std::map<int, std::string>{{1, "a"}, {2, "b"}, {3, "c"}});
+    CHECK(pool.map(turned, numbers).get().size() == 3);
+}
+
+TEST_CASE("map goes over tuples of references, as an iterator over several ranges gives them") {
+    ProcessPoolExecutor pool(1);
+    std::vector<int> numbers{1, 2, 3};
+    const std::vector<std::string> texts{"a", "bb", "ccc"};
+    const auto both = std::views::iota(0, 3) | std::views::transform([&](int i) {
+                          const auto index = static_cast<std::size_t>(i);
+                          return std::tuple<int&, const std::string&>(numbers[index], texts[index]);
+                      });
+    const auto sum = [](const auto& tuple) {
+        return std::get<0>(tuple) + static_cast<int>(std::get<1>(tuple).size());
+    };
+    CHECK(pool.map(sum, both).get() == std::vector{2, 4, 6});
+}
+
+TEST_CASE("map with const members in arguments and results") {
+    struct Job {
+        const std::string name;
+        const int number;
+    };
+    ProcessPoolExecutor pool(1);
+    const auto next = [](const Job& job) { return Job{job.name + "!", job.number + 1}; };
+    std::vector<std::string> names;
+    for (const Job& job : pool.map(next, std::vector<Job>{{"a", 1}, {"b", 2}}))
+        names.push_back(job.name);
+    CHECK(names == std::vector<std::string>{"a!", "b!"});
 }
 
 TEST_CASE("without order the results come as they are there") {

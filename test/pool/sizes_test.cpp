@@ -1,5 +1,6 @@
 // Arguments and results of every size, and very many tasks.
 
+#include "codec/list.hpp"
 #include "pool/helpers.hpp"
 #include "support/catch.hpp"
 #include "support/child.hpp"
@@ -155,6 +156,23 @@ TEST_CASE("an argument list or a result beyond max_payload_bytes is LimitExceede
         CHECK(pool.submit(good_bytes, make_bytes(mib - 16)).get() == mib - 16);
         CHECK(good_bytes(pool.submit(make, mib - 16).get()) == mib - 16);
     }
+}
+
+TEST_CASE("a list of more links than max_nesting is refused, in both directions") {
+    ProcessPoolExecutor pool(1);
+    CHECK_THROWS_AS(pool.submit(count_links, list_of(1'001)), prong::CodecError);
+    CHECK_THROWS_WITH(pool.submit(list_of, 1'001).get(),
+                      Catch::Contains("PoolOptions::max_nesting"));
+    CHECK(pool.submit(count_links, list_of(1'000)).get() == 1'000);
+    CHECK(count_links(pool.submit(list_of, 1'000).get()) == 1'000);
+}
+
+TEST_CASE("with a larger max_nesting a longer list goes both ways, through map too") {
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_nesting = 5'000});
+    CHECK(pool.submit(count_links, list_of(5'000)).get() == 5'000);
+    CHECK(count_links(pool.submit(list_of, 5'000).get()) == 5'000);
+    CHECK_THROWS_AS(pool.submit(list_of, 5'001).get(), prong::CodecError);
+    for (const Link& list : pool.map(list_of, std::vector{3'000, 5'000})) CHECK(list.next);
 }
 
 TEST_CASE("an argument list and a result of the largest size fit at once") {

@@ -1,5 +1,6 @@
 // A program with a zygote. Each test's program is a child, so that this one stays without.
 
+#include "codec/list.hpp"
 #include "pool/helpers.hpp"
 #include "support/check_child.hpp"
 #include "support/environment.hpp"
@@ -352,6 +353,17 @@ TEST_CASE("workers see the program as it was at start_zygote") {
         require(pool.submit([] { return number; }).get() == 2, "memory");
         const auto where = [] { return std::filesystem::current_path().string(); };
         require(pool.submit(where).get() == directory, "working directory");
+    });
+}
+
+TEST_CASE("a pool's max_nesting reaches workers that are forked from a zygote") {
+    check_child([] {
+        prong::start_zygote();
+        ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_nesting = 3'000});
+        const Link list = pool.submit([](Link given) { return given; }, list_of(3'000)).get();
+        require(count_links(list) == 3'000, "list");
+        require_throws<prong::CodecError>([&] { pool.submit(count_links, list_of(3'001)); },
+                                          "more than 3000");
     });
 }
 

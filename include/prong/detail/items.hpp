@@ -146,8 +146,7 @@ T decode_contiguous(Reader& reader) {
     }
 }
 
-// ---- function objects of containers
-// --------------------------------------------------------------
+// ---- function objects of containers -------------------------------------------------------------
 
 /// A function object that holds nothing.
 template <Stateless F>
@@ -272,6 +271,10 @@ void DecodeArchive::item(T& value) {
             using Pointer = std::remove_cvref_t<decltype(value.ptr)>;
             expected_shared_type_ = &typeid(typename Pointer::element_type);
         }
+        // An object that is about to be made by its load_and_construct is nested as any other.
+        constexpr std::size_t levels =
+            is_a<Value, cereal::memory_detail::LoadAndConstructLoadWrapper> ? 1 : 0;
+        const NestingGuard guard(depth_, levels, reader_.max_nesting());
         Base::operator()(value);
     } else if constexpr (std::is_array_v<T> && !Bitwise<T>) {
         for (auto& element : value) item(element);

@@ -37,7 +37,7 @@ enum class Obstacle {
     unknown,
 };
 
-// Where in a value an obstacle is: for the compiler to print, see `refuse`.
+// Where in a value an obstacle is: for the compiler to print, in `refuse`.
 template <Text Name>
 struct Member; ///< such as `S::v`
 template <class T>
@@ -52,7 +52,6 @@ struct DeleterOf;
 /// The obstacle `Why`: the type `Culprit`, found in the places `Where`, from the inside out.
 template <Obstacle Why, class Culprit = void, class... Where>
 struct Found {
-    static constexpr Obstacle obstacle = Why;
     static constexpr bool any = Why != Obstacle::none;
     template <class Outer>
     using in = Found<Why, Culprit, Where..., Outer>;
@@ -193,8 +192,8 @@ inline constexpr bool has_function_state = []<class... Fs>(Types<Fs...>) {
 template <class T>
 concept HasFunctionState = has_function_state<T>;
 
-/// Is `T`, or does it derive from, a container with such function objects, which cereal's functions
-/// for all containers do not encode?
+/// Would `T`, which is a container with such function objects or derives from one, be encoded by
+/// cereal's functions for all containers, which leave them out?
 template <class T>
 concept LosesFunctionState =
     !cereal::traits::is_specialized<T, EncodeArchive>::value &&
@@ -368,7 +367,8 @@ consteval auto find_obstacle() {
     } else if constexpr (has_any<T, AnyUnnamedUnion>) {
         return Found<Obstacle::hidden, T>{};
     } else if constexpr (!Reflectable<T>) {
-        return Found < has_any<T, AnyPointer> ? Obstacle::pointer : Obstacle::shape, T > {};
+        constexpr Obstacle why = has_any<T, AnyPointer> ? Obstacle::pointer : Obstacle::shape;
+        return Found<why, T>{};
     } else {
         return find_obstacle_to_aggregate<T, Within...>();
     }
