@@ -95,8 +95,7 @@ struct PoolOptions {
 /// options out of range.
 class PRONG_API PoolWithOptions {
 public:
-    PoolWithOptions(pool::PoolCore& core, const TaskOptions& options)
-        : core_(&core), options_(options) {}
+    PoolWithOptions(pool::PoolCore& core, const TaskOptions& options);
 
     template <typename F, typename... Args>
     auto submit(F&& f, Args&&... args) const {
@@ -229,7 +228,7 @@ public:
     void terminate_workers();
     void kill_workers();
 
-    [[nodiscard]] unsigned max_workers() const noexcept;
+    [[nodiscard]] unsigned max_workers() const;
 
     /// What the pool and each of its workers are at. Costs the workers nothing.
     [[nodiscard]] PoolStats stats() const;

@@ -60,14 +60,18 @@ ring::TaskState execute(const SharedState& state, unsigned worker, ring::Record&
         const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
         detail::Reader arguments = arguments_of(state, record);
         type->run(arguments, writer);
+        detail::end_copy_of_worker(0);
         writer.store();
         return ring::TaskState::returned;
     } catch (abi::__forced_unwind&) { // pthread_exit in the task: the end of this process
+        detail::end_copy_of_worker(0);
         throw;
     } catch (const std::bad_alloc&) {
+        detail::end_copy_of_worker(1);
         if (const auto end = on_bad_alloc(writer)) return *end;
         return write_exception(writer);
     } catch (...) {
+        detail::end_copy_of_worker(1);
         return write_exception(writer);
     }
 }
@@ -301,10 +305,13 @@ Recycling with_jitter(Recycling recycling) {
 std::string trouble_in(const WorkerHook& hook, const std::string& name) {
     try {
         if (hook) hook();
+        detail::end_copy_of_worker(0);
         return {};
     } catch (const std::exception& error) {
+        detail::end_copy_of_worker(1);
         return name + " threw: " + error.what();
     } catch (...) {
+        detail::end_copy_of_worker(1);
         return name + " threw something that is no std::exception";
     }
 }
