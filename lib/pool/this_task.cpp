@@ -2,6 +2,7 @@
 
 #include "os/fork_depth.hpp"
 #include "os/futex.hpp"
+#include "os/seed.hpp"
 
 #include <prong/detail/task_type.hpp>
 #include <prong/this_task.hpp>
@@ -24,12 +25,16 @@ using ring::Status;
 const SharedState* shared_state = nullptr; ///< null: this process is no worker
 unsigned depth_of_worker = 0;              ///< what it forks is no worker
 unsigned this_index = 0;
+std::uint64_t this_seed = 0;
 std::atomic<const Record*> current{nullptr};
+
+bool is_worker() noexcept {
+    return shared_state != nullptr && depth_of_worker == os::fork_depth();
+}
 
 /// The task that this process runs, or null.
 const Record* current_task() noexcept {
-    const Record* const record = current.load(std::memory_order_relaxed);
-    return record != nullptr && depth_of_worker == os::fork_depth() ? record : nullptr;
+    return is_worker() ? current.load(std::memory_order_relaxed) : nullptr;
 }
 
 bool is_told_to_stop(const Record& record) {
@@ -86,6 +91,7 @@ void pool::become_worker(const SharedState& state, unsigned worker) noexcept {
     shared_state = &state;
     depth_of_worker = os::fork_depth();
     this_index = worker;
+    this_seed = os::fresh_seed();
     // What a task forks may read the task's arguments, and no more.
     pthread_atfork(nullptr, nullptr, [] { shared_state->region.make_read_only(); });
 }
@@ -124,8 +130,11 @@ int this_task::attempt() noexcept {
 }
 
 int this_worker::index() noexcept {
-    if (shared_state == nullptr || depth_of_worker != os::fork_depth()) return -1;
-    return static_cast<int>(this_index);
+    return is_worker() ? static_cast<int>(this_index) : -1;
+}
+
+std::uint64_t this_worker::seed() noexcept {
+    return is_worker() ? this_seed : 0;
 }
 
 } // namespace prong

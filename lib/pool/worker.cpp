@@ -9,15 +9,18 @@
 #include "sync/spinner.hpp"
 
 #include <prong/detail/task_type.hpp>
+#include <prong/this_task.hpp>
 
 #include <cxxabi.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <string>
@@ -129,10 +132,11 @@ private:
 };
 
 /// Reseeds the C library's generators: otherwise all workers draw the same numbers.
-void reseed() {
-    const auto seed = static_cast<unsigned>(getpid()) * 2654435761U;
-    srand(seed);
-    srandom(seed);
+void reseed(std::uint64_t seed) {
+    srandom(static_cast<unsigned>(seed)); // and rand
+    std::array<unsigned short, 3> state{};
+    std::memcpy(state.data(), &seed, sizeof(state));
+    seed48(state.data()); // drand48 and its like
 }
 
 /// When memory runs out, the kernel should choose a worker before the parent.
@@ -150,7 +154,6 @@ void prepare_process(WorkerSlot& slot) {
     setrlimit(RLIMIT_CORE, &no_core);
     os::leave_quietly_on_exit();
     volunteer_for_out_of_memory();
-    reseed();
     write_whole_lines();
     dump_crashes_to(slot.crash);
 }
@@ -328,6 +331,7 @@ int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& h
     WorkerSlot& slot = state.slot(worker);
     prepare_process(slot);
     become_worker(state, worker);
+    reseed(this_worker::seed());
     std::string trouble = trouble_in(hooks.initializer, "the initializer");
     if (trouble.empty()) trouble = trouble_in(hooks.on_start, "on_worker_start");
     if (!trouble.empty()) {

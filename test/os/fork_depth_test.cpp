@@ -1,11 +1,13 @@
 #include "os/fork_depth.hpp"
 
 #include "support/catch.hpp"
+#include "support/child.hpp"
 #include "support/forks.hpp"
+#include "support/seccomp.hpp"
 
-#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <set>
 #include <thread>
 #include <vector>
@@ -64,4 +66,22 @@ TEST_CASE("the threads of a child that ask at once get the same answer") {
         _exit(different.size() == 1 && !different.contains(here) ? 0 : 1);
     }
     CHECK(end_of(child) == "exit 0");
+}
+
+TEST_CASE("without the page that the kernel clears", "[.]") {
+    forbid(SYS_madvise, EINVAL);
+    const unsigned here = fork_depth();
+    for (const WayToFork& way : ways_to_fork) {
+        INFO(way.name);
+        const pid_t child = way.fork();
+        if (child == 0) _exit(fork_depth() > here && fork_depth() == fork_depth() ? 0 : 1);
+        CHECK(end_of(child) == "exit 0");
+        CHECK(fork_depth() == here);
+    }
+}
+
+TEST_CASE("where the kernel clears no page a child is told by its number") {
+    const ChildResult result = run_self({"without the page that the kernel clears"});
+    INFO(result.out);
+    CHECK(result.exitcode == 0);
 }
