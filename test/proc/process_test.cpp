@@ -182,7 +182,7 @@ TEST_CASE("a process that ends by an exception with very many nested in it tells
     const auto result = run_in_child([] {
         return exitcode_of([] {
             std::exception_ptr chain;
-            for (int i = 0; i < 20'000; ++i) {
+            for (int i = 0; i < 100'000; ++i) {
                 try {
                     if (chain) std::rethrow_exception(chain);
                     throw std::runtime_error("innermost");
