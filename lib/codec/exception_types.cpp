@@ -36,6 +36,7 @@ namespace {
 class RegisteredType {
 public:
     explicit RegisteredType(const ExceptionType& type)
+        // NOLINTNEXTLINE(bugprone-throw-keyword-missing): no exception, in spite of its name
         : type_(type), mangled_name_(type.type->name()), modules_(modules()) {}
 
     [[nodiscard]] const ExceptionType& get() const { return type_; }

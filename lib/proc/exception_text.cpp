@@ -14,7 +14,7 @@ namespace {
 /// Without what is nested in it.
 std::string describe_current_exception() {
     const std::type_info* const type = codec::type_of_current_exception();
-    const std::string name =
+    std::string name =
         type != nullptr ? boost::core::demangle(type->name()) : "not a C++ exception";
     try {
         throw;
