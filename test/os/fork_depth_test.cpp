@@ -15,7 +15,9 @@
 using prong::os::fork_depth;
 using namespace prong::test;
 
-TEST_CASE("a child has another depth than its parent, however it was forked") {
+namespace {
+
+void check_children() {
     const unsigned here = fork_depth();
     for (const WayToFork& way : ways_to_fork) {
         INFO(way.name);
@@ -24,6 +26,12 @@ TEST_CASE("a child has another depth than its parent, however it was forked") {
         CHECK(end_of(child) == "exit 0");
         CHECK(fork_depth() == here);
     }
+}
+
+} // namespace
+
+TEST_CASE("a child has another depth than its parent, however it was forked") {
+    check_children();
 }
 
 TEST_CASE("a grandchild has another depth than both, also when its parent has not asked") {
@@ -70,14 +78,7 @@ TEST_CASE("the threads of a child that ask at once get the same answer") {
 
 TEST_CASE("without the page that the kernel clears", "[.]") {
     forbid(SYS_madvise, EINVAL);
-    const unsigned here = fork_depth();
-    for (const WayToFork& way : ways_to_fork) {
-        INFO(way.name);
-        const pid_t child = way.fork();
-        if (child == 0) _exit(fork_depth() > here && fork_depth() == fork_depth() ? 0 : 1);
-        CHECK(end_of(child) == "exit 0");
-        CHECK(fork_depth() == here);
-    }
+    check_children();
 }
 
 TEST_CASE("where the kernel clears no page a child is told by its number") {

@@ -1,17 +1,10 @@
 // Pools with static storage duration. In a static build the program's objects are made before those
 // of the library, so this shows that the library needs none of its own.
 
-#include "support/catch.hpp" // nothing with <iostream>, whose object would come before the pool
-
-#include <prong/exception.hpp>
-#include <prong/future.hpp>
-#include <prong/map.hpp>
-#include <prong/process.hpp>
-#include <prong/process_pool_executor.hpp>
-#include <prong/this_task.hpp>
-#include <prong/zygote.hpp>
-
+#include "support/catch.hpp"
 #include "support/child.hpp"
+
+#include <prong/prong.hpp>
 
 #include <unistd.h>
 
