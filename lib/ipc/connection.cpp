@@ -3,6 +3,7 @@
 #include "base/deadline.hpp"
 #include "base/fd.hpp"
 #include "os/descriptor.hpp"
+#include "os/fork_depth.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
 

@@ -2,13 +2,12 @@
 
 #include "base/errno.hpp"
 #include "os/descriptor.hpp"
+#include "os/seed.hpp"
 
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <string_view>
 #include <utility>
@@ -33,11 +32,7 @@ base::UniqueFd open_socket() {
 } // namespace
 
 Doorbell Doorbell::unique() noexcept {
-    std::uint64_t random = 0;
-    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random) {
-        random =
-            static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-    }
+    std::uint64_t random = fresh_seed();
     Doorbell bell{};
     auto* place = std::ranges::copy(prefix, bell.name_.begin()).out;
     for (; place != bell.name_.end(); random >>= 4) *place++ = "0123456789abcdef"[random & 15];

@@ -25,6 +25,7 @@ struct CrewOptions {
     std::vector<int> kept = {}; ///< the listed descriptors; at most `most_kept`
     cpu_set_t cpus = {};        ///< what supervisor and workers may use; empty: as their parent
     os::Doorbell doorbell = {}; ///< wakes the supervisor where signals are forbidden
+    int program = 0;            ///< the process that has made the pool
 };
 inline constexpr std::size_t most_kept = 250;
 

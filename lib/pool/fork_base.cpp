@@ -38,6 +38,7 @@ struct Request {
     os::Doorbell doorbell;
     std::array<int, most_kept> numbers; ///< of the descriptors to keep
     std::array<int, most_kept> flags;
+    int program;
 };
 static_assert(std::is_trivially_copyable_v<Request>);
 static_assert(sizeof(Request) <= proc::Zygote::longest_message);
@@ -102,7 +103,8 @@ proc::Zygote::Child prepare_supervisor(std::vector<base::UniqueFd> fds,
                         .inherited = request.inherited,
                         .kept = {},
                         .cpus = request.cpus,
-                        .doorbell = request.doorbell};
+                        .doorbell = request.doorbell,
+                        .program = request.program};
     const auto passed = std::make_shared<std::vector<os::PassedFd>>();
     for (std::size_t i = 1; i < fds.size(); ++i) {
         const int number = request.numbers.at(i - 1);
@@ -153,7 +155,8 @@ os::PidFd ForkBase::start_by_zygote(SharedState& state, const CrewOptions& optio
                     .cpus = options.cpus,
                     .doorbell = options.doorbell,
                     .numbers = {},
-                    .flags = {}};
+                    .flags = {},
+                    .program = options.program};
     std::vector<int> fds{memory};
     for (const int fd : options.kept) {
         request.numbers.at(fds.size() - 1) = fd;
@@ -193,7 +196,7 @@ void ForkBase::refuse(const detail::TaskType& type, std::span<const std::byte> a
 
 std::string ForkBase::too_late(const std::string& what, const void* address) const {
     return what + " cannot run in this pool's workers: its module " + os::module_path(address) +
-           " was loaded or replaced after " +
+           " was loaded, replaced or unloaded after " +
            (zygote_ != nullptr ? "start_zygote(); load it before that"
                                : "the pool was made; load it before that, or make a new pool");
 }

@@ -73,11 +73,9 @@ MapRun::MapRun(pool::PoolCore& core, const MapOptions& options, const TaskOption
 }
 
 MapRun::~MapRun() {
+    if (pool_.core().is_copy()) return;
     for (Chunk& chunk : chunks_) {
-        try {
-            if (chunk.task.valid()) chunk.task.cancel();
-        } catch (const std::logic_error&) { // in a copy of the process there is nothing to cancel
-        }
+        if (chunk.task.valid()) chunk.task.cancel();
     }
 }
 
@@ -169,7 +167,13 @@ void MapRun::load() {
     if (!chunk_error_) reader_ = chunk.task.result();
 }
 
+bool MapRun::at_end() const {
+    pool_.core().require_own_process();
+    return elements_under_way_ == 0 && !input_error_;
+}
+
 void MapRun::wait() {
+    pool_.core().require_own_process();
     if (loaded_) return;
     const bool nothing_sent = next_.empty() && pending_.pending() == 0;
     if (nothing_sent && unsent_) fill();

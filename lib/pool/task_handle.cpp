@@ -176,8 +176,8 @@ std::string TaskHandle::name() const {
     const Record& record = state.records[key_.index];
     const std::uint64_t offset = arguments_ != 0 ? arguments_ : Record::bytes_offset;
     const auto bytes = checked_bytes(state, record, offset, record.arguments_length);
-    return type_->name(bytes ? Reader(*bytes) : Reader()) + " [task " +
-           std::to_string(key_.generation) + "]";
+    return core_->fork_base().name_of(*type_, bytes.value_or(std::span<const std::byte>())) +
+           " [task " + std::to_string(key_.generation) + "]";
 }
 
 PoolReference::PoolReference(pool::PoolCore& core) : core_(&core) {

@@ -2,7 +2,9 @@
 
 #include "base/errno.hpp"
 #include "os/child.hpp"
+#include "os/fork_depth.hpp"
 #include "os/process.hpp"
+#include "os/seed.hpp"
 #include "os/socket.hpp"
 
 #include <prong/error.hpp>
@@ -24,7 +26,6 @@
 #include <memory>
 #include <new>
 #include <optional>
-#include <random>
 #include <stdexcept>
 #include <stdio_ext.h>
 #include <string>
@@ -188,7 +189,7 @@ void Zygote::start() {
     }
     auto [ours, theirs] = os::message_socket_pair();
     auto modules = os::LoadedModules::now();
-    const Token token = std::random_device()() | Token{std::random_device()()} << 32;
+    const Token token = os::fresh_seed();
     os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
     if (fork.pid == 0) {
         ours.reset();

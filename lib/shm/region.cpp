@@ -163,6 +163,11 @@ void Region::keep_from_children() const noexcept {
     madvise(first_page_->get_address(), first_page_->get_size(), MADV_DONTFORK);
 }
 
+void Region::make_read_only() const noexcept {
+    mprotect(base_, size_, PROT_READ);
+    mprotect(first_page_->get_address(), first_page_->get_size(), PROT_READ);
+}
+
 std::uint64_t available_memory() {
     std::uint64_t left = machine_memory();
     for (const os::CgroupFolder& folder : os::cgroup_folders("memory"))

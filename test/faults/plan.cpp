@@ -48,7 +48,8 @@ constexpr std::array<std::string_view, call_count> calls{"fork",
                                                          "bind",
                                                          "getitimer",
                                                          "sendmsg",
-                                                         "recv"};
+                                                         "recv",
+                                                         "getrandom"};
 
 constexpr std::array<std::string_view, 3> times{"once", "always", "alternately"};
 
@@ -118,6 +119,7 @@ constexpr Fault faults[] = {
     {Call::getrlimit, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::sched_getaffinity, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::sched_setaffinity, everybody, denied, Demand::works, Demand::works, Times::always},
+    {Call::getrandom, in_worker, denied, Demand::works, Demand::works, Times::always},
     {Call::open, everybody, no_file, Demand::works, Demand::works, Times::alternately},
     {Call::opendir, everybody, no_file, Demand::works, Demand::works, Times::always},
     {Call::socketpair, everybody, no_descriptor, Demand::may_fail, Demand::may_fail, Times::always},

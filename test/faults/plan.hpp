@@ -54,8 +54,9 @@ enum class Call {
     getitimer,
     sendmsg,
     recv,
+    getrandom,
 };
-inline constexpr std::size_t call_count = 36;
+inline constexpr std::size_t call_count = 37;
 std::string_view name_of(Call call);
 
 // What a call may do beside failing with an errno.
