@@ -3,6 +3,7 @@
 #include <prong/detail/items.hpp>
 
 #include <concepts>
+#include <exception>
 
 /// \file
 /// How values become bytes. Nothing here needs to be called by a user of prong; a type crosses to
@@ -70,18 +71,18 @@ void encode(Writer& writer, const T& value) {
 /// own serialization throws. Bytes that `T` does not need are left.
 template <class T>
 T decode(Reader& reader) {
-    if constexpr (require_transferable<T>()) {
-        if constexpr (encoding_of<T>() == Encoding::bitwise) {
-            return decode_bitwise<T>(reader);
-        } else {
-            try {
-                return as_codec_error([&] { return DecodeArchive{reader}.template read<T>(); });
-            } catch (const std::bad_alloc&) {
-                throw CodecError("decoding needs more memory than there is");
-            } catch (const std::length_error& error) {
-                throw CodecError(std::string("the encoded bytes announce too large a size: ") +
-                                 error.what());
-            }
+    if constexpr (!require_transferable<T>()) {
+        std::terminate(); // so that the refusal is all that the compiler says
+    } else if constexpr (encoding_of<T>() == Encoding::bitwise) {
+        return decode_bitwise<T>(reader);
+    } else {
+        try {
+            return as_codec_error([&] { return DecodeArchive{reader}.template read<T>(); });
+        } catch (const std::bad_alloc&) {
+            throw CodecError("decoding needs more memory than there is");
+        } catch (const std::length_error& error) {
+            throw CodecError(std::string("the encoded bytes announce too large a size: ") +
+                             error.what());
         }
     }
 }

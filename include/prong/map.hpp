@@ -334,6 +334,8 @@ auto make_map_result(pool::PoolCore& core, const MapOptions& options,
             std::make_unique<Source>(std::move(callable), std::forward<Ranges>(ranges)...);
         return MapResult<R>(
             std::make_unique<MapRun>(core, options, task_options, std::move(source)));
+    } else {
+        return MapResult<R>(nullptr); // so that the refusal is the only error
     }
 }
 

@@ -50,6 +50,14 @@ struct PointersInArray {
     char text[8];
     int* pointers[2];
 };
+struct PointerAfterMany {
+    char text[200];
+    int* pointer;
+};
+struct Picture {
+    unsigned char pixels[5000];
+    bool done;
+};
 struct ReferenceInside {
     int& reference;
 };
@@ -331,6 +339,8 @@ TEST_CASE("what cannot cross to another process is not Transferable", "[codec]")
     STATIC_REQUIRE(!Transferable<PointerInside>);
     STATIC_REQUIRE(!Transferable<PointerDeepInside>);
     STATIC_REQUIRE(!Transferable<PointersInArray>);
+    STATIC_REQUIRE(!Transferable<PointerAfterMany>);
+    STATIC_REQUIRE(detail::Bitwise<Picture>);
     STATIC_REQUIRE(!Transferable<ReferenceInside>);
     STATIC_REQUIRE(!Transferable<ViewInside>);
     STATIC_REQUIRE(!Transferable<PointerHidden>);

@@ -5,6 +5,7 @@
 #include <prong/detail/standard_bytes.hpp>
 #include <prong/detail/standard_type.hpp>
 
+#include <bit>
 #include <filesystem>
 #include <functional>
 #include <iterator>
@@ -184,6 +185,18 @@ struct AnyNonBitwise {
     operator Member() const&& noexcept;
 };
 
+template <class T>
+struct BytesOf {
+    unsigned char bytes[sizeof(T)];
+};
+
+/// Can the compiler make a `T` of bytes? Not if a pointer, a reference or a union is in it, however
+/// deep. (This alone would not do: an index or a handle that a class hides may be as bad.)
+template <class T>
+concept MadeOfBytes = requires {
+    typename std::bool_constant<(static_cast<void>(std::bit_cast<T>(BytesOf<T>{})), true)>;
+};
+
 /// Are all members of the trivially copyable aggregate `T`, from the one at `Index` on, encoded as
 /// they lie in memory?
 template <class T, bool MayCall, std::size_t Index = 0>
@@ -194,7 +207,8 @@ consteval bool has_bitwise_members() {
         return has_bitwise_members<T, MayCall, Index + 1>();
     } else {
         // A member that cannot be looked at is taken for the worst.
-        return Index == max_members || (takes_members<T, Index> && !has_member_after<T, Index>);
+        return Index == max_members ? MadeOfBytes<T>
+                                    : takes_members<T, Index> && !has_member_after<T, Index>;
     }
 }
 

@@ -437,7 +437,8 @@ consteval bool refuse() {
                   "CEREAL_SPECIALIZE_FOR_ALL_ARCHIVES)");
     static_assert(Why != Obstacle::shape,
                   "prong: an aggregate with a base class, a C array or too many members cannot be "
-                  "taken apart: use std::array, or give it a serialize function");
+                  "taken apart: use std::array, or give it a serialize function, or, if its bytes "
+                  "mean the same everywhere, specialise prong::is_bitwise_transferable");
     static_assert(Why != Obstacle::no_default_constructor,
                   "prong: a type that is decoded by its serialize function needs a default "
                   "constructor (a private one will do if its serialization is private as well, "
