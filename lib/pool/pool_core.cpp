@@ -54,11 +54,6 @@ ring::Lane lane_of(Priority priority) {
 
 constexpr std::array all_lanes{ring::Lane::normal, ring::Lane::high, ring::Lane::low};
 
-base::Deadline deadline_of(const TaskSettings& settings) {
-    if (settings.deadline_ns == 0) return base::Deadline::never();
-    return base::Deadline::at(detail::TimePoint(Nanoseconds(settings.deadline_ns)));
-}
-
 void lower(std::atomic<std::int64_t>& value, std::int64_t most) noexcept {
     std::int64_t now = value.load();
     while (most < now && !value.compare_exchange_weak(now, most)) {
@@ -188,18 +183,21 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
     if (lane != ring::Lane::normal) state_.lanes.use_several();
     ring::Ring& ring = state_.lanes[lane];
     const bool has_deadline = options != nullptr && options->deadline.value();
-    const base::Deadline deadline =
-        has_deadline ? deadline_of(state_.settings(task.index)) : base::Deadline::never();
+    const detail::TimePoint deadline =
+        has_deadline ? detail::TimePoint(Nanoseconds(state_.settings(task.index).deadline_ns))
+                     : detail::never;
     std::optional<ring::Position> position =
-        take_position(lane, base::Deadline::at(limit), deadline);
+        take_position(lane, base::Deadline::at(limit), base::Deadline::at(deadline));
     const bool was_queued = position.has_value();
     if (was_queued) {
         ring.publish(*position, task.index, flags);
         state_.parking.work_arrived();
         if (*position % 1024 == 0) state_.retire_entries();
         // Only now: who looks at all that is queued either finds this task or sees this.
-        if (has_deadline) lower(next_deadline_ns_, state_.settings(task.index).deadline_ns);
-    } else if (deadline.passed()) {
+        if (has_deadline) lower(next_deadline_ns_, deadline.time_since_epoch().count());
+    } else if (base::Deadline::at(limit).passed()) {
+        return std::nullopt;
+    } else {                    // its deadline has
         position = ring.tail(); // it has none, but its number is not to be an earlier task's
         record.status.store(ring::Status{.state = ring::TaskState::expired,
                                          .flags = flags,
@@ -207,8 +205,6 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
                                 .pack());
         expired_.fetch_add(1);
         unqueued_.fetch_add(1);
-    } else {
-        return std::nullopt;
     }
     detail::TaskHandle handle;
     handle.core_ = this;
@@ -294,7 +290,7 @@ bool PoolCore::may_queue_ended() noexcept {
 /// What follows from a task's end in the queue.
 void PoolCore::leave_queue(const detail::TaskKey& task, ring::Step step,
                            std::atomic<std::uint64_t>& count) noexcept {
-    if (!step.made) return;
+    if (!step.made || task.lane == detail::TaskKey::no_lane) return; // the latter by a mad worker
     count.fetch_add(1);
     state_.lanes.forget(ring::Lane{task.lane}, task.index, task.generation);
     state_.announce(state_.records[task.index], step.after.flags);

@@ -137,6 +137,7 @@ std::optional<std::uint32_t> Ring::queued_at(Position position) const noexcept {
 
 /// How many entries from the head to the tail hold no task any more.
 std::uint64_t Ring::count_dead(Position head, Position end) noexcept {
+    if (!dead_.any(head)) return 0;
     std::uint64_t dead = dead_.count_behind_bucket_of(head);
     const Position bucket_end = (DeadEntries::bucket_of(head) + 1) * DeadEntries::bucket_size;
     for (Position position = head; position != std::min(bucket_end, end); ++position) {
