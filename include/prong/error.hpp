@@ -60,7 +60,8 @@ public:
     [[nodiscard]] bool out_of_memory() const noexcept { return death_.out_of_memory; }
     /// The calls that led to a crash, a line each, innermost first: function, source file and line
     /// as far as the program's debugging information tells. Empty if the worker was killed from
-    /// outside or exited. Takes a while when it is asked for the first time.
+    /// outside or exited. Takes a while when it is asked for the first time. Names in shared
+    /// objects are those of the modules that are loaded when it is asked for.
     [[nodiscard]] std::string backtrace() const;
     /// The end of what the task has written, if `TaskOptions::capture_output` was set.
     [[nodiscard]] const std::string& last_output() const noexcept { return death_.last_output; }

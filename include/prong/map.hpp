@@ -67,6 +67,7 @@ struct ChunkFunctions {
             const bool is_alone = is_first && arguments.remaining() == 0;
             const std::size_t before = result.size();
             const auto fail = [&] {
+                end_copy_of_worker(1);
                 result.rewind(before);
                 encode(result, element_thrown);
                 encode_element_failure(result);
@@ -75,8 +76,11 @@ struct ChunkFunctions {
                 encode(result, element_returned);
                 if constexpr (std::is_void_v<typename TheCall::Result>) {
                     TheCall::invoke(callable, element);
+                    end_copy_of_worker(0);
                 } else {
-                    encode(result, TheCall::invoke(callable, element));
+                    const typename TheCall::Result value = TheCall::invoke(callable, element);
+                    end_copy_of_worker(0);
+                    encode(result, value);
                 }
             } catch (abi::__forced_unwind&) { // pthread_exit: no element's failure
                 throw;
@@ -159,7 +163,7 @@ public:
     MapRun& operator=(const MapRun&) = delete;
 
     /// Whether all results have been passed on.
-    [[nodiscard]] bool at_end() const { return chunks_.empty() && !input_error_; }
+    [[nodiscard]] bool at_end() const;
 
     /// Waits until the current element is there. Throws `TimeoutError`.
     void wait();
@@ -225,7 +229,8 @@ private:
 /// has not started. After the pool's `shutdown`, results of what had been read from the input can
 /// still be taken; then, if there was more, `PoolShutdown` is thrown.
 ///
-/// Thread safety: one thread at a time.
+/// Thread safety: one thread at a time. Process safety: in a process that was forked since, every
+/// step throws `std::logic_error`.
 template <class R>
 class MapResult {
 public:

@@ -149,8 +149,9 @@ public:
     /// 0 before `start()`; kept after the end, when the system may use the number again.
     [[nodiscard]] int pid() const;
 
-    /// What it is called in messages; "Process-N" by default, the Nth of its creator, with the
-    /// creator's own number before it ("Process-2:1") unless that is the main process.
+    /// What it is called in messages; "Process-N" by default, the Nth of its creator. If the
+    /// creator is not the main process, the creator's own first name and N: "Process-2:1",
+    /// "PoolWorker-0:1".
     [[nodiscard]] std::string name() const;
     void set_name(std::string name);
 
@@ -218,11 +219,14 @@ private:
     std::shared_ptr<detail::ProcessState> state_;
 };
 
-/// The process that calls: "MainProcess", or the one that a `Process` started.
+/// The process that calls: "MainProcess", one that a `Process` started, or a worker of a pool, which
+/// is called "PoolWorker-" and its index. A process that is forked by another call keeps the name.
 /// Thread safety: any thread, as the three below.
 PRONG_API ProcessInfo current_process();
 
-/// The process that started this one by a `Process`; empty in the main process. It may have ended.
+/// The process that started this one by a `Process`; in a worker the one that made the pool; empty
+/// in the main process. It may have ended. Throws `std::system_error` when a worker may have no
+/// more descriptors.
 PRONG_API std::optional<ProcessInfo> parent_process();
 
 /// The children that this process has started by a `Process` and that still run, in the order of

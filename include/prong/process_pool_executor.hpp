@@ -82,6 +82,7 @@ struct PoolOptions {
 
     /// Run in each worker, like the initializer after which the first comes; the second when a
     /// worker leaves of its own accord, not when it dies. `this_worker::index` tells which it is.
+    /// This process destroys its copies of all three hooks before the constructor returns.
     WorkerHook on_worker_start = nullptr;
     WorkerHook on_worker_exit = nullptr;
 
@@ -95,8 +96,7 @@ struct PoolOptions {
 /// options out of range.
 class PRONG_API PoolWithOptions {
 public:
-    PoolWithOptions(pool::PoolCore& core, const TaskOptions& options)
-        : core_(&core), options_(options) {}
+    PoolWithOptions(pool::PoolCore& core, const TaskOptions& options);
 
     template <typename F, typename... Args>
     auto submit(F&& f, Args&&... args) const {
@@ -141,7 +141,18 @@ private:
 /// none.
 ///
 /// A function can be a task if its module (program or shared object) was loaded before the pool
-/// was made, or the zygote started; others are refused with `std::invalid_argument`.
+/// was made, or the zygote started; others are refused with `std::invalid_argument`. A module may
+/// be unloaded while the pool exists: its tasks go on, and errors do not name them any more.
+///
+/// A pool with static storage duration may be used before and in `main`, and waits for its tasks
+/// when the program exits. Its workers are forked by its constructor: objects that are defined
+/// after the pool, and those of files whose static objects are constructed later, do not exist in
+/// the workers. Prong itself needs no static object of its own.
+///
+/// Random numbers: the generators of the C library (`rand`, `random`, `drand48` and the like) are
+/// seeded differently in each worker. An engine of C++ that exists before the pool is copied to
+/// each worker and draws the same numbers there: seed it with `this_worker::seed()`, in
+/// `PoolOptions::initializer` or in the task.
 ///
 /// Thread safety: any number of threads may use one executor at once; its destruction is the last
 /// use.
@@ -149,7 +160,9 @@ private:
 /// Process safety: a task that crashes fails with `WorkerDied`, its worker is replaced, and nothing
 /// else is affected. When this process ends, however it ends, all workers end with it. In a process
 /// forked from this one (and so inside the pool's own workers) the executor is a dead copy: its
-/// destructor does nothing, everything else throws `std::logic_error`.
+/// destructor does nothing, everything else throws `std::logic_error`. That holds for every call
+/// that forks (`fork`, `_Fork`, `clone`), unless parent and child share their memory as `vfork`
+/// does.
 class PRONG_API ProcessPoolExecutor {
 public:
     /// One worker for each CPU that this process may use.
@@ -229,7 +242,7 @@ public:
     void terminate_workers();
     void kill_workers();
 
-    [[nodiscard]] unsigned max_workers() const noexcept;
+    [[nodiscard]] unsigned max_workers() const;
 
     /// What the pool and each of its workers are at. Costs the workers nothing.
     [[nodiscard]] PoolStats stats() const;

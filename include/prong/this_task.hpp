@@ -2,11 +2,18 @@
 
 #include <prong/detail/export.hpp>
 
+#include <cstdint>
 #include <stop_token>
 
+/// \file
 /// What code that runs as a task may ask about itself. Everything here may be called anywhere, by
 /// any thread: outside of a worker process, and in one that a task has forked, the answers are
 /// those of a function that nobody limits.
+///
+/// A process that a task forks, by whatever call, may read the task's arguments (also through
+/// `std::string_view` and `std::span`) while the task runs. It is no worker: when the task's
+/// function returns or throws in it, it ends with exit code 0 or 1, by `_exit`, and the result is
+/// not the task's. While it lives, and until it calls `exec`, it keeps the pool's shared memory.
 
 namespace prong::this_task {
 
@@ -29,5 +36,14 @@ namespace prong::this_worker {
 /// Which of the pool's workers this process is: 0 to `max_workers` - 1; one that replaces another
 /// has its number. -1 in a process that is no worker.
 [[nodiscard]] PRONG_API int index() noexcept;
+
+/// A random number that is the same whenever this worker process asks, and another one in each
+/// other worker, also in one that replaces it. For engines that were made before the pool: all
+/// workers have copies of those, which draw the same numbers until they are seeded.
+///
+///     prong::PoolOptions{.initializer = [] { engine.seed(prong::this_worker::seed()); }}
+///
+/// 0 in a process that is no worker; never 0 in a worker.
+[[nodiscard]] PRONG_API std::uint64_t seed() noexcept;
 
 } // namespace prong::this_worker

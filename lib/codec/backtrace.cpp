@@ -1,9 +1,6 @@
-// The names come from libboost_stacktrace_backtrace, which also finds static functions.
-#define BOOST_STACKTRACE_LINK
-
 #include <prong/error.hpp>
 
-#include <boost/stacktrace/frame.hpp>
+#include "codec/symbol.hpp"
 
 #include <dlfcn.h>
 
@@ -24,11 +21,11 @@ std::string text_of(const std::vector<const void*>& frames) {
         }
         // All but the innermost are return addresses, which may lie beyond the calling line.
         const auto* const address = static_cast<const char*>(frames[i]) - (i == 0 ? 0 : 1);
-        const boost::stacktrace::frame frame(address);
-        const std::string name = frame.name();
+        const std::string name = codec::function_at(address);
         text << (name.empty() ? "??" : name);
-        if (frame.source_line() != 0) {
-            text << " at " << frame.source_file() << ":" << frame.source_line();
+        const auto [file, line] = codec::source_line_of(address);
+        if (line != 0) {
+            text << " at " << file << ":" << line;
         } else {
             text << " in " << module.dli_fname;
         }

@@ -1,18 +1,17 @@
 #include <prong/detail/names.hpp>
 
-#include "os/process.hpp"
-
-// The names come from libboost_stacktrace_backtrace, which also finds static functions.
-#define BOOST_STACKTRACE_LINK
+#include "codec/symbol.hpp"
+#include "os/fork_safe_mutex.hpp"
+#include "os/modules.hpp"
 
 #include <boost/core/demangle.hpp>
-#include <boost/stacktrace/frame.hpp>
 
 #include <array>
 #include <mutex>
 #include <sstream>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 namespace prong::detail {
 namespace {
@@ -50,13 +49,22 @@ std::string tidy(std::string name) {
 }
 
 std::string look_up_function(const void* address) {
-    std::string name = boost::stacktrace::frame(address).name();
-    // Without symbols some versions give the address itself, and some nothing.
-    if (!name.empty() && !name.starts_with("0x")) return tidy(std::move(name));
+    std::string name = codec::function_at(address);
+    if (!name.empty()) return tidy(std::move(name));
     std::ostringstream text;
     text << "a function at " << address;
     return text.str();
 }
+
+/// The names that have been asked for.
+struct KnownNames {
+    std::unordered_map<const void*, std::string> by_address;
+    std::uint64_t unloads = 0; ///< another function may be there after the next one
+};
+
+// Neither is ever destroyed: other static objects may still need them.
+constinit os::ForkSafeMutex mutex;
+constinit KnownNames* known_names = nullptr;
 
 } // namespace
 
@@ -64,15 +72,13 @@ std::string type_name(const std::type_info& type) {
     return tidy(boost::core::demangle(type.name()));
 }
 
-// To look a name up takes each thread some tenths of a second the first time, and memory that it
-// never gives back: Boost reads the debugging information for every thread anew.
 std::string function_name(const void* address) {
-    static std::mutex mutex;
-    static std::unordered_map<const void*, std::string> names;
-    // A fork while another thread held the lock has left it locked in the child.
-    std::unique_lock lock(mutex, std::defer_lock);
-    if (os::fork_depth() == 0) lock.lock();
-    if (!lock && !lock.try_lock()) return look_up_function(address);
+    const bool is_half_written = mutex.lock();
+    const std::lock_guard lock(mutex, std::adopt_lock);
+    if (known_names == nullptr || is_half_written) known_names = new KnownNames;
+    auto& [names, unloads] = *known_names;
+    const std::uint64_t seen = std::exchange(unloads, os::unloaded_modules());
+    if (unloads != seen) names.clear();
     const auto known = names.find(address);
     if (known != names.end()) return known->second;
     return names.emplace(address, look_up_function(address)).first->second;

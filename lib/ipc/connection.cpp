@@ -2,6 +2,7 @@
 
 #include "base/deadline.hpp"
 #include "base/fd.hpp"
+#include "os/fork_depth.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
 

@@ -79,9 +79,12 @@ LoadedModules LoadedModules::now() {
 bool LoadedModules::shared_object_had(std::uintptr_t address) const noexcept {
     const auto found = std::ranges::upper_bound(segments_, address, {}, &Segment::end);
     const bool was_known = found != segments_.end() && found->begin <= address;
-    bool had = true; // if no module has it now, either
+    bool had = !was_known; // if no module has it now
     visit_modules([&](const dl_phdr_info& info) {
-        if (was_known && info.dlpi_subs == unloads_) return true; // nothing can have replaced it
+        if (was_known && info.dlpi_subs == unloads_) { // nothing can have replaced it
+            had = true;
+            return true;
+        }
         bool is_here = false;
         visit_segments(info, [&](std::uintptr_t begin, std::uintptr_t end) {
             is_here = is_here || (begin <= address && address < end);
@@ -95,6 +98,55 @@ bool LoadedModules::shared_object_had(std::uintptr_t address) const noexcept {
 std::string module_path(const void* address) {
     Dl_info info{};
     return dladdr(address, &info) != 0 && info.dli_fname != nullptr ? info.dli_fname : "?";
+}
+
+#if __GLIBC_PREREQ(2, 35)
+
+std::uint64_t module_identity(const void* address) noexcept {
+    dl_find_object found{};
+    if (_dl_find_object(const_cast<void*>(address), &found) != 0) return 0;
+    dl_phdr_info info{};
+    info.dlpi_addr = found.dlfo_link_map->l_addr;
+    info.dlpi_name = found.dlfo_link_map->l_name;
+    const auto* const header = static_cast<const ElfW(Ehdr)*>(found.dlfo_map_start);
+    if (std::memcmp(header->e_ident, ELFMAG, SELFMAG) == 0) {
+        const auto* const begin = static_cast<const std::byte*>(found.dlfo_map_start);
+        info.dlpi_phdr = reinterpret_cast<const ElfW(Phdr)*>(begin + header->e_phoff);
+        info.dlpi_phnum = header->e_phnum;
+    }
+    return identity_of(info);
+}
+
+#else
+
+std::uint64_t module_identity(const void* address) noexcept {
+    const auto place = reinterpret_cast<std::uintptr_t>(address);
+    std::uint64_t identity = 0;
+    visit_modules([&](const dl_phdr_info& info) {
+        visit_segments(info, [&](std::uintptr_t begin, std::uintptr_t end) {
+            if (begin <= place && place < end) identity = identity_of(info);
+        });
+        return identity != 0;
+    });
+    return identity;
+}
+
+#endif
+
+bool is_in_program(const void* address) noexcept {
+    Dl_info info{};
+    void* module = nullptr;
+    return dladdr1(address, &info, &module, RTLD_DL_LINKMAP) != 0 &&
+           *static_cast<const link_map*>(module)->l_name == '\0';
+}
+
+std::uint64_t unloaded_modules() noexcept {
+    std::uint64_t unloads = 0;
+    visit_modules([&](const dl_phdr_info& info) {
+        unloads = info.dlpi_subs;
+        return true;
+    });
+    return unloads;
 }
 
 } // namespace prong::os

@@ -14,9 +14,10 @@ class LoadedModules {
 public:
     static LoadedModules now();
 
-    /// Whether what is at the address (of a function or a constant) was there then. True also for
-    /// what is in no module, such as code made at run time, of which nothing is known. Some
-    /// nanoseconds for the program itself, some more for what is in a shared object.
+    /// Whether what is at the address (of a function or a constant) was there then; false if it
+    /// has been unloaded. True also for what was in no module and is in none, such as code made at
+    /// run time, of which nothing is known. Some nanoseconds for the program itself, some more for
+    /// what is in a shared object.
     [[nodiscard]] bool had(const void* address) const noexcept {
         const auto place = reinterpret_cast<std::uintptr_t>(address);
         return place - program_begin_ < program_size_ || shared_object_had(place);
@@ -39,5 +40,16 @@ private:
 
 /// The file of the module that this address is in; "?" if it is in none.
 std::string module_path(const void* address);
+
+/// A number for the module that this address is in, which another one in its place does not have;
+/// 0 if it is in none. Takes no lock (glibc 2.35 and later), so none that a fork may have left
+/// locked.
+std::uint64_t module_identity(const void* address) noexcept;
+
+/// Whether the address is in the program itself, which is never unloaded.
+bool is_in_program(const void* address) noexcept;
+
+/// How many modules have been unloaded since the program began.
+std::uint64_t unloaded_modules() noexcept;
 
 } // namespace prong::os

@@ -11,7 +11,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include <atomic>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -22,11 +21,6 @@
 
 namespace prong::os {
 namespace {
-
-std::atomic<unsigned> depth{0};
-
-[[maybe_unused]] const int count_forks =
-    pthread_atfork(nullptr, nullptr, [] { depth.fetch_add(1, std::memory_order_relaxed); });
 
 /// A thread that is blocked in a write holds its stream's lock for as long as it likes; and
 /// flushing the C++ stream above it takes that lock too.
@@ -91,10 +85,6 @@ pid_t fork_process(ChildSignals signals) {
     return pid;
 }
 
-unsigned fork_depth() noexcept {
-    return depth.load(std::memory_order_relaxed);
-}
-
 void exit_process(int status) noexcept {
     flush_streams();
     _exit(status);
@@ -105,6 +95,7 @@ void leave_quietly_on_exit() {
 }
 
 void flush_streams() noexcept {
+    const std::ios_base::Init streams_exist; // also before `main`
     flush_unless_locked(std::cout, stdout);
     flush_unless_locked(std::clog, stderr);
 }

@@ -27,10 +27,6 @@ enum class ChildSignals {
 /// child. Throws `std::system_error`.
 pid_t fork_process(ChildSignals signals = ChildSignals::unblocked);
 
-/// Counts the forks between the program's start and this process: a value kept from before tells
-/// that this process is a copy. One load.
-[[nodiscard]] unsigned fork_depth() noexcept;
-
 /// Ends this process without running the parent's exit handlers and destructors: flushes the
 /// standard streams, then `_exit`.
 [[noreturn]] void exit_process(int status) noexcept;

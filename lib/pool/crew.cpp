@@ -3,6 +3,7 @@
 #include "base/exit_text.hpp"
 #include "pool/output.hpp"
 #include "pool/task_scope.hpp"
+#include "proc/process_state.hpp"
 
 #include <unistd.h>
 
@@ -117,7 +118,7 @@ std::uint32_t PoolCrew::count_retries() {
 }
 
 int PoolCrew::work(unsigned worker) {
-    state_.region.keep_from_children(); // what a task forks has no business there
+    proc::enter_worker(worker, options_.program);
     for (unsigned other = 0; other < captures_.size(); ++other) {
         if (other != worker) captures_[other].reset();
     }

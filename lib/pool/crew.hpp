@@ -16,6 +16,7 @@ struct CrewOptions {
     WorkerHooks hooks;
     Recycling recycling;
     bool break_on_death = false;
+    int program = 0; ///< the process that has made the pool
 };
 
 /// The pool's workers as the supervisor keeps them: answers from shared memory, and repairs there

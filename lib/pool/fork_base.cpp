@@ -27,6 +27,7 @@ struct Request {
     WorkerHook::Function on_exit;
     Recycling recycling;
     bool break_on_death;
+    int program;
 };
 static_assert(std::is_trivially_copyable_v<Request>);
 static_assert(sizeof(Request) <= proc::Zygote::longest_message);
@@ -80,7 +81,8 @@ proc::Zygote::Child prepare_supervisor(base::UniqueFd memory, std::span<const st
                                         .on_start = request.on_start,
                                         .on_exit = request.on_exit},
                               .recycling = request.recycling,
-                              .break_on_death = request.break_on_death};
+                              .break_on_death = request.break_on_death,
+                              .program = request.program};
     return [state, options](int parent_pidfd) {
         return is_wanted(*state, parent_pidfd) ? run_supervisor(*state, options, parent_pidfd) : 0;
     };
@@ -101,7 +103,8 @@ base::UniqueFd ForkBase::start_supervisor(SharedState& state, const CrewOptions&
                               .on_start = plain_form(hooks.on_start, "on_worker_start"),
                               .on_exit = plain_form(hooks.on_exit, "on_worker_exit"),
                               .recycling = options.recycling,
-                              .break_on_death = options.break_on_death};
+                              .break_on_death = options.break_on_death,
+                              .program = options.program};
         try {
             auto pidfd = zygote_->fork(&prepare_supervisor, memory.get(),
                                        std::as_bytes(std::span(&request, 1)));
@@ -142,7 +145,7 @@ void ForkBase::refuse(const detail::TaskType& type, std::span<const std::byte> a
 
 std::string ForkBase::too_late(const std::string& what, const void* address) const {
     return what + " cannot run in this pool's workers: its module " + os::module_path(address) +
-           " was loaded or replaced after " +
+           " was loaded, replaced or unloaded after " +
            (zygote_ != nullptr ? "start_zygote(); load it before that"
                                : "the pool was made; load it before that, or make a new pool");
 }

@@ -33,17 +33,33 @@ public:
     /// Throws `std::invalid_argument` if the task's module has been loaded since. `arguments` are
     /// encoded.
     void require_known(const detail::TaskType& type, std::span<const std::byte> arguments) const {
-        if (!modules_.had(&type)) refuse(type, arguments, &type);
-        if (!type.begins_with_address) return;
-        std::uintptr_t address = 0;
-        std::memcpy(&address, arguments.data(), sizeof(address));
-        // A pointer to a virtual function is an offset.
-        const auto* const function = reinterpret_cast<const void*>(address);
-        if (address >= least_address && !modules_.had(function)) refuse(type, arguments, function);
+        const void* const unknown = find_unknown(type, arguments);
+        if (unknown != nullptr) refuse(type, arguments, unknown);
+    }
+
+    /// What a task that was known once is called in messages: its module may have been unloaded
+    /// since, with the code that knows the name.
+    [[nodiscard]] std::string name_of(const detail::TaskType& type,
+                                      std::span<const std::byte> arguments) const {
+        if (find_unknown(type, arguments) != nullptr) return "a task of a module that was unloaded";
+        return type.name(detail::Reader(arguments));
     }
 
 private:
     static constexpr std::uintptr_t least_address = 1 << 16;
+
+    /// The type or the function, if it was not there when the workers were forked or is not there
+    /// now; null if all is known.
+    [[nodiscard]] const void* find_unknown(const detail::TaskType& type,
+                                           std::span<const std::byte> arguments) const {
+        if (!modules_.had(&type)) return &type;
+        std::uintptr_t address = 0;
+        if (!type.begins_with_address || arguments.size() < sizeof(address)) return nullptr;
+        std::memcpy(&address, arguments.data(), sizeof(address));
+        // A pointer to a virtual function is an offset.
+        const auto* const function = reinterpret_cast<const void*>(address);
+        return address >= least_address && !modules_.had(function) ? function : nullptr;
+    }
 
     [[noreturn]] void refuse(const detail::TaskType& type, std::span<const std::byte> arguments,
                              const void* address) const;

@@ -53,11 +53,9 @@ MapRun::MapRun(pool::PoolCore& core, const MapOptions& options, const TaskOption
 }
 
 MapRun::~MapRun() {
+    if (pool_.core().is_copy()) return;
     for (Chunk& chunk : chunks_) {
-        try {
-            if (chunk.task.valid()) chunk.task.cancel();
-        } catch (const std::logic_error&) { // in a copy of the process there is nothing to cancel
-        }
+        if (chunk.task.valid()) chunk.task.cancel();
     }
 }
 
@@ -128,7 +126,13 @@ void MapRun::load() {
     if (!chunk_error_) reader_ = chunk.task.result();
 }
 
+bool MapRun::at_end() const {
+    pool_.core().require_own_process();
+    return chunks_.empty() && !input_error_;
+}
+
 void MapRun::wait() {
+    pool_.core().require_own_process();
     if (!loaded_ && !chunks_.empty()) load();
 }
 

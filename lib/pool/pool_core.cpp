@@ -1,6 +1,7 @@
 #include "pool/pool_core.hpp"
 
 #include "os/child.hpp"
+#include "os/fork_depth.hpp"
 #include "os/process.hpp"
 #include "pool/task_scope.hpp"
 #include "sync/spinner.hpp"
@@ -69,7 +70,9 @@ PoolCore* PoolCore::create(Setup setup) {
 }
 
 void PoolCore::start() {
+    crew_options_.program = getpid();
     supervisor_pidfd_ = fork_base_.start_supervisor(state_, crew_options_);
+    crew_options_.hooks = {};           // what they hold may be in a module that is unloaded
     state_.region.keep_from_children(); // the user's forks get no copy of the pool
 }
 

@@ -100,8 +100,14 @@ PoolStats ProcessPoolExecutor::stats() const {
     return core_->stats();
 }
 
-unsigned ProcessPoolExecutor::max_workers() const noexcept {
+unsigned ProcessPoolExecutor::max_workers() const {
+    core_->require_own_process();
     return core_->workers();
+}
+
+PoolWithOptions::PoolWithOptions(pool::PoolCore& core, const TaskOptions& options)
+    : core_(&core), options_(options) {
+    core.require_own_process();
 }
 
 } // namespace prong

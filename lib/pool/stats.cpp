@@ -65,13 +65,14 @@ std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned worker) con
     // find a function's name, whatever they say.
     const std::uint64_t offset = ring::read_once(task->record->arguments_offset);
     const std::uint64_t length = ring::read_once(task->record->arguments_length);
-    detail::Reader arguments;
+    std::span<const std::byte> arguments;
     if (offset == ring::Record::bytes_offset && length <= sizeof(task->record->bytes)) {
-        arguments = detail::Reader({task->record->bytes, length});
+        arguments = {task->record->bytes, length};
     } else if (state_.payload.contains(offset, length)) {
-        arguments = detail::Reader({state_.payload.at(offset), length});
+        arguments = {state_.payload.at(offset), length};
     }
-    running.name.replace(0, std::string_view("a task").size(), type->name(arguments));
+    running.name.replace(0, std::string_view("a task").size(),
+                         fork_base_.name_of(*type, arguments));
     return running;
 }
 

@@ -171,8 +171,8 @@ std::string TaskHandle::name() const {
     const Record& record = state.records[index_];
     const std::uint64_t offset = arguments_ != 0 ? arguments_ : Record::bytes_offset;
     const auto bytes = checked_bytes(state, record, offset, record.arguments_length);
-    return type_->name(bytes ? Reader(*bytes) : Reader()) + " [task " +
-           std::to_string(generation_) + "]";
+    return core_->fork_base().name_of(*type_, bytes.value_or(std::span<const std::byte>())) +
+           " [task " + std::to_string(generation_) + "]";
 }
 
 void TaskHandle::wait_for_any(std::span<const TaskHandle* const> handles, TimePoint limit) {
@@ -207,7 +207,7 @@ Draft::Draft(pool::PoolCore& core) : core_(&core), index_(core.acquire_record())
 }
 
 Draft::~Draft() {
-    if (core_ == nullptr) return;
+    if (core_ == nullptr || core_->is_copy()) return;
     core_->release({.index = index_, .generation = 0, .arguments = block_});
 }
 

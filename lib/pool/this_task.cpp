@@ -1,15 +1,19 @@
 #include "pool/this_task.hpp"
 
+#include "os/fork_depth.hpp"
 #include "os/futex.hpp"
-#include "os/process.hpp"
+#include "os/seed.hpp"
 
+#include <prong/detail/task_type.hpp>
 #include <prong/this_task.hpp>
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 namespace prong {
 namespace {
@@ -19,14 +23,18 @@ using ring::Record;
 using ring::Status;
 
 const SharedState* shared_state = nullptr; ///< null: this process is no worker
-unsigned depth_of_worker = 0;              ///< what it forks does not have the shared memory
+unsigned depth_of_worker = 0;              ///< what it forks is no worker
 unsigned this_index = 0;
+std::uint64_t this_seed = 0;
 std::atomic<const Record*> current{nullptr};
+
+bool is_worker() noexcept {
+    return shared_state != nullptr && depth_of_worker == os::fork_depth();
+}
 
 /// The task that this process runs, or null.
 const Record* current_task() noexcept {
-    const Record* const record = current.load(std::memory_order_relaxed);
-    return record != nullptr && depth_of_worker == os::fork_depth() ? record : nullptr;
+    return is_worker() ? current.load(std::memory_order_relaxed) : nullptr;
 }
 
 bool is_told_to_stop(const Record& record) {
@@ -74,8 +82,8 @@ private:
     std::thread thread_;
 };
 
-std::mutex stop_watch_mutex;
-std::optional<StopWatch> stop_watch;
+constinit std::mutex stop_watch_mutex;
+constinit StopWatch* stop_watch = nullptr; ///< deleted only when its task ends
 
 } // namespace
 
@@ -83,6 +91,13 @@ void pool::become_worker(const SharedState& state, unsigned worker) noexcept {
     shared_state = &state;
     depth_of_worker = os::fork_depth();
     this_index = worker;
+    this_seed = os::fresh_seed();
+    // What a task forks may read the task's arguments, and no more.
+    pthread_atfork(nullptr, nullptr, [] { shared_state->region.make_read_only(); });
+}
+
+void detail::end_copy_of_worker(int exit_code) noexcept {
+    if (shared_state != nullptr && depth_of_worker != os::fork_depth()) _exit(exit_code);
 }
 
 void pool::set_current_task(const Record* record) noexcept {
@@ -91,7 +106,7 @@ void pool::set_current_task(const Record* record) noexcept {
 
 void pool::forget_stop_token() {
     const std::lock_guard lock(stop_watch_mutex);
-    stop_watch.reset();
+    delete std::exchange(stop_watch, nullptr);
 }
 
 bool this_task::stop_requested() noexcept {
@@ -103,7 +118,7 @@ std::stop_token this_task::stop_token() {
     const Record* const record = current_task();
     if (record == nullptr || !ring::status_of(*record).has(Status::has_options)) return {};
     const std::lock_guard lock(stop_watch_mutex);
-    if (!stop_watch) stop_watch.emplace(*record);
+    if (stop_watch == nullptr) stop_watch = new StopWatch(*record);
     return stop_watch->token();
 }
 
@@ -115,8 +130,11 @@ int this_task::attempt() noexcept {
 }
 
 int this_worker::index() noexcept {
-    if (shared_state == nullptr || depth_of_worker != os::fork_depth()) return -1;
-    return static_cast<int>(this_index);
+    return is_worker() ? static_cast<int>(this_index) : -1;
+}
+
+std::uint64_t this_worker::seed() noexcept {
+    return is_worker() ? this_seed : 0;
 }
 
 } // namespace prong

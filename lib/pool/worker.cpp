@@ -9,15 +9,18 @@
 #include "sync/spinner.hpp"
 
 #include <prong/detail/task_type.hpp>
+#include <prong/this_task.hpp>
 
 #include <cxxabi.h>
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <string>
@@ -60,14 +63,18 @@ ring::TaskState execute(const SharedState& state, unsigned worker, ring::Record&
         const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
         detail::Reader arguments = arguments_of(state, record);
         type->run(arguments, writer);
+        detail::end_copy_of_worker(0);
         writer.store();
         return ring::TaskState::returned;
     } catch (abi::__forced_unwind&) { // pthread_exit in the task: the end of this process
+        detail::end_copy_of_worker(0);
         throw;
     } catch (const std::bad_alloc&) {
+        detail::end_copy_of_worker(1);
         if (const auto end = on_bad_alloc(writer)) return *end;
         return write_exception(writer);
     } catch (...) {
+        detail::end_copy_of_worker(1);
         return write_exception(writer);
     }
 }
@@ -125,10 +132,11 @@ private:
 };
 
 /// Reseeds the C library's generators: otherwise all workers draw the same numbers.
-void reseed() {
-    const auto seed = static_cast<unsigned>(getpid()) * 2654435761U;
-    srand(seed);
-    srandom(seed);
+void reseed(std::uint64_t seed) {
+    srandom(static_cast<unsigned>(seed)); // and rand
+    std::array<unsigned short, 3> state{};
+    std::memcpy(state.data(), &seed, sizeof(state));
+    seed48(state.data()); // drand48 and its like
 }
 
 /// When memory runs out, the kernel should choose a worker before the parent.
@@ -146,7 +154,6 @@ void prepare_process(WorkerSlot& slot) {
     setrlimit(RLIMIT_CORE, &no_core);
     os::leave_quietly_on_exit();
     volunteer_for_out_of_memory();
-    reseed();
     write_whole_lines();
     dump_crashes_to(slot.crash);
 }
@@ -301,10 +308,13 @@ Recycling with_jitter(Recycling recycling) {
 std::string trouble_in(const WorkerHook& hook, const std::string& name) {
     try {
         if (hook) hook();
+        detail::end_copy_of_worker(0);
         return {};
     } catch (const std::exception& error) {
+        detail::end_copy_of_worker(1);
         return name + " threw: " + error.what();
     } catch (...) {
+        detail::end_copy_of_worker(1);
         return name + " threw something that is no std::exception";
     }
 }
@@ -321,6 +331,7 @@ int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& h
     WorkerSlot& slot = state.slot(worker);
     prepare_process(slot);
     become_worker(state, worker);
+    reseed(this_worker::seed());
     std::string trouble = trouble_in(hooks.initializer, "the initializer");
     if (trouble.empty()) trouble = trouble_in(hooks.on_start, "on_worker_start");
     if (!trouble.empty()) {

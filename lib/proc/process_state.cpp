@@ -3,6 +3,8 @@
 #include <prong/process.hpp>
 
 #include "os/child.hpp"
+#include "os/fork_depth.hpp"
+#include "os/fork_safe_mutex.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
 #include "proc/exception_text.hpp"
@@ -12,7 +14,6 @@
 
 #include <csignal>
 #include <cstdlib>
-#include <mutex>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -30,15 +31,31 @@ struct Family {
     bool ends_children_at_exit = false;
 };
 
-// Neither has a destructor that runs: other static objects may still need them.
-constinit std::mutex mutex;
+// Neither is ever destroyed: other static objects may still need them.
+constinit os::ForkSafeMutex mutex;
 constinit Family* the_family = nullptr;
 
-using Lock = std::lock_guard<std::mutex>;
+void lock_family() {
+    const bool is_half_written = mutex.lock();
+    if (!is_half_written || the_family == nullptr) return;
+    // Only the children may be: the other members have not changed since the process began.
+    auto* const copy = new Family;
+    copy->current = the_family->current;
+    copy->parent = the_family->parent;
+    the_family = copy;
+}
 
-// Whoever forks, by whatever call, gives the child a mutex that is free.
-[[maybe_unused]] const int lock_around_forks =
-    pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); });
+void unlock_family() {
+    mutex.unlock();
+}
+
+class Lock {
+public:
+    Lock() { lock_family(); }
+    ~Lock() { unlock_family(); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+};
 
 void forget_children(Family& family) {
     for (const StatePtr& child : family.children) child->pidfd.reset();
@@ -53,11 +70,14 @@ Family& family() {
         auto main = std::make_shared<State>();
         main->name = "MainProcess";
         main->pid = getpid();
-        the_family = new Family;
-        the_family->depth = os::fork_depth();
-        the_family->current = std::move(main);
+        auto* const family = new Family;
+        family->depth = os::fork_depth();
+        family->current = std::move(main);
+        the_family = family;
+        // So that what another thread forks finds nothing half written.
+        pthread_atfork(lock_family, unlock_family, unlock_family);
     }
-    if (the_family->depth != os::fork_depth()) { // somebody called fork() himself
+    if (the_family->depth != os::fork_depth()) { // forked by another call than `start`
         forget_children(*the_family);
         the_family->current->pid = getpid();
     }
@@ -111,7 +131,7 @@ void collect_ended_children() {
 
 /// Notes that it will be started, by this call only.
 void claim(const StatePtr& state) {
-    const Lock lock(mutex);
+    const Lock lock;
     require_open(*state);
     require_own(*state);
     if (state->claimed) throw std::logic_error("prong::Process: started twice");
@@ -125,19 +145,28 @@ void claim(const StatePtr& state) {
 }
 
 void unclaim(const StatePtr& state) {
-    const Lock lock(mutex);
+    const Lock lock;
     std::erase(family().children, state);
     state->claimed = false;
 }
 
 /// In the child: what was the current process is the parent now.
 void enter_child(const StatePtr& state, base::UniqueFd parent_pidfd) {
-    const Lock lock(mutex);
+    const Lock lock;
     Family& family = *the_family;
     forget_children(family);
     family.parent = std::exchange(family.current, state);
     family.parent->pidfd = std::move(parent_pidfd);
     state->pid = getpid();
+}
+
+/// Has a pidfd for a process that is no child; none if it has ended.
+void watch(State& state) {
+    try {
+        state.pidfd = os::open_pidfd(state.pid);
+    } catch (const std::system_error& error) {
+        if (error.code() != std::errc::no_such_process) throw;
+    }
 }
 
 /// The child's whole life. Nothing may unwind out of here into the parent's stack.
@@ -163,15 +192,28 @@ void enter_child(const StatePtr& state, base::UniqueFd parent_pidfd) {
 } // namespace
 
 StatePtr create() {
-    const Lock lock(mutex);
+    const Lock lock;
     Family& family = proc::family();
     auto state = std::make_shared<State>();
     const std::string& ours = family.current->identity;
-    state->identity = (ours.empty() ? "" : ours + ":") + std::to_string(++family.created);
-    state->name = "Process-" + state->identity;
+    state->identity = (ours.empty() ? "Process-" : ours + ":") + std::to_string(++family.created);
+    state->name = state->identity;
     state->daemon = family.current->daemon;
     state->home = family.depth;
     return state;
+}
+
+void enter_worker(unsigned worker, pid_t program) {
+    const Lock lock;
+    Family& family = proc::family();
+    auto state = std::make_shared<State>();
+    state->identity = "PoolWorker-" + std::to_string(worker);
+    state->name = state->identity;
+    state->daemon = family.current->daemon;
+    state->pid = getpid();
+    family.parent = std::exchange(family.current, std::move(state));
+    family.parent->pid = program;
+    family.parent->pidfd.reset();
 }
 
 void start(const StatePtr& state, const std::function<void()>& run) {
@@ -184,7 +226,7 @@ void start(const StatePtr& state, const std::function<void()>& run) {
         throw;
     }
     if (fork.pid == 0) live(state, std::move(fork), run);
-    const Lock lock(mutex);
+    const Lock lock;
     state->pid = fork.pid;
     state->pidfd = std::move(fork.pidfd);
 }
@@ -193,11 +235,11 @@ bool wait_for_end(State& state, base::Deadline deadline) {
     int pidfd = -1;
     bool is_child = false;
     {
-        const Lock lock(mutex);
+        const Lock lock;
         require_open(state);
         is_child = &state != family().parent.get();
         if (is_child) require_started_child(state);
-        if (state.exitcode) return true;
+        if (state.exitcode || !state.pidfd) return true;
         pidfd = state.pidfd.get();
     }
     try {
@@ -206,15 +248,15 @@ bool wait_for_end(State& state, base::Deadline deadline) {
         if (!is_child || !deadline.is_never()) throw;
         os::wait_for_end(pidfd); // a destructor must not leave it behind
     }
-    const Lock lock(mutex);
+    const Lock lock;
     if (is_child) collect(state);
     return true;
 }
 
 bool is_alive(State& state) {
-    const Lock lock(mutex);
+    const Lock lock;
     if (&state == family().current.get()) return true;
-    if (&state == family().parent.get()) return !ended(state);
+    if (&state == family().parent.get()) return state.pidfd && !ended(state);
     require_open(state);
     require_own(state);
     if (!state.pidfd) return false;
@@ -223,7 +265,7 @@ bool is_alive(State& state) {
 }
 
 std::optional<int> exitcode(State& state) {
-    const Lock lock(mutex);
+    const Lock lock;
     require_open(state);
     require_own(state);
     if (state.pidfd) collect_if_ended(state);
@@ -231,19 +273,19 @@ std::optional<int> exitcode(State& state) {
 }
 
 int sentinel(State& state) {
-    const Lock lock(mutex);
+    const Lock lock;
     require_started_child(state);
     return state.pidfd.get();
 }
 
 void send_signal(State& state, int signal) {
-    const Lock lock(mutex);
+    const Lock lock;
     require_started_child(state);
     if (!state.exitcode) os::send_signal(state.pidfd, signal);
 }
 
 void close(State& state) {
-    const Lock lock(mutex);
+    const Lock lock;
     if (state.closed) return;
     require_own(state);
     if (state.pidfd) collect_if_ended(state);
@@ -255,33 +297,33 @@ void close(State& state) {
 }
 
 bool is_running_child(State& state) noexcept {
-    const Lock lock(mutex);
+    const Lock lock;
     return state.home == os::fork_depth() && state.pidfd && !state.exitcode;
 }
 
 pid_t pid(State& state) {
-    const Lock lock(mutex);
+    const Lock lock;
     require_open(state);
     return state.pid;
 }
 
 std::string name(State& state) {
-    const Lock lock(mutex);
+    const Lock lock;
     return state.name;
 }
 
 void set_name(State& state, std::string name) {
-    const Lock lock(mutex);
+    const Lock lock;
     state.name = std::move(name);
 }
 
 bool daemon(State& state) {
-    const Lock lock(mutex);
+    const Lock lock;
     return state.daemon;
 }
 
 void set_daemon(State& state, bool daemon) {
-    const Lock lock(mutex);
+    const Lock lock;
     require_open(state);
     require_own(state);
     if (state.claimed) throw std::logic_error("prong::Process: set_daemon() after start()");
@@ -289,17 +331,19 @@ void set_daemon(State& state, bool daemon) {
 }
 
 StatePtr current() {
-    const Lock lock(mutex);
+    const Lock lock;
     return family().current;
 }
 
 StatePtr parent() {
-    const Lock lock(mutex);
-    return family().parent;
+    const Lock lock;
+    const StatePtr& parent = family().parent;
+    if (parent && !parent->pidfd) watch(*parent);
+    return parent;
 }
 
 std::vector<StatePtr> active_children() {
-    const Lock lock(mutex);
+    const Lock lock;
     collect_ended_children();
     std::vector<StatePtr> started = family().children;
     std::erase_if(started, [](const StatePtr& child) { return !child->pidfd; });

@@ -17,13 +17,17 @@ namespace prong::detail {
 /// active children. All fields are guarded by the one mutex of process_state.cpp.
 struct ProcessState {
     std::string name;
-    std::string identity; ///< "2:1": the first child of the main process's second; "" for that
+    /// Its first name, "Process-2:1" for the first child of the main process's second; what its
+    /// children's names begin with. "" for the main process.
+    std::string identity;
     bool daemon = false;
     unsigned home = 0;    ///< `os::fork_depth()` of the process that created the object
     bool claimed = false; ///< `start` was called
     bool closed = false;
     pid_t pid = 0;
-    base::UniqueFd pidfd; ///< from `start` to `close`, in the processes that may watch this one
+    /// From `start` to `close`, in the processes that may watch this one. A worker has one for the
+    /// program when it first asks for its parent.
+    base::UniqueFd pidfd;
     std::optional<int> exitcode;
 };
 
@@ -32,7 +36,7 @@ struct ProcessState {
 /// Processes that are started, watched and ended, and the family that they form.
 ///
 /// Thread safety: every function may be called by any thread. The mutex is never held while waiting
-/// for a process, and is held by whoever forks, so that a child never finds it locked.
+/// for a process, and is held by whoever calls `fork`; a child never finds it locked.
 ///
 /// Process safety: a state is good in the process that created it; in another one, unless that is
 /// the process itself or its child, the functions throw `std::logic_error`.
@@ -43,6 +47,9 @@ using StatePtr = std::shared_ptr<State>;
 
 /// A child of this process that has not been started, named after its number.
 StatePtr create();
+
+/// In a new worker of a pool that the process `program` has made, which is its parent from now on.
+void enter_worker(unsigned worker, pid_t program);
 
 /// Forks. The child calls `run` and never returns from here.
 void start(const StatePtr& state, const std::function<void()>& run);

@@ -2,6 +2,7 @@
 
 #include "base/errno.hpp"
 #include "os/child.hpp"
+#include "os/fork_depth.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
 

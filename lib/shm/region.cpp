@@ -110,6 +110,10 @@ void Region::keep_from_children() const noexcept {
     madvise(base_, size_, MADV_DONTFORK);
 }
 
+void Region::make_read_only() const noexcept {
+    mprotect(base_, size_, PROT_READ);
+}
+
 std::uint64_t available_memory() {
     return std::min({machine_memory(),
                      cgroup_memory("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),

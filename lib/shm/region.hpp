@@ -42,6 +42,10 @@ public:
     /// Children that are forked from now on do not get the mapping.
     void keep_from_children() const noexcept;
 
+    /// This process may not write to it any more. Few steps, however large it is, before it has
+    /// been touched here.
+    void make_read_only() const noexcept;
+
 private:
     base::UniqueFd memory_;
     std::unique_ptr<boost::interprocess::mapped_region> mapping_;

@@ -3,12 +3,19 @@
 #include "os/process.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 namespace prong::sync {
 namespace {
 
+/// Asked for once. Not a static in the function: a fork might leave that locked half way.
 unsigned cpus() {
-    static const unsigned count = os::available_cpus();
+    static constinit std::atomic<unsigned> known{0};
+    unsigned count = known.load(std::memory_order_relaxed);
+    if (count == 0) {
+        count = os::available_cpus();
+        known.store(count, std::memory_order_relaxed);
+    }
     return count;
 }
 

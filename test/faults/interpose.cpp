@@ -262,6 +262,11 @@ ssize_t __wrap_recv(int fd, void* buffer, size_t size, int flags) {
     return __real_recv(fd, buffer, error == prong::test::partial ? (size + 1) / 2 : size, flags);
 }
 
+ssize_t __real_getrandom(void* buffer, size_t size, unsigned flags);
+ssize_t __wrap_getrandom(void* buffer, size_t size, unsigned flags) {
+    return call_unless_planned(Call::getrandom, __real_getrandom, buffer, size, flags);
+}
+
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f) {
     int error = 0;

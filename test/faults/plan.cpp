@@ -19,7 +19,8 @@ constexpr std::array<std::string_view, call_count> calls{
     "futex_wait",   "futex_waitv", "poll",       "read",       "write",
     "close",        "pread",       "dup",        "waitid",     "kill",
     "prctl",        "setpgid",     "setrlimit",  "getrlimit",  "sched_getaffinity",
-    "open",         "opendir",     "socketpair", "sendmsg",    "recv"};
+    "open",         "opendir",     "socketpair", "sendmsg",    "recv",
+    "getrandom"};
 
 constexpr std::array<std::string_view, 3> times{"once", "always", "alternately"};
 
@@ -86,6 +87,7 @@ constexpr Fault faults[] = {
     {Call::setrlimit, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::getrlimit, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::sched_getaffinity, everybody, denied, Demand::works, Demand::works, Times::always},
+    {Call::getrandom, in_worker, denied, Demand::works, Demand::works, Times::always},
     {Call::open, everybody, no_file, Demand::works, Demand::works, Times::alternately},
     {Call::opendir, everybody, no_file, Demand::works, Demand::works, Times::always},
     {Call::socketpair, everybody, no_descriptor, Demand::may_fail, Demand::may_fail, Times::always},

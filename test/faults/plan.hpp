@@ -48,8 +48,9 @@ enum class Call {
     socketpair,
     sendmsg,
     recv,
+    getrandom,
 };
-inline constexpr std::size_t call_count = 30;
+inline constexpr std::size_t call_count = 31;
 std::string_view name_of(Call call);
 
 // What a call may do beside failing with an errno.

@@ -3,14 +3,11 @@
 
 #include "faults/run.hpp"
 #include "support/catch.hpp"
+#include "support/seccomp.hpp"
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
-#include <cstddef>
 #include <iostream>
 #include <limits>
 #include <stdexcept>
@@ -26,20 +23,6 @@ struct Forbidden {
     Demand demand;
 };
 
-void forbid(unsigned number, int error) {
-    sock_filter program[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error)),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const sock_fprog filter{.len = std::size(program), .filter = program};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
-        throw std::runtime_error("no seccomp");
-    }
-}
-
 constexpr Forbidden all[] = {
     {SYS_pidfd_open, Call::pidfd_open, Demand::may_fail},
     {SYS_pidfd_send_signal, Call::pidfd_send_signal, Demand::works},
@@ -50,6 +33,7 @@ constexpr Forbidden all[] = {
     {SYS_signalfd4, Call::signalfd, Demand::may_fail},
     {SYS_setpgid, Call::setpgid, Demand::works},
     {SYS_madvise, Call::madvise, Demand::works},
+    {SYS_getrandom, Call::getrandom, Demand::works},
     {SYS_sched_getaffinity, Call::sched_getaffinity, Demand::works},
     {SYS_prlimit64, Call::setrlimit, Demand::works},
     {SYS_socketpair, Call::socketpair, Demand::may_fail},

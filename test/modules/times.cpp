@@ -1,5 +1,9 @@
-// A module with a function, built with different factors: FACTOR.
+// A module with a function, built with different factors: FACTOR; and once by another name.
 
-extern "C" int times(int n) {
+#ifndef FUNCTION
+#define FUNCTION times
+#endif
+
+extern "C" int FUNCTION(int n) {
     return FACTOR * n;
 }

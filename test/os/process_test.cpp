@@ -146,12 +146,6 @@ TEST_CASE("A fork does not wait for a thread that has a stream locked") {
     CHECK(result.exitcode == 0);
 }
 
-TEST_CASE("The fork depth tells a copy from its original") {
-    const unsigned here = fork_depth();
-    CHECK(run_forked([&] { return fork_depth() == here + 1 ? 0 : 1; }) == 0);
-    CHECK(fork_depth() == here);
-}
-
 TEST_CASE("exit_process writes what is buffered and runs no exit handler") {
     const ChildResult result = run_in_child([]() -> int {
         std::atexit([] { std::cerr << "an exit handler ran"; });

@@ -215,50 +215,6 @@ TEST_CASE("a /dev/shm of 64 KiB is no limit") {
     CHECK(result.exitcode == 0);
 }
 
-TEST_CASE("a fork of the program cannot use its pool, and does it no harm") {
-    const Shared<Gate> gate;
-    std::optional<ProcessPoolExecutor> pool(std::in_place, 2);
-    auto held = occupy(*pool, gate);
-    std::vector<Future<int>> futures;
-    for (int i = 0; i < 10; ++i) futures.push_back(pool->submit(square, i));
-    check_child([&] {
-        const auto is_refused = [](auto call, const std::string& what) {
-            require_throws<std::logic_error>(call, what);
-        };
-        is_refused([&] { static_cast<void>(pool->submit(square, 1)); }, "submit");
-        is_refused([&] { static_cast<void>(pool->try_submit(square, 1)); }, "try_submit");
-        is_refused([&] { pool->map(square, std::vector<int>{1, 2}).get(); }, "map");
-        is_refused([&] { pool->shutdown(); }, "shutdown");
-        is_refused([&] { pool->terminate_workers(); }, "terminate_workers");
-        is_refused([&] { pool->kill_workers(); }, "kill_workers");
-        is_refused([&] { static_cast<void>(futures[0].done()); }, "done");
-        is_refused([&] { static_cast<void>(futures[0].running()); }, "running");
-        is_refused([&] { static_cast<void>(futures[0].cancelled()); }, "cancelled");
-        is_refused([&] { static_cast<void>(futures[0].cancel()); }, "cancel");
-        is_refused([&] { futures[0].wait(); }, "wait");
-        is_refused([&] { futures[0].wait_for(0s); }, "wait_for");
-        is_refused([&] { static_cast<void>(futures[0].exception()); }, "exception");
-        is_refused([&] { futures[0].get(); }, "get");
-        is_refused([&] { futures[0].get_for(0s); }, "get_for");
-        is_refused([&] { prong::wait(futures); }, "wait for several");
-        is_refused(
-            [&] {
-                for (auto& one : prong::as_completed(futures)) one.wait();
-            },
-            "as_completed");
-        require(ProcessPoolExecutor(1).submit(square, 6).get() == 36, "a pool of its own");
-        pool.reset();
-        futures.clear();
-        held.clear();
-    });
-    CHECK_FALSE(held[0].done());
-    CHECK_FALSE(futures[0].done());
-    gate->open();
-    CHECK(results_of(held).size() == 2);
-    for (int i = 0; i < 10; ++i) CHECK(futures[static_cast<std::size_t>(i)].get() == i * i);
-    CHECK(pool->submit(square, 5).get() == 25);
-}
-
 TEST_CASE("a pool that is forked with the program ends when its own program says so") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(1);

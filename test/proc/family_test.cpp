@@ -5,10 +5,12 @@
 #include "support/catch.hpp"
 #include "support/child.hpp"
 #include "support/eventually.hpp"
+#include "support/forks.hpp"
 #include "support/processes.hpp"
 
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -172,10 +174,41 @@ TEST_CASE("in a forked child the parent's processes are inert") {
     SECTION("by a Process") {
         REQUIRE(exitcode_of([&] { std::exit(check()); }) == 10);
     }
-    SECTION("by a plain fork") {
-        REQUIRE(run_in_child([&]() -> int { std::exit(check()); }).exitcode == 10);
+    SECTION("by another call") {
+        for (const WayToFork& way : ways_to_fork) {
+            INFO(way.name);
+            const pid_t child = way.fork();
+            if (child == 0) std::exit(check());
+            REQUIRE(end_of(child) == "exit 10");
+        }
     }
     REQUIRE(process.is_alive());
+}
+
+TEST_CASE("a child that is forked while another thread asks for its family does not hang") {
+    Process process(sleep_for_ever);
+    process.set_daemon(true);
+    process.start();
+    std::atomic<bool> asks = false;
+    std::jthread other([&](const std::stop_token& over) {
+        while (!over.stop_requested()) {
+            static_cast<void>(prong::active_children());
+            asks = true;
+        }
+    });
+    REQUIRE(eventually([&] { return asks.load(); }));
+    for (int i = 0; i < 200; ++i) {
+        const WayToFork& way = ways_to_fork[static_cast<std::size_t>(i) % std::size(ways_to_fork)];
+        INFO(way.name);
+        const pid_t child = way.fork();
+        if (child == 0) {
+            alarm(30); // instead of hanging
+            const bool right =
+                prong::current_process().pid() == getpid() && prong::active_children().empty();
+            _exit(right ? 10 : 11);
+        }
+        REQUIRE(end_of(child) == "exit 10");
+    }
 }
 
 TEST_CASE("a process created by the parent cannot be started in the child") {

@@ -240,6 +240,7 @@ struct TaskFunctions {
         } else {
             // The arguments are gone when the result is encoded: large ones are not held twice.
             const typename TheCall::Result value = call(arguments);
+            end_copy_of_worker(0);
             encode(result, value);
         }
     }

@@ -34,8 +34,9 @@ inline TimePoint time_after(const Timeout& wait) {
 /// A task that has been submitted: the part of a future that does not depend on the result's type.
 /// It owns the task's record in shared memory; dropped, it leaves the record to the pool.
 ///
-/// Thread safety: one thread at a time. Process safety: in a process that was forked since, every
-/// call but destruction throws `std::logic_error`.
+/// Thread safety: one thread at a time. Process safety: in a process that was forked since,
+/// destruction does nothing, it can be moved, and every other call but `valid` throws
+/// `std::logic_error`.
 class PRONG_API TaskHandle {
 public:
     TaskHandle() noexcept = default;

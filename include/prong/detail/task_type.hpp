@@ -1,5 +1,6 @@
 #pragma once
 
+#include <prong/detail/export.hpp>
 #include <prong/detail/wire.hpp>
 
 #include <string>
@@ -22,5 +23,9 @@ struct TaskType {
     /// address, if it is a virtual member function).
     bool begins_with_address;
 };
+
+/// Ends this process if it is not the worker but a process that a task has forked, in which the
+/// task's function has ended, too: its result is not the task's. Costs some loads.
+PRONG_API void end_copy_of_worker(int exit_code) noexcept;
 
 } // namespace prong::detail
