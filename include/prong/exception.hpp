@@ -2,7 +2,6 @@
 
 #include <prong/codec.hpp>
 
-#include <atomic>
 #include <concepts>
 #include <exception>
 #include <string>
@@ -25,13 +24,13 @@ struct ExceptionType {
     /// nested in it.
     std::exception_ptr (*decode)(Reader& reader, const std::string& what, bool has_nested);
 
-    /// Written once, when the type is added.
-    const ExceptionType* next = nullptr;
-    std::atomic_flag is_added = ATOMIC_FLAG_INIT;
+    friend bool operator==(const ExceptionType&, const ExceptionType&) = default;
 };
 
-/// Makes the type known, once. Lock-free: a process may be forked at any time.
-PRONG_API void add_exception_type(ExceptionType& type) noexcept;
+/// Makes the type known, unless it is. Keeps a copy, which counts while the modules that it points
+/// into are loaded. Without memory for that the type stays unknown. Lock-free: a process may be
+/// forked at any time.
+PRONG_API void add_exception_type(const ExceptionType& type) noexcept;
 
 /// Makes an exception object of a value.
 template <class E>
@@ -77,11 +76,9 @@ struct ExceptionCodec {
     }
 };
 
-/// The one entry for `E`, made by `Codec`.
-template <class E, class Codec>
+template <class E>
 bool add_exception() noexcept {
-    static constinit ExceptionType type{&typeid(E), &Codec::encode, &Codec::decode};
-    add_exception_type(type);
+    add_exception_type({&typeid(E), &ExceptionCodec<E>::encode, &ExceptionCodec<E>::decode});
     return true;
 }
 
@@ -95,10 +92,14 @@ bool add_exception() noexcept {
 /// `Transferable`. If it has a constructor from a string and a `serialize` function too, the second
 /// is applied to what the first has made.
 ///
-/// Must have run in the process that gets the exception as well as in the worker, so before the
-/// pool is made; at best when the program starts:
+/// Must have run in the process that gets the exception; one that carries more than its text also
+/// in the worker, so before the pool is made. At best when the program starts:
 ///
 ///     inline const bool registered = prong::register_exception<ParseError>();
+///
+/// A module that registers types may be unloaded; its types are not known any more then. (What it
+/// registers with cereal stays, and points into it.) Of exceptions that are nested in one another
+/// 1,001 levels cross; the text of the last one says so if there were more.
 ///
 /// Returns true, always. May be called any number of times, by any thread.
 template <class E>
@@ -108,9 +109,9 @@ bool register_exception() noexcept {
     static_assert(std::is_copy_constructible_v<E>,
                   "prong: an exception must be copyable to be thrown in another process");
     if constexpr (detail::MadeFromText<E>) {
-        return detail::add_exception<E, detail::ExceptionCodec<E>>();
+        return detail::add_exception<E>();
     } else if constexpr (detail::require_transferable<E>()) {
-        return detail::add_exception<E, detail::ExceptionCodec<E>>();
+        return detail::add_exception<E>();
     } else {
         return false;
     }

@@ -1,5 +1,6 @@
 #include "codec/exception.hpp"
 
+#include "codec/current_exception.hpp"
 #include "codec/exception_types.hpp"
 
 #include <prong/detail/names.hpp>
@@ -12,7 +13,7 @@
 #include <vector>
 
 // What is written for each exception, from the outermost to what is nested innermost:
-//   the mangled name of a known type, or nothing · the readable name of its type · what() ·
+//   the mangled name of its type, or nothing · the readable name of its type · what() ·
 //   what the type's codec wrote, in a piece of its own · is there a nested exception?
 
 namespace prong::codec {
@@ -22,42 +23,6 @@ using detail::BufferWriter;
 using detail::ExceptionType;
 using detail::Reader;
 using detail::Writer;
-
-/// The readable name of a type without what std::throw_with_nested wraps around it.
-// That wrapper is a class inside the standard library. Rather than rely on its name, throw one and
-// see what stands before and behind the name of the type inside.
-class NestedWrapper {
-public:
-    NestedWrapper() {
-        const std::string inside = detail::type_name(typeid(Probe));
-        try {
-            std::throw_with_nested(Probe{});
-        } catch (...) {
-            const std::string whole = detail::type_name(*abi::__cxa_current_exception_type());
-            const auto at = whole.find(inside);
-            if (at == std::string::npos) return;
-            before_ = whole.substr(0, at);
-            behind_ = whole.substr(at + inside.size());
-        }
-    }
-
-    /// The name inside the wrapper, or nothing if there is no wrapper.
-    [[nodiscard]] std::string unwrap(const std::string& name) const {
-        if (before_.empty() || !name.starts_with(before_) || !name.ends_with(behind_)) return {};
-        std::string inside =
-            name.substr(before_.size(), name.size() - before_.size() - behind_.size());
-        constexpr std::string_view qualifier = " const"; // of an exception that was thrown as const
-        if (inside.ends_with(qualifier)) inside.resize(inside.size() - qualifier.size());
-        return inside;
-    }
-
-private:
-    struct Probe {};
-    std::string before_;
-    std::string behind_;
-};
-
-const NestedWrapper nested_wrapper;
 
 /// The text of the exception that is being handled.
 std::string text_of_current_exception() {
@@ -87,7 +52,7 @@ std::string text_of_current_exception() {
 
 /// One exception without what is nested in it.
 struct Description {
-    std::string mangled_name; ///< of a known type, or empty
+    std::string mangled_name; ///< empty if the receiver is not to rebuild it
     std::string type_name;
     std::string what;
     std::vector<std::byte> payload; ///< what the type's codec wrote
@@ -114,22 +79,16 @@ std::string trouble_in(Step step) {
 /// Describes the exception that is being handled.
 Description describe_current_exception() {
     Description description;
-    const std::type_info* const type = abi::__cxa_current_exception_type();
-    const ExceptionType* known = nullptr;
-    if (type == nullptr) {
-        description.type_name = "an exception of another programming language";
-    } else {
-        description.type_name = detail::type_name(*type);
-        known = find_exception_type(*type);
-        const std::string inside = nested_wrapper.unwrap(description.type_name);
-        if (known == nullptr && !inside.empty()) {
-            description.type_name = inside;
-            known = find_exception_type_by_readable_name(inside);
-        }
-    }
-
+    const std::type_info* const type = type_of_current_exception();
+    description.type_name =
+        type != nullptr ? detail::type_name(*type) : "an exception of another programming language";
     description.what = text_of_current_exception();
-    if (known == nullptr) return description;
+    if (type == nullptr) return description;
+    const ExceptionType* const known = find_exception_type(*type);
+    if (known == nullptr) { // perhaps the receiver does, and can make one from its text
+        description.mangled_name = type->name();
+        return description;
+    }
 
     BufferWriter payload;
     const std::string not_encoded = trouble_in([&] {
@@ -152,57 +111,79 @@ void encode_description(Writer& writer, const Description& description) {
     writer.write(description.payload.data(), description.payload.size());
 }
 
-/// Appends the exception that is being handled, and what is nested in it, to `depth` more levels.
-void encode_chain(Writer& writer, std::size_t depth) {
+/// Appends the exception that is being handled, and what is nested in it. Step by step, not each
+/// inside the one before it: that would need much of the stack.
+void encode_chain(Writer& writer) {
     encode_description(writer, describe_current_exception());
-    std::exception_ptr nested;
-    try {
-        throw;
-    } catch (const std::nested_exception& error) {
-        if (depth > 0) nested = error.nested_ptr();
-    } catch (...) {
+    std::exception_ptr nested = nested_in_current_exception();
+    for (std::size_t left = max_nested_exceptions; nested != nullptr; --left) {
+        detail::encode(writer, true);
+        try {
+            std::rethrow_exception(nested);
+        } catch (...) {
+            Description description = describe_current_exception();
+            nested = nested_in_current_exception();
+            if (left == 1 && nested != nullptr) {
+                description.note("more is nested in it, which is too deep to be kept");
+                nested = nullptr;
+            }
+            encode_description(writer, description);
+        }
     }
-    detail::encode(writer, nested != nullptr);
-    if (nested == nullptr) return;
-    try {
-        std::rethrow_exception(nested);
-    } catch (...) {
-        encode_chain(writer, depth - 1);
-    }
+    detail::encode(writer, false);
 }
 
-/// The exception that `description` tells of, with the one that is being handled nested in it if
-/// there is one.
-std::exception_ptr rebuild(const std::string& mangled_name, const std::string& type_name,
-                           std::string what, Reader payload, bool has_nested) {
-    const ExceptionType* const known =
-        mangled_name.empty() ? nullptr : find_exception_type(mangled_name);
-    std::exception_ptr rebuilt;
-    if (known != nullptr) {
-        const std::string trouble =
-            trouble_in([&] { rebuilt = known->decode(payload, what, has_nested); });
-        if (rebuilt != nullptr) return rebuilt;
-        what += " (the exception could not be rebuilt from what the worker sent: " + trouble + ")";
-    }
-    return detail::make_exception(RemoteError(type_name, what), has_nested);
-}
+/// One exception as it was received.
+struct Received {
+    std::string mangled_name;
+    std::string type_name;
+    std::string what;
+    Reader payload;
+};
 
-std::exception_ptr decode_chain(Reader& reader, std::size_t depth) {
-    const auto mangled_name = detail::decode<std::string>(reader);
-    const auto type_name = detail::decode<std::string>(reader);
-    const auto what = detail::decode<std::string>(reader);
+Received decode_description(Reader& reader) {
+    Received received{.mangled_name = detail::decode<std::string>(reader),
+                      .type_name = detail::decode<std::string>(reader),
+                      .what = detail::decode<std::string>(reader),
+                      .payload = {}};
     const auto size = detail::decode<std::size_t>(reader);
     reader.align(detail::wire_alignment);
-    const Reader payload({reader.view(size), size});
-    if (!detail::decode<bool>(reader))
-        return rebuild(mangled_name, type_name, what, payload, false);
-    if (depth == 0) throw CodecError("too many exceptions are nested in one another");
-    const std::exception_ptr nested = decode_chain(reader, depth - 1);
-    try {
-        std::rethrow_exception(nested);
-    } catch (...) {
-        return rebuild(mangled_name, type_name, what, payload, true);
+    received.payload = Reader({reader.view(size), size});
+    return received;
+}
+
+/// The exception that was received, with the one that is being handled nested in it if there is
+/// one.
+std::exception_ptr rebuild(Received& received, bool has_nested) {
+    const ExceptionType* const known = find_exception_type(received.mangled_name);
+    std::exception_ptr rebuilt;
+    if (known != nullptr) {
+        const std::string trouble = trouble_in(
+            [&] { rebuilt = known->decode(received.payload, received.what, has_nested); });
+        if (rebuilt != nullptr) return rebuilt;
+        received.what +=
+            " (the exception could not be rebuilt from what the worker sent: " + trouble + ")";
     }
+    return detail::make_exception(RemoteError(received.type_name, received.what), has_nested);
+}
+
+std::exception_ptr decode_chain(Reader& reader) {
+    std::vector<Received> chain;
+    do {
+        if (chain.size() > max_nested_exceptions)
+            throw CodecError("too many exceptions are nested in one another");
+        chain.push_back(decode_description(reader));
+    } while (detail::decode<bool>(reader));
+
+    std::exception_ptr rebuilt = rebuild(chain.back(), false);
+    for (chain.pop_back(); !chain.empty(); chain.pop_back()) {
+        try {
+            std::rethrow_exception(rebuilt);
+        } catch (...) {
+            rebuilt = rebuild(chain.back(), true);
+        }
+    }
+    return rebuilt;
 }
 
 } // namespace
@@ -210,7 +191,7 @@ std::exception_ptr decode_chain(Reader& reader, std::size_t depth) {
 void encode_current_exception(Writer& writer) {
     // First into memory of its own, so that the writer gets all of it or nothing.
     BufferWriter chain;
-    encode_chain(chain, max_nested_exceptions);
+    encode_chain(chain);
     writer.align(detail::wire_alignment);
     writer.write(chain.data(), chain.size());
 }
@@ -218,7 +199,7 @@ void encode_current_exception(Writer& writer) {
 std::exception_ptr decode_exception(Reader& reader) noexcept {
     try {
         reader.align(detail::wire_alignment);
-        return decode_chain(reader, max_nested_exceptions);
+        return decode_chain(reader);
     } catch (const CodecError& error) {
         return std::make_exception_ptr(CodecError(
             std::string("the exception that the task ended with cannot be read: ") + error.what()));

@@ -6,8 +6,9 @@
 
 namespace prong::codec {
 
-/// How many exceptions nested in one another are kept.
-inline constexpr std::size_t max_nested_exceptions = 64;
+/// How many exceptions that are nested in another one are kept; the text of the last one says so
+/// if there were more.
+inline constexpr std::size_t max_nested_exceptions = 1000;
 
 /// Appends the exception that is being handled, with what is nested in it: call it in a `catch
 /// (...)`, after a `catch (abi::__forced_unwind&) { throw; }`, because the end of a thread

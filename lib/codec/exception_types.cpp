@@ -1,11 +1,15 @@
 #include "codec/exception_types.hpp"
 
-#include <prong/detail/names.hpp>
+#include "os/modules.hpp"
+
 #include <prong/error.hpp>
 
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <any>
+#include <array>
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <functional>
@@ -27,17 +31,60 @@
 namespace prong::detail {
 namespace {
 
-/// The types that are known, newest first. Only ever grows, so that reading needs no lock.
-constinit std::atomic<const ExceptionType*> known_types{nullptr};
+/// A type that the user has registered. Nothing in here is looked at through pointers into a module
+/// before it is known to be loaded.
+class RegisteredType {
+public:
+    explicit RegisteredType(const ExceptionType& type)
+        // NOLINTNEXTLINE(bugprone-throw-keyword-missing): no exception, in spite of its name
+        : type_(type), mangled_name_(type.type->name()), modules_(modules()) {}
+
+    [[nodiscard]] const ExceptionType& get() const { return type_; }
+
+    /// Whether it is a type of this name, and its code is there.
+    [[nodiscard]] bool is(std::string_view mangled_name) const {
+        return mangled_name_ == mangled_name && modules_ == modules();
+    }
+
+    const RegisteredType* next = nullptr;
+
+private:
+    [[nodiscard]] std::array<std::uint64_t, 3> modules() const {
+        return {os::module_identity(type_.type),
+                os::module_identity(reinterpret_cast<const void*>(type_.encode)),
+                os::module_identity(reinterpret_cast<const void*>(type_.decode))};
+    }
+
+    ExceptionType type_;
+    std::string mangled_name_;
+    std::array<std::uint64_t, 3> modules_; ///< as they were when it was registered
+};
+
+/// Newest first. Only ever grows, so that reading needs no lock.
+constinit std::atomic<const RegisteredType*> registered_types{nullptr};
+
+template <class Predicate>
+const ExceptionType* find_registered(Predicate matches) {
+    // Acquire: an entry that is found is complete.
+    const RegisteredType* entry = registered_types.load(std::memory_order_acquire);
+    while (entry != nullptr && !matches(*entry)) entry = entry->next;
+    return entry != nullptr ? &entry->get() : nullptr;
+}
 
 } // namespace
 
-void add_exception_type(ExceptionType& type) noexcept {
-    if (type.is_added.test_and_set(std::memory_order_relaxed)) return;
-    type.next = known_types.load(std::memory_order_relaxed);
-    // Release: whoever finds the entry (acquire, in find_if) finds it complete.
-    while (!known_types.compare_exchange_weak(type.next, &type, std::memory_order_release,
-                                              std::memory_order_relaxed)) {
+void add_exception_type(const ExceptionType& type) noexcept {
+    const auto is_same = [&](const RegisteredType& known) {
+        return known.get() == type && known.is(type.type->name());
+    };
+    if (find_registered(is_same) != nullptr) return;
+    try {
+        auto* const entry = new RegisteredType(type);
+        entry->next = registered_types.load(std::memory_order_relaxed);
+        while (!registered_types.compare_exchange_weak(
+            entry->next, entry, std::memory_order_release, std::memory_order_relaxed)) {
+        }
+    } catch (const std::bad_alloc&) { // its exceptions will be a RemoteError
     }
 }
 
@@ -46,7 +93,6 @@ void add_exception_type(ExceptionType& type) noexcept {
 namespace prong::codec {
 namespace {
 
-using detail::add_exception;
 using detail::decode;
 using detail::encode;
 using detail::ExceptionCodec;
@@ -54,13 +100,6 @@ using detail::ExceptionType;
 using detail::make_exception;
 using detail::Reader;
 using detail::Writer;
-
-template <class Predicate>
-const ExceptionType* find_if(Predicate matches) {
-    const ExceptionType* entry = detail::known_types.load(std::memory_order_acquire);
-    while (entry != nullptr && !matches(*entry)) entry = entry->next;
-    return entry;
-}
 
 /// Calls `visit` with the exception that is being handled.
 template <class E, class Visit>
@@ -116,23 +155,17 @@ struct RegexErrorCodec {
     }
 };
 
-/// Adds `E`, and what `E` comes back as if its text is another: it may be sent on.
-template <class E, class Codec = FixedTextCodec<E>>
-void add_with_text() {
-    add_exception<E, Codec>();
-    add_exception<WithText<E>, Codec>();
-}
-
 // ---- exceptions with an error code --------------------------------------------------------------
 
 /// The categories that every process has; others are objects of one process.
-const std::error_category* const known_categories[] = {
-    &std::generic_category(), &std::system_category(), &std::iostream_category(),
-    &std::future_category()};
+std::array<const std::error_category*, 4> known_categories() {
+    return {&std::generic_category(), &std::system_category(), &std::iostream_category(),
+            &std::future_category()};
+}
 
 bool encode_code(Writer& writer, const std::error_code& code) {
     std::uint8_t index = 0;
-    for (const std::error_category* category : known_categories) {
+    for (const std::error_category* category : known_categories()) {
         if (*category == code.category()) {
             encode(writer, index);
             encode(writer, code.value());
@@ -146,9 +179,10 @@ bool encode_code(Writer& writer, const std::error_code& code) {
 std::error_code decode_code(Reader& reader) {
     const auto index = decode<std::uint8_t>(reader);
     const auto value = decode<int>(reader);
-    if (index >= std::size(known_categories))
+    const auto categories = known_categories();
+    if (index >= categories.size())
         throw CodecError("an error code of a category that does not exist");
-    return {value, *known_categories[index]};
+    return {value, *categories[index]};
 }
 
 /// What the constructor of a `std::system_error` was given: `what()` without the code's message,
@@ -217,17 +251,6 @@ struct FutureErrorCodec {
         return make_exception(std::future_error(code), has_nested);
     }
 };
-
-/// What streams throw: a class inside the standard library, derived from `std::ios_base::failure`.
-const std::type_info& type_that_streams_throw() {
-    try {
-        std::ios stream(nullptr);
-        stream.exceptions(std::ios::badbit); // throws: a stream without a buffer is bad
-    } catch (...) {
-        return *abi::__cxa_current_exception_type();
-    }
-    return typeid(std::ios_base::failure);
-}
 
 // ---- prong's own --------------------------------------------------------------------------------
 
@@ -329,71 +352,115 @@ struct RemoteErrorCodec {
     }
 };
 
-template <class... Es>
-void add_made_from_text() {
-    (add_exception<Es, ExceptionCodec<Es>>(), ...);
-}
+// ---- the table ----------------------------------------------------------------------------------
 
-void add_standard_types() {
-    add_made_from_text<std::logic_error, std::invalid_argument, std::domain_error,
-                       std::length_error, std::out_of_range, std::runtime_error, std::range_error,
-                       std::overflow_error, std::underflow_error>();
+template <class E, class Codec = ExceptionCodec<E>>
+constexpr ExceptionType by{&typeid(E), &Codec::encode, &Codec::decode};
+
+template <class E>
+constexpr ExceptionType fixed = by<E, FixedTextCodec<E>>;
+/// What such an `E` comes back as if its text is another: it may be sent on.
+template <class E, class Codec = FixedTextCodec<E>>
+constexpr ExceptionType with_text = by<WithText<E>, Codec>;
+
+constexpr const ExceptionType& failure_of_stream =
+    by<std::ios_base::failure, SystemErrorCodec<std::ios_base::failure>>;
+
+/// Made by the compiler, so that it is there before any object of the user's.
+constexpr ExceptionType known_types[] = {
+    by<std::logic_error>,
+    by<std::invalid_argument>,
+    by<std::domain_error>,
+    by<std::length_error>,
+    by<std::out_of_range>,
+    by<std::runtime_error>,
+    by<std::range_error>,
+    by<std::overflow_error>,
+    by<std::underflow_error>,
 #ifdef __cpp_lib_format
-    add_made_from_text<std::format_error>();
+    by<std::format_error>,
 #endif
-    add_with_text<std::exception>();
-    add_with_text<std::bad_exception>();
-    add_with_text<std::bad_alloc>();
-    add_with_text<std::bad_array_new_length>();
-    add_with_text<std::bad_cast>();
-    add_with_text<std::bad_any_cast>();
-    add_with_text<std::bad_typeid>();
-    add_with_text<std::bad_function_call>();
-    add_with_text<std::bad_optional_access>();
-    add_with_text<std::bad_variant_access>();
-    add_with_text<std::bad_weak_ptr>();
-    add_with_text<std::regex_error, RegexErrorCodec>();
-    add_exception<std::system_error, SystemErrorCodec<std::system_error>>();
-    add_exception<std::filesystem::filesystem_error, FilesystemErrorCodec>();
-    add_exception<std::future_error, FutureErrorCodec>();
+    fixed<std::exception>,
+    with_text<std::exception>,
+    fixed<std::bad_exception>,
+    with_text<std::bad_exception>,
+    fixed<std::bad_alloc>,
+    with_text<std::bad_alloc>,
+    fixed<std::bad_array_new_length>,
+    with_text<std::bad_array_new_length>,
+    fixed<std::bad_cast>,
+    with_text<std::bad_cast>,
+    fixed<std::bad_any_cast>,
+    with_text<std::bad_any_cast>,
+    fixed<std::bad_typeid>,
+    with_text<std::bad_typeid>,
+    fixed<std::bad_function_call>,
+    with_text<std::bad_function_call>,
+    fixed<std::bad_optional_access>,
+    with_text<std::bad_optional_access>,
+    fixed<std::bad_variant_access>,
+    with_text<std::bad_variant_access>,
+    fixed<std::bad_weak_ptr>,
+    with_text<std::bad_weak_ptr>,
+    by<std::regex_error, RegexErrorCodec>,
+    with_text<std::regex_error, RegexErrorCodec>,
+    by<std::system_error, SystemErrorCodec<std::system_error>>,
+    by<std::filesystem::filesystem_error, FilesystemErrorCodec>,
+    by<std::future_error, FutureErrorCodec>,
+    failure_of_stream,
+    by<Error>,
+    by<BrokenProcessPool>,
+    by<CancelledError>,
+    by<TimeoutError>,
+    by<PoolShutdown>,
+    by<CodecError>,
+    by<EndOfFile>,
+    by<WorkerDied, WorkerDiedCodec>,
+    by<PoisonedTask, PoisonedTaskCodec>,
+    by<TaskTimeout, TaskTimeoutCodec>,
+    by<LimitExceeded, LimitExceededCodec>,
+    by<RemoteError, RemoteErrorCodec>,
+};
 
-    using Failure = SystemErrorCodec<std::ios_base::failure>;
-    add_exception<std::ios_base::failure, Failure>();
-    static ExceptionType thrown_by_streams{&type_that_streams_throw(), &Failure::encode,
-                                           &Failure::decode};
-    detail::add_exception_type(thrown_by_streams);
+/// What streams throw: a class inside the standard library, derived from `std::ios_base::failure`.
+const std::type_info& type_that_streams_throw() {
+    // Not a static object made in the function: a fork might leave that locked half way.
+    static constinit std::atomic<const std::type_info*> known{nullptr};
+    if (const std::type_info* const type = known.load()) return *type;
+    try {
+        std::ios stream(nullptr);
+        stream.exceptions(std::ios::badbit); // throws: a stream without a buffer is bad
+    } catch (...) {
+        known.store(abi::__cxa_current_exception_type());
+        return *known.load();
+    }
+    return typeid(std::ios_base::failure);
 }
 
-void add_own_types() {
-    add_made_from_text<Error, BrokenProcessPool, CancelledError, TimeoutError, PoolShutdown,
-                       CodecError, EndOfFile>();
-    add_exception<WorkerDied, WorkerDiedCodec>();
-    add_exception<PoisonedTask, PoisonedTaskCodec>();
-    add_exception<TaskTimeout, TaskTimeoutCodec>();
-    add_exception<LimitExceeded, LimitExceededCodec>();
-    add_exception<RemoteError, RemoteErrorCodec>();
+/// The first of the table's entries that matches, or null.
+template <class Predicate>
+const ExceptionType* find_in_table(Predicate matches) {
+    const auto* const found = std::ranges::find_if(known_types, matches);
+    return found != std::end(known_types) ? found : nullptr;
 }
-
-// Before any thread and any fork, so that neither has to wait for it.
-[[maybe_unused]] const bool types_are_added = [] {
-    add_standard_types();
-    add_own_types();
-    return true;
-}();
 
 } // namespace
 
 const ExceptionType* find_exception_type(const std::type_info& type) {
-    return find_if([&](const ExceptionType& entry) { return *entry.type == type; });
+    if (const auto* const known = find_in_table([&](auto& entry) { return *entry.type == type; }))
+        return known;
+    const auto matches = [&](const detail::RegisteredType& entry) {
+        return entry.is(type.name()) && *entry.get().type == type;
+    };
+    if (const auto* const registered = detail::find_registered(matches)) return registered;
+    return type == type_that_streams_throw() ? &failure_of_stream : nullptr;
 }
 
 const ExceptionType* find_exception_type(std::string_view mangled_name) {
-    return find_if([&](const ExceptionType& entry) { return entry.type->name() == mangled_name; });
-}
-
-const ExceptionType* find_exception_type_by_readable_name(std::string_view name) {
-    return find_if(
-        [&](const ExceptionType& entry) { return detail::type_name(*entry.type) == name; });
+    const auto* const known =
+        find_in_table([&](auto& entry) { return entry.type->name() == mangled_name; });
+    if (known != nullptr) return known;
+    return detail::find_registered([&](auto& entry) { return entry.is(mangled_name); });
 }
 
 } // namespace prong::codec

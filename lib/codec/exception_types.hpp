@@ -13,7 +13,4 @@ const detail::ExceptionType* find_exception_type(const std::type_info& type);
 /// The entry for the type with this mangled name, or null.
 const detail::ExceptionType* find_exception_type(std::string_view mangled_name);
 
-/// The entry for the type with this name, as `type_name` gives it, or null.
-const detail::ExceptionType* find_exception_type_by_readable_name(std::string_view name);
-
 } // namespace prong::codec

@@ -1,7 +1,8 @@
 #include "proc/exception_text.hpp"
 
+#include "codec/current_exception.hpp"
+
 #include <boost/core/demangle.hpp>
-#include <cxxabi.h>
 #include <unistd.h>
 
 #include <exception>
@@ -10,34 +11,34 @@
 namespace prong::proc {
 namespace {
 
-std::string type_of_current_exception() {
-    const std::type_info* const type = abi::__cxa_current_exception_type();
-    return type != nullptr ? boost::core::demangle(type->name()) : "not a C++ exception";
+/// Without what is nested in it.
+std::string describe_current_exception() {
+    const std::type_info* const type = codec::type_of_current_exception();
+    std::string name =
+        type != nullptr ? boost::core::demangle(type->name()) : "not a C++ exception";
+    try {
+        throw;
+    } catch (const std::exception& error) {
+        return name + ": " + error.what();
+    } catch (...) {
+        return name;
+    }
 }
 
 } // namespace
 
 std::string text_of_current_exception() {
-    try {
-        throw;
-    } catch (const std::exception& error) {
-        // std::throw_with_nested throws a type of its own, derived from the user's
-        const auto* const nested = dynamic_cast<const std::nested_exception*>(&error);
-        std::string text = type_of_current_exception();
-        constexpr std::string_view wrapper = "std::_Nested_exception<";
-        if (text.starts_with(wrapper) && text.ends_with('>')) {
-            text = text.substr(wrapper.size(), text.size() - wrapper.size() - 1);
-        }
-        text += std::string(": ") + error.what();
-        if (nested == nullptr || nested->nested_ptr() == nullptr) return text;
+    std::string text = describe_current_exception();
+    std::exception_ptr nested = codec::nested_in_current_exception();
+    while (nested != nullptr) {
         try {
-            nested->rethrow_nested();
+            std::rethrow_exception(nested);
         } catch (...) {
-            return text + "\n  caused by " + text_of_current_exception();
+            text += "\n  caused by " + describe_current_exception();
+            nested = codec::nested_in_current_exception();
         }
-    } catch (...) {
-        return type_of_current_exception();
     }
+    return text;
 }
 
 void write_to_stderr(const std::string& text) noexcept {

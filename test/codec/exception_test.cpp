@@ -364,21 +364,86 @@ TEST_CASE("a type that is itself a nested exception keeps what it carries", "[ex
     }
 }
 
-TEST_CASE("only so many nested exceptions are kept", "[exception]") {
-    std::exception_ptr chain = std::make_exception_ptr(std::runtime_error("innermost"));
-    for (std::size_t i = 0; i < 2 * codec::max_nested_exceptions; ++i) {
+namespace {
+
+/// An exception in which so many others are nested, each in the one before it.
+std::exception_ptr chain_of(std::size_t levels) {
+    std::exception_ptr chain = std::make_exception_ptr(std::out_of_range("level 0"));
+    for (std::size_t i = 1; i <= levels; ++i) {
         try {
             try {
                 std::rethrow_exception(chain);
             } catch (...) {
-                std::throw_with_nested(std::runtime_error("outer"));
+                std::throw_with_nested(std::runtime_error("level " + std::to_string(i)));
             }
         } catch (...) {
             chain = std::current_exception();
         }
     }
-    CHECK_THROWS_WITH(std::rethrow_exception(caught_from([&] { std::rethrow_exception(chain); })),
-                      "outer");
+    return chain;
+}
+
+struct Text : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+struct More : std::runtime_error {
+    using std::runtime_error::runtime_error;
+    template <class Archive>
+    void serialize(Archive& archive) {
+        archive(more);
+    }
+    int more = 0;
+};
+
+/// The texts of an exception and of those nested in it.
+std::vector<std::string> texts_of(std::exception_ptr chain) {
+    std::vector<std::string> texts;
+    while (chain != nullptr) {
+        try {
+            std::rethrow_exception(chain);
+        } catch (const std::exception& error) {
+            texts.emplace_back(error.what());
+            const auto* const holder = dynamic_cast<const std::nested_exception*>(&error);
+            chain = holder != nullptr ? holder->nested_ptr() : nullptr;
+        }
+    }
+    return texts;
+}
+
+} // namespace
+
+TEST_CASE("a thousand exceptions that are nested in one another come back", "[exception]") {
+    const auto chain = chain_of(codec::max_nested_exceptions);
+    const auto back = caught_from([&] { std::rethrow_exception(chain); });
+    CHECK(texts_of(back) == texts_of(chain));
+    CHECK(texts_of(back).size() == 1001);
+}
+
+TEST_CASE("only so many nested exceptions are kept, and the last one tells of that",
+          "[exception]") {
+    const auto chain = chain_of(codec::max_nested_exceptions + 1);
+    const auto texts = texts_of(caught_from([&] { std::rethrow_exception(chain); }));
+    REQUIRE(texts.size() == codec::max_nested_exceptions + 1);
+    CHECK(texts.front() == "level 1001");
+    CHECK(texts[texts.size() - 2] == "level 2");
+    CHECK_THAT(texts.back(), Catch::StartsWith("level 1 (") && Catch::Contains("too deep"));
+}
+
+TEST_CASE("a type that only the receiver knows comes back if its text is all there is to it",
+          "[exception]") {
+    const auto travel = [](auto error) {
+        BufferWriter writer;
+        try {
+            throw error;
+        } catch (...) {
+            codec::encode_current_exception(writer);
+        }
+        register_exception<decltype(error)>();
+        Reader reader(writer.bytes());
+        return codec::decode_exception(reader);
+    };
+    CHECK_THROWS_AS(std::rethrow_exception(travel(Text("text"))), Text);
+    CHECK_THROWS_AS(std::rethrow_exception(travel(More("text"))), RemoteError);
 }
 
 TEST_CASE("trouble with a type's own serialization is told", "[exception]") {

@@ -1,11 +1,13 @@
 // Functions of modules that were loaded before the workers' fork base, after it, and in place of
-// another; with a zygote and without.
+// another; with a zygote and without. And what remains of modules that were unloaded.
 
 #include "pool/helpers.hpp"
 #include "support/check_child.hpp"
 #include "support/environment.hpp"
+#include "support/eventually.hpp"
 #include "support/module.hpp"
 
+#include <prong/detail/names.hpp>
 #include <prong/prong.hpp>
 
 #include <cctype>
@@ -35,6 +37,12 @@ struct Derived final : Base {
     template <class Archive>
     void serialize(Archive&) {}
 };
+
+struct Unregistered : std::exception {};
+struct Registered : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+[[maybe_unused]] const bool registered = prong::register_exception<Registered>();
 
 bool contains(const std::string& text, const std::string& part) {
     return text.find(part) != std::string::npos;
@@ -135,6 +143,98 @@ TEST_CASE("a module in the place of another is not taken for it") {
         module.emplace(path);
         require(module->find<IntFunction>("times") == function, "is at the same place");
         require_throws<std::invalid_argument>([&] { pool->submit(function, 5); }, "the other one");
+    });
+}
+
+TEST_CASE("exceptions that a module has registered go with it, and come back with it") {
+    check_child([] {
+        const auto path = module_beside_program("throws.so");
+        using PoolPredicate = bool(ProcessPoolExecutor&);
+        const auto comes_back = [](const Module& module) {
+            ProcessPoolExecutor pool(1);
+            return module.find<PoolPredicate>("exception_comes_back")(pool);
+        };
+        std::optional<Module> module(path);
+        ProcessPoolExecutor before(1);
+        require(comes_back(*module), "the module's exception comes back");
+        module.reset();
+        require(dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD) == nullptr, "the module is gone");
+
+        ProcessPoolExecutor after(1);
+        for (ProcessPoolExecutor* const pool : {&before, &after}) {
+            require_throws<std::out_of_range>(
+                [&] { pool->submit([] { throw std::out_of_range("text"); }).get(); }, "standard");
+            require_throws<prong::RemoteError>(
+                [&] { pool->submit([] { throw Unregistered(); }).get(); }, "unknown");
+            require_throws<Registered>(
+                [&] { pool->submit([] { throw Registered("text"); }).get(); }, "the program's own");
+        }
+        module.emplace(path);
+        require(comes_back(*module), "the module's exception comes back again");
+    });
+}
+
+TEST_CASE("futures and statistics may outlive the module whose tasks they tell of") {
+    with_and_without_zygote([](auto fork_base_begins) {
+        std::optional<Module> module(module_beside_program("throws.so"));
+        const auto pool = fork_base_begins();
+        using Submit = void(ProcessPoolExecutor&, prong::Future<void>&);
+        prong::Future<void> dead;
+        prong::Future<void> paused;
+        module->find<Submit>("submit_death")(*pool, dead);
+        module->find<Submit>("submit_pause")(*pool, paused);
+        dead.wait();
+        require(eventually([&] { return paused.running(); }), "the task runs");
+        require(contains(pool->stats().workers.front().task, "submit_pause"), "its name");
+        module.reset();
+        require(contains(pool->stats().workers.front().task, "unloaded"), "no name any more");
+        require(contains(require_throws<prong::WorkerDied>([&] { dead.get(); }, "the death"),
+                         "unloaded"),
+                "the error has no name");
+        require(paused.kill(), "the task can be killed");
+        require_throws<prong::CancelledError>([&] { paused.get(); }, "it was killed");
+        require(pool->submit(square, 3).get() == 9, "the pool goes on");
+    });
+}
+
+TEST_CASE("a pool may outlive the module that its hooks are from") {
+    check_child([] {
+        std::optional<Module> module(module_beside_program("throws.so"));
+        std::unique_ptr<ProcessPoolExecutor> pool;
+        module->find<void(std::unique_ptr<ProcessPoolExecutor>&)>("make_pool")(pool);
+        module.reset();
+        require(pool->submit(square, 3).get() == 9, "its workers have the hooks");
+        pool.reset();
+    });
+}
+
+TEST_CASE("a function in the place of another is called by its own name") {
+    check_child([] {
+        const TempDir directory;
+        const auto path = directory.path() / "module.so";
+        std::filesystem::copy_file(module_beside_program("times_three.so"), path);
+        std::optional<Module> module(path);
+        const auto* const address =
+            reinterpret_cast<const void*>(module->find<IntFunction>("times"));
+        require(contains(prong::detail::function_name(address), "times"), "the first one's name");
+        module.reset();
+        std::filesystem::remove(path);
+        std::filesystem::copy_file(module_beside_program("times_other.so"), path);
+        module.emplace(path);
+        require(reinterpret_cast<const void*>(module->find<IntFunction>("prods")) == address,
+                "is at the same place");
+        require(contains(prong::detail::function_name(address), "prods"), "the other one's name");
+    });
+}
+
+TEST_CASE("a function of a module that was unloaded is refused") {
+    with_and_without_zygote([](auto fork_base_begins) {
+        std::optional<Module> module(module_beside_program("times_three.so"));
+        auto* const function = module->find<IntFunction>("times");
+        const auto pool = fork_base_begins();
+        require(pool->submit(function, 5).get() == 15, "while it is there");
+        module.reset();
+        require_throws<std::invalid_argument>([&] { pool->submit(function, 5); }, "unloaded");
     });
 }
 

@@ -6,6 +6,7 @@
 #include "support/processes.hpp"
 #include "support/sanitizer.hpp"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -175,6 +176,29 @@ TEST_CASE("an exception that escapes is told on stderr and gives exit code 1") {
     REQUIRE(result.err.ends_with("std::runtime_error: cannot load\n"
                                  "  caused by std::out_of_range: no such key\n"));
     REQUIRE(run_in_child([] { return exitcode_of([] { throw 5; }); }).err.ends_with(": int\n"));
+}
+
+TEST_CASE("a process that ends by an exception with very many nested in it tells of all") {
+    const auto result = run_in_child([] {
+        return exitcode_of([] {
+            std::exception_ptr chain;
+            for (int i = 0; i < 100'000; ++i) {
+                try {
+                    if (chain) std::rethrow_exception(chain);
+                    throw std::runtime_error("innermost");
+                } catch (...) {
+                    try {
+                        std::throw_with_nested(std::runtime_error("outer"));
+                    } catch (...) {
+                        chain = std::current_exception();
+                    }
+                }
+            }
+            std::rethrow_exception(chain);
+        });
+    });
+    REQUIRE(result.exitcode == 1);
+    REQUIRE(result.err.ends_with("caused by std::runtime_error: innermost\n"));
 }
 
 TEST_CASE("a process that has not been started has no end") {
