@@ -22,8 +22,9 @@ public:
     ~Error() override;
 };
 
-/// The pool can run nothing any more: its workers cannot be started, or its supervisor has died.
-/// `what()` names the cause. A new pool may be made at once.
+/// The pool cannot run tasks any more: workers cannot start, its supervisor has died, a worker has
+/// corrupted shared memory, or a death broke it (`OnWorkerDeath::break_pool`). `what()` names the
+/// cause. A new pool may be made at once.
 class PRONG_API BrokenProcessPool : public Error {
 public:
     using Error::Error;
@@ -45,7 +46,8 @@ struct Death {
 };
 
 /// The worker died while it was running the task (or reading its arguments, or writing its result).
-/// The pool has replaced the worker; no other task is affected.
+/// No other task is affected (in `map`: the other elements of its chunk are). The worker is
+/// replaced unless the pool is ending.
 class PRONG_API WorkerDied : public Error {
 public:
     WorkerDied(Death death, std::string task);
@@ -74,8 +76,7 @@ private:
     std::string task_;
 };
 
-/// The task has killed its worker each time that it was tried, `TaskOptions::max_retries` times
-/// more than once.
+/// All 1 + `TaskOptions::max_retries` attempts killed their worker.
 class PRONG_API PoisonedTask : public Error {
 public:
     /// `attempts` may be more than there are deaths to tell of: only the last ones are kept.
@@ -98,8 +99,9 @@ private:
     std::string task_;
 };
 
-/// The task's time was over (`TaskOptions::timeout` or `deadline`). It has ended, or its worker was
-/// killed and replaced; no other task is affected.
+/// The timeout or the deadline of the task has expired (`TaskOptions`): it never started, returned
+/// after it had been asked to stop, or its worker was killed and replaced. No other task is
+/// affected.
 class PRONG_API TaskTimeout : public Error {
 public:
     explicit TaskTimeout(const std::string& what, std::string last_output = {})

@@ -28,13 +28,15 @@ struct FutureAccess;
 ///
 /// A future is moved, not copied. Default-constructed, moved from or after `get` it is not
 /// `valid()`, and every other call throws `std::logic_error`. Destroying a future neither waits nor
-/// cancels; the memory of the result goes back. It stays good when its executor is gone.
+/// cancels; the memory of the result is given back, at once or when the task ends. A future stays
+/// valid when its executor is gone.
 ///
 /// Thread safety: one thread at a time for each future; different futures are independent.
 ///
 /// Process safety: when the worker that runs the task dies, the future ends with `WorkerDied`; when
-/// the whole pool is lost, with `BrokenProcessPool`. No wait outlives whoever would have ended it.
-/// In a process that was forked later the future is a dead copy: use throws `std::logic_error`.
+/// the pool breaks, with `BrokenProcessPool`. Waits never hang because a process has died. In a
+/// process that was forked later the future is a copy: its destructor does nothing, and every other
+/// call throws `std::logic_error`.
 template <typename R>
 class Future {
 public:
@@ -92,9 +94,11 @@ public:
     /// run and never will (or, if it is to be tried again after a death, not again).
     bool cancel() { return task_.cancel(); }
 
-    /// `cancel`, or ends the task although it is running: its worker gets SIGKILL and is replaced.
-    /// True if it has not completed and never will: `get` throws `CancelledError` then, as soon as
-    /// the worker is gone. False if it was faster, or is ending for another reason (its timeout).
+    /// Cancels a queued task; kills the worker of a running one by SIGKILL, which is replaced.
+    /// Returns true if the task has not completed and never will: `get` throws `CancelledError` as
+    /// soon as the worker is gone. Returns false if the task has ended already, or is ending for
+    /// another reason, such as its timeout. Throws `std::system_error` when the pool's supervisor
+    /// cannot be reached.
     bool kill() { return task_.kill(); }
 
 private:

@@ -34,9 +34,9 @@ struct MapOptions {
     /// elements of its task with it: set 1 for work that may crash.
     std::optional<std::size_t> chunksize = std::nullopt;
 
-    /// Limits all waits together, from the call of `map`. When it is over, `map` and `++` no longer
-    /// wait for room in the queue, and the first result that is not there throws `TimeoutError`:
-    /// from `*`, `++` or `get`. From then on waits have no limit: iterate again to wait for that
+    /// Bounds all waits together, counted from the call of `map`. After it `map` and `++` do not
+    /// wait for room in the queue, and the first result that is not there throws `TimeoutError`
+    /// once, from `*`, `++` or `get`. Later waits are unbounded: iterate again to wait for that
     /// result. Nothing of the input is lost. Default: none.
     detail::Timeout timeout = std::nullopt;
 
@@ -240,10 +240,9 @@ private:
 /// encoding the input is thrown after the results of what came before it (by `map` itself if
 /// nothing did). A worker's death fails the elements that were in the same task
 /// (`MapOptions::chunksize`).
-///
-/// For a function that returns nothing, `*it` gives a `std::monostate`. Dropping it cancels what
-/// has not started. After the pool's `shutdown`, results of what had been read from the input can
-/// still be taken; then, if there was more, `PoolShutdown` is thrown.
+/// For a function that returns nothing, `*it` gives a `std::monostate`. The destructor cancels
+/// chunks that no worker has claimed. After the pool's `shutdown`, results of what had been read
+/// from the input can still be taken; then, if there was more, `PoolShutdown` is thrown.
 ///
 /// Thread safety: one thread at a time. Process safety: in a process that was forked since, every
 /// step throws `std::logic_error`.

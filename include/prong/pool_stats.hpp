@@ -28,16 +28,17 @@ struct WorkerStats {
 };
 
 /// A pool's counts since it was made, and its workers. Read while the pool runs, one figure after
-/// the other: they may not fit together to the last task.
+/// the other: they may not fit together to the last task. `finished` and `failed` overlap: a task
+/// that threw is in both.
 struct PoolStats {
-    std::uint64_t queued;    ///< wait for a worker
-    std::uint64_t running;   ///< have one
+    std::uint64_t queued;    ///< tasks that wait for a worker; not cancelled or expired ones
+    std::uint64_t running;   ///< tasks that a worker has claimed
     std::uint64_t submitted; ///< `map` counts by chunk
-    std::uint64_t finished;  ///< returned, threw or ended late, and their worker went on
-    std::uint64_t failed;    ///< threw, or ended by a death, a timeout, a deadline or a limit
-    std::uint64_t cancelled; ///< before a worker had them
+    std::uint64_t finished;  ///< tasks that ended while their worker survived, also by throwing
+    std::uint64_t failed;    ///< tasks that threw, died, expired, timed out, or were killed
+    std::uint64_t cancelled; ///< tasks cancelled before a worker had claimed them
     std::uint64_t retried;   ///< attempts after the first
-    std::uint64_t killed;    ///< ended by `kill`, a timeout or a limit, with their worker
+    std::uint64_t killed;    ///< of the failed: ended with their worker, by `kill`, time or a limit
     std::vector<WorkerStats> workers;
 };
 

@@ -55,58 +55,67 @@ enum class OnWorkerDeath : unsigned char {
 /// How a pool is made. All fields have sensible defaults; name the ones that differ:
 /// `PoolOptions{.max_workers = 4, .initializer = load_tables}`.
 struct PoolOptions {
-    /// Worker processes, 1 to 1024. Default: as many as CPUs that this process may use, by the
-    /// affinity of all its threads together and the CPU quota of its cgroup. The workers may use
-    /// the same CPUs, also when the thread that makes the pool is pinned to one; to pin a worker,
-    /// do so in `initializer`.
+    /// Number of worker processes, 1 to 1024. Default: the number of CPUs in the affinity masks of
+    /// all threads together, at most the CPU quota of the cgroup. If OpenMP has pinned the whole
+    /// process to one CPU (`OMP_PROC_BIND`, `GOMP_CPU_AFFINITY`), the CPUs of its cgroup instead.
+    ///
+    /// The workers may use these CPUs, also when the thread that makes the pool is pinned. Pin a
+    /// worker in `initializer`, by `this_worker::index()`.
     std::optional<int> max_workers = std::nullopt;
 
-    /// Runs in each worker before its first task, also in one that replaces a dead one. It is
-    /// copied by the fork, so it may hold anything (with `start_zygote`: a plain function or a
-    /// lambda without captures). If it throws or dies three times in a row with
-    /// no worker starting in between, the pool is broken.
+    /// Runs in each worker before its first task, also in one that replaces another. The fork
+    /// copies it, so it may hold anything (with `start_zygote`: a plain function or a lambda
+    /// without captures). Three failed starts in a row break the pool (50 if the worker was killed
+    /// by SIGKILL or SIGTERM): `initializer` or `on_worker_start` throws, or the worker dies in it.
+    /// Default: none.
     WorkerHook initializer = nullptr;
 
-    /// Tasks that wait for a worker; beyond it `submit` waits and `try_submit` declines. Cancelled
-    /// tasks and those whose deadline has passed do not count. Default and most: about 16 million,
-    /// less under a small `RLIMIT_AS`; of these each keeps its place until a worker passes it.
+    /// Limit of queued tasks; beyond it `submit` waits and `try_submit` returns an empty optional.
+    /// Cancelled and expired tasks do not count, but keep one of the 16 million places of the queue
+    /// until a worker reaches them. Default and maximum: about 16 million, less under a small
+    /// RLIMIT_AS or RLIMIT_FSIZE.
     std::optional<std::size_t> max_pending = std::nullopt;
 
-    /// The largest argument list or result, in bytes; beyond it there is `LimitExceeded`. Of
-    /// `last_output` only the end that fits is kept. Default: the machine's memory, less under
-    /// `RLIMIT_AS`.
+    /// Limit of one argument list or result, in bytes; beyond it there is `LimitExceeded`. Cuts
+    /// `last_output` to the end that fits. Default: the machine's memory, less under RLIMIT_AS or
+    /// RLIMIT_FSIZE, which bound the pool's shared memory.
     std::optional<std::size_t> max_payload_bytes = std::nullopt;
 
-    /// How many objects may lie within each other in an argument or a result, such as the nodes of
-    /// a list that is linked by `std::unique_ptr`; beyond it there is `CodecError`.
+    /// Limit of objects within each other in an argument or a result, such as the nodes of a list
+    /// that is linked by `std::unique_ptr`; beyond it there is `CodecError`. Default: 1000. 0
+    /// throws `std::invalid_argument`.
     ///
-    /// Each takes 60 to 500 bytes of stack while it is encoded or decoded, here and in the worker
-    /// (up to 1.5 KiB without optimisation, 2.5 KiB with a sanitizer): a stack of 8 MiB holds
-    /// 15,000. A stack that overflows is a crash; so it is in a destructor that follows long links,
-    /// which is the type's own affair. Default: 1000. 0 throws `std::invalid_argument`.
+    /// Encoding and decoding take 60 to 500 bytes of stack for each, here and in the worker (up to
+    /// 1.5 KiB without optimisation, 2.5 KiB with a sanitizer as well): a stack of 8 MiB holds
+    /// 15,000. Beyond that the stack overflows, which is a crash. So does the destructor of a list
+    /// that is too long for it.
     std::optional<std::size_t> max_nesting = std::nullopt;
 
     /// Limits for every task; `TaskOptions::limits` replaces them one by one.
     TaskLimits limits = {};
 
-    /// So many tasks at most (`map`: chunks) for a worker, then a fresh one takes its place; up to
-    /// an eighth fewer, at random, so that not all leave at once. For code that leaks.
+    /// Replaces a worker after this many tasks (`map`: chunks), minus a random 0 to 1/8 so that
+    /// workers do not exit together. For code that leaks. Default: never.
     std::optional<std::size_t> max_tasks_per_worker = std::nullopt;
 
-    /// A worker that has more resident memory of its own than this after a task, in bytes, is
-    /// replaced. What the parent had when the pool was made counts.
+    /// Replaces a worker whose resident memory, without shared memory, exceeds this number of bytes
+    /// after a task. Memory that it was forked with counts. Looks at most every 10 ms. Default:
+    /// never.
     std::optional<std::size_t> max_worker_rss_bytes = std::nullopt;
 
-    /// Run in each worker, like the initializer after which the first comes; the second when a
-    /// worker leaves of its own accord, not when it dies. `this_worker::index` tells which it is.
-    /// This process destroys its copies of all three hooks before the constructor returns.
+    /// Runs in each worker after `initializer`, under the same conditions. The pool's constructor
+    /// destroys this process's copies of all three hooks. Default: none.
     WorkerHook on_worker_start = nullptr;
+
+    /// Runs when a worker exits normally, not when it is killed. What it throws is printed to
+    /// stderr. Default: none.
     WorkerHook on_worker_exit = nullptr;
 
     OnWorkerDeath on_worker_death = OnWorkerDeath::replace;
 
-    /// The descriptors that the pool's processes keep. Default: all but network sockets. With
-    /// `start_zygote`: of those that were open there, and of the listed ones.
+    /// The descriptors that the pool's processes keep, of those that the program (with
+    /// `start_zygote`: the zygote) has open. Default: all but network sockets. What is kept cannot
+    /// end: use `Inherit::standard_only` if the program uses pipes, `popen` or `flock`.
     Inherit inherit = Inherit::all_but_network;
 };
 
@@ -151,27 +160,42 @@ private:
 /// The workers are forked when the pool is made (by a supervisor process, never by a thread of this
 /// one): they see the program's memory as it was then, copy-on-write, and what they change stays
 /// with them. They inherit open files and pipes, not network sockets (`PoolOptions::inherit`). Each
-/// worker runs one task at a time, on a stack of the size that RLIMIT_STACK says, whatever the
-/// thread that makes the pool has.
+/// worker runs one task at a time, on a stack of the main thread's size (RLIMIT_STACK; 8 MiB if
+/// that is unlimited), whatever the thread that makes the pool has.
 ///
-/// **What differs in a worker.** Signal handlers and ignored signals are reset (SIGPIPE stays
-/// ignored if it was). SIGINT is ignored: the program decides what Ctrl-C means. Reading from the
-/// terminal fails with EIO, for tools that a task starts as well. Core dumps are off; an
-/// initializer may turn them on again, since only the soft limit is lowered. A worker that ends
-/// runs neither exit handlers nor destructors of the program. It flushes `stdout`, `stderr`,
-/// `std::cout` and `std::clog`, and no other stream: call `fflush` or `flush` in the task or in
-/// `PoolOptions::on_worker_exit`, there also `__gcov_dump` for coverage counters. A service manager
-/// that stops a service by a SIGTERM to all of its processes ends running tasks (`WorkerDied`): let
-/// it signal the main process only (systemd: `KillMode=mixed`), or ignore SIGTERM in an
-/// initializer.
+/// **What differs in a worker.**
+/// - *Signals*: handlers, ignored and blocked signals are reset. SIGINT is ignored (the program
+///   decides what Ctrl-C means), so are SIGTTIN and SIGTTOU, and SIGPIPE if it was. Crashes are
+///   handled, to record a backtrace.
+/// - *Terminal*: reading fails with EIO, also for tools that a task starts: a password prompt
+/// fails.
+///   A task that restores SIGTTIN and reads dies of it.
+/// - *Sockets* that lead to other programs: reading and writing fail with EBADF. Open a connection
+/// of
+///   the worker's own in `PoolOptions::initializer`. 0, 1 and 2 are `/dev/null` where they were
+///   closed or such a socket.
+/// - *Memory*: not locked, whatever `mlockall` has said in the program. The kernel's out-of-memory
+///   killer prefers workers to the program.
+/// - *Core dumps*: off. Only the soft limit is lowered: an initializer may raise it by `setrlimit`.
+/// - *Output*: `stdout` and `stderr` are written in whole lines, and after each task.
+/// - *Exit*: neither exit handlers nor destructors of the program run. No other streams are flushed
+///   than `stdout`, `stderr`, `std::cout` and `std::clog`: call `fflush` or `flush` in the task or
+///   in `PoolOptions::on_worker_exit`, there also `__gcov_dump` for coverage counters.
+/// - *User*: the one that the program has when the pool is made (or the zygote started). A program
+///   that gives up its rights later still controls the pool; its tasks keep them.
+/// - *Service managers* that stop a service by a SIGTERM to all of its processes end running tasks
+///   (`WorkerDied`). Have the main process signalled only (systemd: `KillMode=mixed`), or ignore
+///   SIGTERM in an initializer; then `terminate_workers` takes 3 seconds.
 ///
-/// **What a task leaves behind for the next one of its worker.** prong resets: standard output and
-/// error after `TaskOptions::capture_output`, limits of `TaskLimits`, the thread behind
-/// `this_task::stop_token`, and timers (`alarm`, `setitimer`, `timer_create`) whose signal would
-/// kill the worker. Anything else stays until the worker is replaced: global variables, the heap,
-/// open descriptors, signal handlers and masks, the working directory, umask, user, locale,
-/// environment, rounding mode, resource limits, threads. Set what a task relies on in that task, or
-/// set `PoolOptions::max_tasks_per_worker` to 1.
+/// **What a task leaves behind for the next one of its worker.** prong resets standard output and
+/// error after `TaskOptions::capture_output`, the limits of `TaskLimits`, and the thread behind
+/// `this_task::stop_token`. It clears timers (`alarm`, `setitimer`, `timer_create`) whose signal
+/// would kill the worker. A function that has left none 16 times is checked every 64th time only,
+/// and when it has run for 2 ms or more: should it leave one then, the next task may fail with
+/// `WorkerDied`, whose text names the timer. Anything else stays until the worker is replaced:
+/// global variables, the heap, open descriptors, signal handlers and masks, the working directory,
+/// umask, user, locale, environment, rounding mode, resource limits, threads. Set what a task
+/// relies on in that task, or set `PoolOptions::max_tasks_per_worker` to 1.
 ///
 /// A program that makes pools while it has other threads should call `start_zygote` at the start of
 /// `main`; workers are forked from the zygote then, and see the program's memory as it was there.
@@ -214,8 +238,8 @@ public:
         : ProcessPoolExecutor(PoolOptions{.max_workers = max_workers}) {}
 
     /// Returns without waiting for the workers. Throws `std::invalid_argument` for options out of
-    /// range, `std::system_error` when memory, descriptors or processes are not to be had, `Error`
-    /// when the zygote has been killed.
+    /// range, `std::system_error` when the system refuses memory, descriptors or processes, `Error`
+    /// when the zygote has been killed or its descriptor closed.
     explicit ProcessPoolExecutor(PoolOptions options);
 
     /// `shutdown(true)`; while an exception unwinds, what is pending is cancelled first. Never
@@ -240,7 +264,8 @@ public:
                                    std::forward<Args>(args)...);
     }
 
-    /// `submit`, but declines (empty) instead of waiting when `max_pending` tasks are queued.
+    /// Like `submit`, but never waits: returns an empty optional when `max_pending` tasks are
+    /// queued, else one with the future.
     template <typename F, typename... Args>
     auto try_submit(F&& f, Args&&... args) {
         return detail::try_submit_task(*core_, nullptr, std::forward<F>(f),
@@ -274,16 +299,19 @@ public:
     /// are gone. May be called again, also to wait after all.
     void shutdown(bool wait = true, bool cancel_futures = false);
 
-    /// `shutdown`, but waits at most so long; then cancels what is queued and kills the workers
-    /// that are still busy, whose tasks fail with `WorkerDied`. Returns what that was: true if
-    /// there was no need. (Hooks that do not return are killed, too, and not in the report.)
+    /// Like `shutdown()`, but waits at most `wait` (`std::nullopt`: without limit). On expiry
+    /// cancels queued tasks and kills busy workers; their futures end with `WorkerDied`. Returns a
+    /// report that converts to true if nothing had to be killed or cancelled. Kills hooks that do
+    /// not return without reporting them. Throws `std::system_error` when the pool's supervisor
+    /// cannot be reached.
     ShutdownReport shutdown_for(detail::Timeout wait);
 
-    /// Ends the pool now: cancels queued tasks and sends SIGTERM (`kill_workers`: SIGKILL) to the
-    /// workers; the tasks that they were running fail with `WorkerDied`. Workers that withstand
-    /// SIGTERM get SIGKILL after 3 seconds. Does not wait.
-    /// Throws `std::system_error` when the pool's supervisor cannot be reached.
+    /// Cancels queued tasks and sends SIGTERM to the workers; after 3 seconds SIGKILL to those that
+    /// are left. The tasks that they were running end with `WorkerDied`. Does not wait. Throws
+    /// `std::system_error` when the pool's supervisor cannot be reached.
     void terminate_workers();
+
+    /// Like `terminate_workers`, but sends SIGKILL at once.
     void kill_workers();
 
     [[nodiscard]] unsigned max_workers() const;

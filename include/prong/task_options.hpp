@@ -48,23 +48,24 @@ struct TaskOptions {
     /// Between being asked to stop and being killed.
     std::chrono::nanoseconds grace = std::chrono::milliseconds(100);
 
-    /// How often it is tried again when its worker has died (not when it throws, was killed,
-    /// ran too long or exceeded a limit). When the last one has died too there is `PoisonedTask`,
-    /// with all of the deaths. `this_task::attempt` tells the task.
+    /// Requeues the task up to this many times when its worker dies. Does not retry after an
+    /// exception, `Future::kill`, a timeout or an exceeded limit. When all attempts have killed
+    /// their worker, the future gets `PoisonedTask`, with the last 16 deaths. `this_task::attempt`
+    /// tells the task which attempt it is. Default: 0.
     int max_retries = 0;
 
     TaskLimits limits = {};
 
     Priority priority = Priority::normal;
 
-    /// Keeps what it (and what it starts) writes to standard output and error, up to the last
-    /// 64 KiB, away from where it would have gone, and hands it out with the error if the task
-    /// fails by the worker's death, a timeout or a limit (`last_output`). Takes a descriptor for
-    /// each worker in the pool's supervisor: workers beyond RLIMIT_NOFILE keep nothing. Neither
-    /// does a worker in which an earlier task has closed that descriptor: output then goes where it
-    /// goes without this option. In a program whose files may not be large (RLIMIT_FSIZE) what is
-    /// beyond that size is lost, and writing too much fails with EFBIG in such a task, without
-    /// SIGXFSZ.
+    /// Captures standard output and error of the task and of what it starts; nothing reaches their
+    /// usual destination. `last_output()` of the error gives the last 64 KiB, if the task ends by
+    /// its worker's death, a timeout or a limit.
+    ///
+    /// Takes a descriptor for each worker in the pool's supervisor: workers beyond RLIMIT_NOFILE
+    /// capture nothing. Neither does a worker in which an earlier task has closed that descriptor;
+    /// output then goes to its usual destination. Under RLIMIT_FSIZE what exceeds that size is
+    /// lost, and writing too much to any file fails with EFBIG in such a task, without SIGXFSZ.
     bool capture_output = false;
 };
 

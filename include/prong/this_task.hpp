@@ -7,13 +7,13 @@
 
 /// \file
 /// What code that runs as a task may ask about itself. Everything here may be called anywhere, by
-/// any thread: outside of a worker process, and in one that a task has forked, the answers are
-/// those of a function that nobody limits.
+/// any thread. Outside of a worker process, and in a process that a task has forked,
+/// `stop_requested()` is false, `stop_token()` is empty, `attempt()` is 1, `index()` is -1.
 ///
-/// A process that a task forks, by whatever call, may read the task's arguments (also through
-/// `std::string_view` and `std::span`) while the task runs. It is no worker: when the task's
-/// function returns or throws in it, it ends with exit code 0 or 1, by `_exit`, and the result is
-/// not the task's. While it lives, and until it calls `exec`, it keeps the pool's shared memory.
+/// A process that a task forks, by any call, may read the task's arguments, also through
+/// `std::string_view` and `std::span`, while the task runs. It is no worker: when the task's
+/// function returns in it, it calls `_exit(0)`, after an exception `_exit(1)`; nothing of it
+/// reaches the task's future. Until it ends or calls `exec` it keeps the pool's shared memory.
 
 namespace prong::this_task {
 

@@ -15,7 +15,7 @@ class Connection;
 class Process;
 
 /// Something to wait for: a message on a connection, the end of a process, or a descriptor of the
-/// user's own that becomes readable. Made from those without being asked.
+/// user's own that becomes readable. Implicitly constructible from each of them.
 class PRONG_API Waitable {
 public:
     /// Throws `std::logic_error` if the connection is closed or only sends.
@@ -31,10 +31,10 @@ private:
     int fd_;
 };
 
-/// Waits until one of them is ready: has something to receive (or its other end is gone), has
-/// ended, is readable. Returns the positions of all that are, ascending; empty only if the time ran
-/// out or the list is empty and has a timeout. Default: waits as long as it takes; zero: only
-/// looks. Signals do not end it. Throws `std::system_error` for a descriptor that is not open.
+/// Blocks until at least one of them is ready: has something to receive (or its other end is gone),
+/// has ended, is readable. Returns the ascending positions of all that are ready; empty on timeout.
+/// Default: no timeout; an empty list then blocks for ever. Zero: does not block. Signals do not
+/// end the wait. Throws `std::system_error` for a descriptor that is not open.
 ///
 /// Thread safety: any thread; those waited for must stay open meanwhile.
 PRONG_API std::vector<std::size_t> wait(std::span<const Waitable> those,

@@ -13,25 +13,26 @@ namespace prong {
 ///         prong::start_zygote(); // first of all
 ///         ...
 ///     }
-///
-/// To be called while the program has one thread (`std::logic_error` if there are more), after what
-/// the workers shall inherit is there and before anything else starts a thread; in a daemon, after
-/// it has gone into the background. A second call does nothing. Throws `std::system_error` when
-/// descriptors or processes are not to be had.
+/// Call it while the process is single-threaded, after initialising whatever workers should
+/// inherit; in a daemon, after it has gone into the background. Does nothing while the zygote is
+/// alive. Throws `std::logic_error` if there are other threads, `std::system_error` when the system
+/// refuses descriptors or processes.
 ///
 /// Workers of later pools see the program as it is at the call: memory, environment, working
-/// directory, limits, open files (not network sockets), exceptions registered. They run as the user
-/// that the program has at the call: a program that gives up its rights later has tasks that keep
-/// them, unless `PoolOptions::initializer` gives them up in each worker. So
+/// directory, limits, open files (not network sockets), exceptions registered. **Tasks run as the
+/// user of this call**, even after the program has given up its rights, unless
+/// `PoolOptions::initializer` gives them up in each worker. So
 ///
 /// - a function whose module (shared object) is loaded after it is refused by `submit` and `map`;
-/// - `PoolOptions::initializer` must be a plain function or a lambda without captures;
+/// - the hooks (`PoolOptions::initializer`, `on_worker_start`, `on_worker_exit`) must be plain
+///   functions or lambdas without captures, else the pool's constructor throws
+///   `std::invalid_argument`;
 /// - what is later put into global variables must be passed as an argument, or loaded by the
 ///   initializer.
-///
-/// The zygote ends with this process, however that ends. If it is killed, pools that exist go on,
-/// and making another one throws `prong::Error` until this is called again. A process forked from
-/// this one has no zygote unless it starts its own.
+/// The zygote ends with this process, however that ends. If it is killed, or this process closes
+/// the descriptor that leads to it, existing pools go on, and making another one throws
+/// `prong::Error` until this is called again. A process forked from this one has no zygote unless
+/// it starts its own.
 PRONG_API void start_zygote();
 
 } // namespace prong

@@ -40,11 +40,12 @@ void require_memory(std::uint64_t bytes, const char* what) {
 
 void require_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {
     if (bytes > state.payload.largest()) {
-        throw LimitExceeded(LimitKind::shared_memory,
-                            std::string(what) + " takes " + size_text(bytes) +
-                                ", but the pool's limit for one is " +
-                                size_text(state.payload.largest()) +
-                                "; raise PoolOptions::max_payload_bytes (or RLIMIT_AS)");
+        throw LimitExceeded(
+            LimitKind::shared_memory,
+            std::string(what) + " takes " + size_text(bytes) +
+                ", but the pool's limit for one is " + size_text(state.payload.largest()) +
+                "; raise PoolOptions::max_payload_bytes, or RLIMIT_AS and RLIMIT_FSIZE, "
+                "which bound shared memory");
     }
     require_memory(bytes, what);
 }
@@ -55,7 +56,8 @@ void throw_no_shared_memory(const SharedState& state, std::uint64_t bytes, const
                             ", but all shared memory for this size (" +
                             size_text(state.payload.largest()) +
                             ") is in use; take results of earlier tasks, or raise "
-                            "PoolOptions::max_payload_bytes (or RLIMIT_AS)");
+                            "PoolOptions::max_payload_bytes, or RLIMIT_AS and RLIMIT_FSIZE, which "
+                            "bound shared memory");
 }
 
 } // namespace prong::pool
