@@ -352,11 +352,15 @@ std::vector<StatePtr> active_children() {
 
 void end_children() noexcept {
     try {
-        const auto children = active_children();
-        for (const StatePtr& child : children) {
-            if (child->daemon) send_signal(*child, SIGKILL);
+        std::vector<StatePtr> awaited;
+        for (const StatePtr& child : active_children()) {
+            try {
+                if (child->daemon) send_signal(*child, SIGKILL);
+                awaited.push_back(child);
+            } catch (const std::system_error&) { // it belongs to another user: it may never end
+            }
         }
-        for (const StatePtr& child : children) wait_for_end(*child, base::Deadline::never());
+        for (const StatePtr& child : awaited) wait_for_end(*child, base::Deadline::never());
     } catch (...) { // the process ends in any case
     }
 }
