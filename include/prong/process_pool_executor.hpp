@@ -177,7 +177,8 @@ private:
 /// - *Memory*: not locked, whatever `mlockall` has said in the program. The kernel's out-of-memory
 ///   killer prefers workers to the program.
 /// - *Core dumps*: off. Only the soft limit is lowered: an initializer may raise it by `setrlimit`.
-/// - *Output*: `stdout` and `stderr` are written in whole lines, and after each task.
+/// - *Output*: `stdout` and `stderr` are written in whole lines, and after each task. Flush streams
+///   of your own before making the pool: what is in their buffers is copied to every worker.
 /// - *Exit*: neither exit handlers nor destructors of the program run. No other streams are flushed
 ///   than `stdout`, `stderr`, `std::cout` and `std::clog`: call `fflush` or `flush` in the task or
 ///   in `PoolOptions::on_worker_exit`, there also `__gcov_dump` for coverage counters.
