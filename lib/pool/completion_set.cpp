@@ -108,7 +108,7 @@ void CompletionSet::State::add(const TaskHandle& task, std::size_t number) {
     if (!is_known) last_part_ = &part_of(task.core());
     Part& part = *last_part_;
     const Item item{.task = &task, .number = number};
-    const TaskKey& key = task.key_;
+    const TaskKey& key = task.key();
     if (key.lane == TaskKey::no_lane) return part.passed.push_back(item);
     const ring::Ring& ring = task.core_->state().lanes[ring::Lane{key.lane}];
     const ring::Position position = ring.position_of(key.generation);
@@ -182,7 +182,7 @@ bool CompletionSet::State::watch(Part& part) {
     const auto watch_task = [&](const Item& item) {
         const TaskHandle& task = *item.task;
         const ring::Status now =
-            task.core().watch(task.key_.index, ring::Status::watched_with_others);
+            task.core().watch(task.key().index, ring::Status::watched_with_others);
         has_ended = has_ended || is_final(now.state);
     };
     for (const Item& item : part.passed) watch_task(item);

@@ -183,25 +183,27 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
     if (lane != ring::Lane::normal) state_.lanes.use_several();
     ring::Ring& ring = state_.lanes[lane];
     const bool has_deadline = options != nullptr && options->deadline.value();
-    const detail::TimePoint deadline =
-        has_deadline ? detail::TimePoint(Nanoseconds(state_.settings(task.index).deadline_ns))
-                     : detail::never;
-    std::optional<ring::Position> position =
-        take_position(lane, base::Deadline::at(limit), base::Deadline::at(deadline));
-    const bool was_queued = position.has_value();
-    if (was_queued) {
-        ring.publish(*position, task.index, flags);
+    const std::int64_t deadline_ns =
+        has_deadline ? state_.settings(task.index).deadline_ns : no_alarm;
+    ring::Position position = 0;
+    const bool is_queued =
+        state_.lanes.reserve(lane, max_pending_, position) == ring::Ring::Refusal::none ||
+        wait_for_position(lane, base::Deadline::at(limit),
+                          base::Deadline::at(detail::TimePoint(Nanoseconds(deadline_ns))),
+                          position);
+    if (is_queued) {
+        ring.publish(position, task.index, flags);
         state_.parking.work_arrived();
-        if (*position % 1024 == 0) state_.retire_entries();
+        if (position % 1024 == 0) state_.retire_entries();
         // Only now: who looks at all that is queued either finds this task or sees this.
-        if (has_deadline) lower(next_deadline_ns_, deadline.time_since_epoch().count());
+        if (has_deadline) lower(next_deadline_ns_, deadline_ns);
     } else if (base::Deadline::at(limit).passed()) {
         return std::nullopt;
     } else {                    // its deadline has
         position = ring.tail(); // it has none, but its number is not to be an earlier task's
         record.status.store(ring::Status{.state = ring::TaskState::expired,
                                          .flags = flags,
-                                         .generation = ring::generation_of(*position)}
+                                         .generation = ring::generation_of(position)}
                                 .pack());
         expired_.fetch_add(1);
         unqueued_.fetch_add(1);
@@ -210,18 +212,17 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
     handle.core_ = this;
     handle.type_ = &task.type;
     handle.arguments_ = task.arguments >= sizeof(ring::Record) ? task.arguments : 0;
-    handle.key_ = {.index = task.index,
-                   .generation = ring::generation_of(*position),
-                   .lane = was_queued ? static_cast<std::uint8_t>(lane) : detail::TaskKey::no_lane};
+    handle.index_and_lane_ =
+        4 * task.index + (is_queued ? static_cast<std::uint32_t>(lane) : detail::TaskKey::no_lane);
+    handle.generation_ = ring::generation_of(position);
     return handle;
 }
 
-std::optional<ring::Position> PoolCore::take_position(ring::Lane lane, base::Deadline limit,
-                                                      base::Deadline deadline) {
-    ring::Position position = 0;
+bool PoolCore::wait_for_position(ring::Lane lane, base::Deadline limit, base::Deadline deadline,
+                                 ring::Position& position) {
     for (;;) {
         const ring::Ring::Refusal refusal = state_.lanes.reserve(lane, max_pending_, position);
-        if (refusal == ring::Ring::Refusal::none) return position;
+        if (refusal == ring::Ring::Refusal::none) return true;
         if (refusal == ring::Ring::Refusal::closed) {
             throw PoolShutdown("the pool has been shut down and accepts no more tasks");
         }
@@ -229,7 +230,7 @@ std::optional<ring::Position> PoolCore::take_position(ring::Lane lane, base::Dea
         const bool has_made_room = expire_late();
         if (limit.passed() || deadline.passed()) {
             if (has_made_room) continue;
-            return std::nullopt;
+            return false;
         }
         wait_for_room(state_.lanes[lane], deadline.left(limit.left(first_slice)));
         if (has_ended()) require_usable();

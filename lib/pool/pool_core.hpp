@@ -131,9 +131,9 @@ private:
 
     /// Writes them down and wakes the workers; the supervisor is to be told.
     void give_orders(Orders orders) noexcept;
-    /// Empty if there is none until `limit`, or until the task's own `deadline`.
-    std::optional<ring::Position> take_position(ring::Lane lane, base::Deadline limit,
-                                                base::Deadline deadline);
+    /// False if there is none until `limit`, or until the task's own `deadline`.
+    bool wait_for_position(ring::Lane lane, base::Deadline limit, base::Deadline deadline,
+                           ring::Position& position);
     void wait_for_room(ring::Ring& ring, std::chrono::nanoseconds most);
     template <typename Visit>
     void visit_queued(Visit visit);

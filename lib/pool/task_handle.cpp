@@ -57,60 +57,60 @@ pool::PoolCore& TaskHandle::core() const {
 void TaskHandle::release() noexcept {
     if (core_->is_copy()) return;
     std::exchange(core_, nullptr)
-        ->release({.index = key_.index, .generation = key_.generation, .arguments = arguments_});
+        ->release({.index = key().index, .generation = generation_, .arguments = arguments_});
 }
 
 void TaskHandle::abandon() noexcept {
     if (core_->is_copy()) return;
-    core_->abandon({.index = key_.index, .generation = key_.generation, .arguments = arguments_});
+    core_->abandon({.index = key().index, .generation = generation_, .arguments = arguments_});
 }
 
 bool TaskHandle::done() const {
     if (has_ended()) return true;
-    if (!core_->is_hopeless(key_)) return false;
-    return is_final(core_->settle(key_).state);
+    if (!core_->is_hopeless(key())) return false;
+    return is_final(core_->settle(key()).state);
 }
 
 bool TaskHandle::has_ended() const {
-    return is_final(core().status(key_).state);
+    return is_final(core().status(key()).state);
 }
 
 bool TaskHandle::running() const {
-    return is_claimed(core().status(key_).state) && !done();
+    return is_claimed(core().status(key()).state) && !done();
 }
 
 bool TaskHandle::cancelled() const {
-    const TaskState state = core().status(key_).state;
+    const TaskState state = core().status(key()).state;
     return state == TaskState::cancelled || state == TaskState::killed;
 }
 
 bool TaskHandle::failed() const {
-    return core().status(key_).state != TaskState::returned;
+    return core().status(key()).state != TaskState::returned;
 }
 
 bool TaskHandle::cancel() {
-    return core().cancel(key_);
+    return core().cancel(key());
 }
 
 bool TaskHandle::kill() {
-    return core().kill(key_);
+    return core().kill(key());
 }
 
 bool TaskHandle::wait_until(TimePoint limit) const {
-    return core().wait(key_, limit);
+    return core().wait(key(), limit);
 }
 
 void TaskHandle::require_memory() const {
     pool::PoolCore& pool = core();
-    if (pool.status(key_).state != TaskState::returned) return;
-    pool::require_memory(ring::read_once(pool.state().records[key_.index].result_length),
+    if (pool.status(key()).state != TaskState::returned) return;
+    pool::require_memory(ring::read_once(pool.state().records[key().index].result_length),
                          "this task's result");
 }
 
 Reader TaskHandle::result() const {
     if (const std::exception_ptr error = exception()) std::rethrow_exception(error);
     const pool::SharedState& state = core().state();
-    const Record& record = state.records[key_.index];
+    const Record& record = state.records[key().index];
     const auto bytes =
         checked_bytes(state, record, ring::read_once(record.result_offset), record.result_length);
     if (!bytes) {
@@ -126,8 +126,8 @@ Reader TaskHandle::result() const {
 std::exception_ptr TaskHandle::exception() const {
     pool::PoolCore& pool = core();
     const pool::SharedState& state = pool.state();
-    const Record& record = state.records[key_.index];
-    const ring::Status status = pool.status(key_);
+    const Record& record = state.records[key().index];
+    const ring::Status status = pool.status(key());
     const auto bytes =
         checked_bytes(state, record, ring::read_once(record.result_offset), record.result_length);
     switch (status.state) {
@@ -151,17 +151,17 @@ std::exception_ptr TaskHandle::exception() const {
     case TaskState::over_limit: {
         const bool has_options = status.has(ring::Status::has_options);
         return error_of(status.state, bytes ? Reader(*bytes) : Reader(),
-                        has_options ? &state.settings(key_.index) : nullptr, name());
+                        has_options ? &state.settings(key().index) : nullptr, name());
     }
     case TaskState::expired: {
-        const bool tried = state.settings(key_.index).deaths.load() != 0;
+        const bool tried = state.settings(key().index).deaths.load() != 0;
         return std::make_exception_ptr(TaskTimeout(name() + " was not started " +
                                                    (tried ? "again " : "") +
                                                    "before its deadline had passed"));
     }
     case TaskState::cancelled: {
         const bool tried =
-            status.has(ring::Status::has_options) && state.settings(key_.index).deaths.load() != 0;
+            status.has(ring::Status::has_options) && state.settings(key().index).deaths.load() != 0;
         return std::make_exception_ptr(
             CancelledError(name() + " was cancelled before " +
                            (tried ? "it was tried again" : "a worker had claimed it")));
@@ -173,11 +173,11 @@ std::exception_ptr TaskHandle::exception() const {
 
 std::string TaskHandle::name() const {
     const pool::SharedState& state = core_->state();
-    const Record& record = state.records[key_.index];
+    const Record& record = state.records[key().index];
     const std::uint64_t offset = arguments_ != 0 ? arguments_ : Record::bytes_offset;
     const auto bytes = checked_bytes(state, record, offset, record.arguments_length);
     return core_->fork_base().name_of(*type_, bytes.value_or(std::span<const std::byte>())) +
-           " [task " + std::to_string(key_.generation) + "]";
+           " [task " + std::to_string(generation_) + "]";
 }
 
 PoolReference::PoolReference(pool::PoolCore& core) : core_(&core) {

@@ -23,6 +23,15 @@ std::uint64_t Lanes::count_elsewhere(const Ring& ring, Count count) noexcept {
 
 Ring::Refusal Lanes::reserve(Lane lane, std::uint64_t limit, Position& position) noexcept {
     Ring& ring = (*this)[lane];
+    if (!signs_->several.load(std::memory_order_relaxed)) {
+        const Ring::Refusal refusal = ring.reserve(limit, position);
+        if (refusal != Ring::Refusal::full) return refusal;
+    }
+    return reserve_among_all(ring, limit, position);
+}
+
+Ring::Refusal Lanes::reserve_among_all(Ring& ring, std::uint64_t limit,
+                                       Position& position) noexcept {
     const std::uint64_t entries =
         count_elsewhere(ring, [](const Ring& other) { return other.entries_ahead(); });
     const Ring::Refusal refusal = ring.reserve(limit - std::min(limit, entries), position);

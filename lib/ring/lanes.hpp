@@ -82,6 +82,7 @@ public:
     }
 
 private:
+    Ring::Refusal reserve_among_all(Ring& ring, std::uint64_t limit, Position& position) noexcept;
     template <typename Count>
     std::uint64_t count_elsewhere(const Ring& ring, Count count) noexcept;
 

@@ -96,7 +96,13 @@ private:
         std::swap(core_, other.core_);
         std::swap(type_, other.type_);
         std::swap(arguments_, other.arguments_);
-        std::swap(key_, other.key_);
+        std::swap(index_and_lane_, other.index_and_lane_);
+        std::swap(generation_, other.generation_);
+    }
+    [[nodiscard]] TaskKey key() const {
+        return {.index = index_and_lane_ / 4,
+                .generation = generation_,
+                .lane = static_cast<std::uint8_t>(index_and_lane_ % 4)};
     }
     void abandon() noexcept;
     [[nodiscard]] std::string name() const;
@@ -105,8 +111,9 @@ private:
 
     pool::PoolCore* core_ = nullptr;
     const TaskType* type_ = nullptr;
-    std::uint64_t arguments_ = 0; ///< the payload block of the arguments, or 0
-    TaskKey key_;
+    std::uint64_t arguments_ = 0;      ///< the payload block of the arguments, or 0
+    std::uint32_t index_and_lane_ = 0; ///< four times the one, plus the other: 32 bytes in all
+    std::uint32_t generation_ = 0;
 };
 
 /// Keeps the pool's memory for somebody who may submit more, also when the executor is gone (then
