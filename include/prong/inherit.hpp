@@ -5,14 +5,15 @@
 
 namespace prong {
 
-/// Which of the program's open descriptors a pool's processes keep (`PoolOptions::inherit`). What
-/// they keep open cannot end elsewhere: a pipe's reader sees no end of file, a file lock (`flock`)
-/// is not released, `pclose` waits.
+/// Which of the program's open descriptors a pool's processes keep (`PoolOptions::inherit`), or the
+/// zygote (`start_zygote`). What they keep open cannot end elsewhere: a pipe's reader sees no end
+/// of file, a file lock (`flock`) is not released, `pclose` waits.
 ///
 /// 0, 1 and 2 stay open in every mode. Each of them that is closed or leads to another program
 /// becomes `/dev/null`, even when listed. The number of any other descriptor that is not kept stays
-/// taken in supervisor and workers: reading and writing it fail with EBADF. So a library that
-/// remembers the number of its connection never writes into a file that a task has opened.
+/// taken in supervisor and workers: reading and writing it fail (with EBADF, as a rule). So a
+/// library that remembers the number of its connection never writes into a file that a task has
+/// opened.
 class Inherit {
 public:
     enum Kind : unsigned char {

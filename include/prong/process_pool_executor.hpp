@@ -167,15 +167,17 @@ private:
 /// - *Signals*: handlers, ignored and blocked signals are reset. SIGINT is ignored (the program
 ///   decides what Ctrl-C means), so are SIGTTIN and SIGTTOU, and SIGPIPE if it was. Crashes are
 ///   handled, to record a backtrace.
-/// - *Terminal*: reading fails with EIO, also for tools that a task starts: a password prompt
-/// fails.
-///   A task that restores SIGTTIN and reads dies of it.
+/// - *Terminal*: a worker has none. Reading standard input fails, also for tools that a task
+/// starts;
+///   so does opening `/dev/tty`, and with it a password prompt. Printing goes on. A worker that is
+///   stopped by SIGTTIN or SIGTTOU all the same dies of that.
 /// - *Sockets* that lead to other programs: reading and writing fail with EBADF. Open a connection
 /// of
 ///   the worker's own in `PoolOptions::initializer`. 0, 1 and 2 are `/dev/null` where they were
 ///   closed or such a socket.
-/// - *Memory*: not locked, whatever `mlockall` has said in the program. The kernel's out-of-memory
-///   killer prefers workers to the program.
+/// - *Memory*: not locked, whatever `mlockall` has said in the program. Call it before making the
+///   pool, or with MCL_ONFAULT: `mlockall(MCL_CURRENT)` afterwards fills the pool's reservation.
+///   The kernel's out-of-memory killer prefers workers to the program.
 /// - *Core dumps*: off. Only the soft limit is lowered: an initializer may raise it by `setrlimit`.
 /// - *Output*: `stdout` and `stderr` are written in whole lines, and after each task. Flush streams
 ///   of your own before making the pool: what is in their buffers is copied to every worker.
@@ -193,10 +195,10 @@ private:
 /// `this_task::stop_token`. It clears timers (`alarm`, `setitimer`, `timer_create`) whose signal
 /// would kill the worker. A function that has left none 16 times is checked every 64th time only,
 /// and when it has run for 2 ms or more: should it leave one then, the next task may fail with
-/// `WorkerDied`, whose text names the timer. Anything else stays until the worker is replaced:
-/// global variables, the heap, open descriptors, signal handlers and masks, the working directory,
-/// umask, user, locale, environment, rounding mode, resource limits, threads. Set what a task
-/// relies on in that task, or set `PoolOptions::max_tasks_per_worker` to 1.
+/// `WorkerDied`, whose text says so of `alarm` and `setitimer`. Anything else stays until the
+/// worker is replaced: global variables, the heap, open descriptors, signal handlers and masks, the
+/// working directory, umask, user, locale, environment, rounding mode, resource limits, threads.
+/// Set what a task relies on in that task, or set `PoolOptions::max_tasks_per_worker` to 1.
 ///
 /// A program that makes pools while it has other threads should call `start_zygote` at the start of
 /// `main`; workers are forked from the zygote then, and see the program's memory as it was there.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <prong/detail/export.hpp>
+#include <prong/inherit.hpp>
 
 namespace prong {
 
@@ -15,8 +16,11 @@ namespace prong {
 ///     }
 /// Call it while the process is single-threaded, after initialising whatever workers should
 /// inherit; in a daemon, after it has gone into the background. Does nothing while the zygote is
-/// alive. Throws `std::logic_error` if there are other threads, `std::system_error` when the system
-/// refuses descriptors or processes.
+/// alive. The zygote keeps the descriptors that `inherit` says, for as long as it lives: pass
+/// `Inherit::standard_only` if pipes, locked files or tools are open already. Default: all but
+/// network sockets. Throws `std::logic_error` if there are other threads, `std::invalid_argument`
+/// for descriptors that are not open, `std::system_error` when the system refuses descriptors or
+/// processes.
 ///
 /// Workers of later pools see the program as it is at the call: memory, environment, working
 /// directory, limits, open files (not network sockets), exceptions registered. **Tasks run as the
@@ -33,6 +37,6 @@ namespace prong {
 /// the descriptor that leads to it, existing pools go on, and making another one throws
 /// `prong::Error` until this is called again. A process forked from this one has no zygote unless
 /// it starts its own.
-PRONG_API void start_zygote();
+PRONG_API void start_zygote(const Inherit& inherit = Inherit::all_but_network);
 
 } // namespace prong

@@ -81,6 +81,8 @@ bool Connection::closed() const noexcept {
 int Connection::fileno() const {
     const int fd = ends_ ? ends_->fds[side_].load() : -1;
     if (fd < 0) throw std::logic_error("prong::Connection: used after close()");
+    if (os::FileId::of(fd) != ends_->ids[side_])
+        throw std::logic_error("prong::Connection: its descriptor was closed by other code");
     return fd;
 }
 

@@ -1,16 +1,13 @@
 #include "os/cgroup.hpp"
 
-#include <algorithm>
-#include <fstream>
+#include "base/file.hpp"
 
 namespace prong::os {
 namespace {
 
 bool lists(std::string_view controllers, std::string_view wanted) {
-    for (std::size_t begin = 0; begin <= controllers.size();) {
-        const std::size_t end = std::min(controllers.find(',', begin), controllers.size());
-        if (controllers.substr(begin, end - begin) == wanted) return true;
-        begin = end + 1;
+    while (!controllers.empty()) {
+        if (base::next_word(controllers, ",") == wanted) return true;
     }
     return false;
 }
@@ -19,8 +16,9 @@ bool lists(std::string_view controllers, std::string_view wanted) {
 
 std::vector<CgroupFolder> cgroup_folders(std::string_view controller) {
     std::vector<CgroupFolder> folders;
-    std::ifstream groups("/proc/self/cgroup");
-    for (std::string line; std::getline(groups, line);) { // number:controllers:path
+    const std::string groups = base::read_file("/proc/self/cgroup").value_or("");
+    for (std::string_view rest = groups; !rest.empty();) { // number:controllers:path
+        const std::string line(base::next_word(rest, "\n"));
         const auto first = line.find(':');
         const auto second = line.find(':', first + 1);
         if (second == std::string::npos) continue;

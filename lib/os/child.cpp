@@ -1,8 +1,10 @@
 #include "os/child.hpp"
 
 #include "base/errno.hpp"
+#include "base/file.hpp"
 #include "os/process.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -11,13 +13,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <fstream>
-#include <limits>
+#include <new>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace prong::os {
@@ -25,10 +29,10 @@ namespace {
 
 // What the parent writes to the gate behind which a new child waits.
 constexpr std::uint64_t go = 1;
-constexpr std::uint64_t give_up = 2;
 
 void open_gate(const base::UniqueFd& gate, std::uint64_t word) {
-    base::retry_interrupted([&] { return write(gate.get(), &word, sizeof(word)); });
+    if (base::retry_interrupted([&] { return write(gate.get(), &word, sizeof(word)); }) < 0)
+        base::throw_errno("write");
 }
 
 /// In the child: returns when the parent has said to go on.
@@ -36,7 +40,7 @@ void wait_at_gate(const base::UniqueFd& gate, const base::UniqueFd& parent) {
     pollfd entries[] = {{.fd = gate.get(), .events = POLLIN, .revents = 0},
                         {.fd = parent.get(), .events = POLLIN, .revents = 0}};
     base::retry_interrupted([&] { return poll(entries, 2, -1); });
-    std::uint64_t word = give_up;
+    std::uint64_t word = 0;
     if (entries[0].revents != 0) {
         base::retry_interrupted([&] { return read(gate.get(), &word, sizeof(word)); });
     }
@@ -72,26 +76,35 @@ int code_of_status(int status) {
     return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/// The process behind a pidfd; -1 when it has been collected. Empty for another descriptor.
-std::optional<pid_t> number_of(int pidfd) {
-    std::ifstream file("/proc/self/fdinfo/" + std::to_string(pidfd));
-    std::string name;
-    while (file >> name) {
-        pid_t pid = -1;
-        if (name == "Pid:" && file >> pid) return pid;
+/// What /proc tells of a descriptor.
+struct FdInfo {
+    bool is_readable = false;     ///< else nothing is known
+    std::optional<pid_t> process; ///< of a pidfd: its number in /proc, -1 when it was collected
+};
+
+FdInfo info_of(int fd) {
+    const auto text = base::read_file("/proc/self/fdinfo/" + std::to_string(fd));
+    if (!text) return {};
+    FdInfo info{.is_readable = true, .process = std::nullopt};
+    std::string_view rest = *text;
+    while (!rest.empty()) {
+        if (base::next_word(rest) != "Pid:") continue;
+        const std::string_view number = base::next_word(rest);
+        info.process =
+            number == "-1" ? -1 : static_cast<pid_t>(base::to_number(number).value_or(0));
     }
-    return std::nullopt;
+    return info;
 }
 
 /// When a process has started, in clock ticks since the machine has; 0 if it cannot be known.
 std::uint64_t start_ticks(pid_t pid) {
-    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-    file.ignore(std::numeric_limits<std::streamsize>::max(), ')'); // the name may hold spaces
-    std::string field;
-    for (int i = 3; i < 22 && file >> field; ++i) {
-    }
-    std::uint64_t ticks = 0;
-    return file >> ticks ? ticks : 0;
+    const auto text = base::read_file("/proc/" + std::to_string(pid) + "/stat");
+    if (!text) return 0;
+    std::string_view rest = *text;
+    rest.remove_prefix(std::min(rest.rfind(')'), rest.size())); // the name may hold anything
+    std::string_view field;
+    for (int i = 2; i <= 22; ++i) field = base::next_word(rest);
+    return base::to_number(field).value_or(0);
 }
 
 /// Whether each pidfd has an inode of its own (since Linux 6.9) or shares one with other kinds of
@@ -131,7 +144,7 @@ Fork fork_with_pidfd(ChildSignals signals) {
         open_gate(gate, go);
         return {.pid = pid, .process = std::move(child)};
     } catch (...) {
-        open_gate(gate, give_up);
+        kill(pid, SIGKILL); // not collected yet, so the number is the child's
         reap(pid);
         throw;
     }
@@ -143,9 +156,9 @@ PidFd::PidFd(base::UniqueFd fd, pid_t pid) noexcept : fd_(fd.release()), pid_(pi
         return;
     }
     try {
-        number_ = number_of(fd_).value_or(0);
+        number_ = info_of(fd_).process.value_or(0);
         start_ = start_ticks(number_);
-    } catch (...) { // no memory: then a lost descriptor is not opened anew
+    } catch (const std::bad_alloc&) { // then a lost descriptor is not opened anew
     }
 }
 
@@ -160,33 +173,45 @@ void PidFd::swap(PidFd& other) noexcept {
 bool PidFd::is_ours(int fd) const noexcept {
     if (fd < 0) return false;
     if (id_) return FileId::of(fd) == id_;
-    if (number_ == 0) return true; // cannot be known
+    if (fcntl(fd, F_GETFD) < 0) return false;
     try {
-        const auto number = number_of(fd);
-        return number == number_ || number == -1;
-    } catch (...) { // no memory to look: most likely it is
+        const FdInfo info = info_of(fd);
+        const bool is_known = number_ != 0 && info.is_readable;
+        return !is_known || info.process == number_ || info.process == -1;
+    } catch (const std::bad_alloc&) { // most likely it is
         return true;
     }
 }
 
-int PidFd::open() const noexcept {
+int PidFd::open() const {
     int now = fd_.load(std::memory_order_relaxed);
     if (pid_ == 0 || is_ours(now)) return now;
+    base::UniqueFd anew;
     try {
-        base::UniqueFd anew = open_pidfd(pid_);
-        // Looked at after it was opened: another process may have got the number before that.
-        const bool is_same = id_ ? is_ours(anew.get()) : start_ticks(number_) == start_;
-        if (!is_same) return -1;
-        return fd_.compare_exchange_strong(now, anew.get()) ? anew.release() : now;
-    } catch (...) { // there is no such process any more, or no descriptor
-        return -1;
+        anew = open_pidfd(pid_);
+    } catch (const std::system_error& error) {
+        if (error.code() == std::errc::no_such_process) return -1;
+        throw;
     }
+    // Looked at after it was opened: another process may have got the number before that.
+    const bool is_same = id_ ? is_ours(anew.get()) : start_ticks(number_) == start_;
+    if (!is_same) return -1;
+    return fd_.compare_exchange_strong(now, anew.get()) ? anew.release() : now;
 }
 
 void PidFd::reset() noexcept {
     const int fd = fd_.exchange(-1);
     if (is_ours(fd)) close(fd);
     pid_ = 0;
+}
+
+std::pair<idtype_t, id_t> PidFd::id_for_wait() const noexcept {
+    try {
+        return {static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(open())};
+    } catch (
+        const std::system_error&) { // no descriptor: a child that is not collected has its number
+        return {P_PID, static_cast<id_t>(pid_)};
+    }
 }
 
 base::UniqueFd PidFd::release() noexcept {
@@ -205,18 +230,18 @@ bool wait_for_end(const PidFd& process, base::Deadline deadline) {
 
 void wait_for_end(const PidFd& child) noexcept {
     siginfo_t info{};
-    const auto id = static_cast<id_t>(child.open());
-    base::retry_interrupted([&] { return waitid(P_PIDFD, id, &info, WEXITED | WNOWAIT); });
+    const auto [type, id] = child.id_for_wait();
+    base::retry_interrupted([&] { return waitid(type, id, &info, WEXITED | WNOWAIT); });
 }
 
 std::optional<int> reap(const PidFd& child) noexcept {
-    const int pidfd = child.open();
     siginfo_t info{};
-    const auto id = static_cast<id_t>(pidfd);
-    if (base::retry_interrupted([&] { return waitid(P_PIDFD, id, &info, WEXITED); }) == 0) {
+    const auto [type, id] = child.id_for_wait();
+    if (base::retry_interrupted([&] { return waitid(type, id, &info, WEXITED); }) == 0) {
         return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
     }
-    const auto status = remembered_status(pidfd);
+    if (type != P_PIDFD) return std::nullopt;
+    const auto status = remembered_status(static_cast<int>(id));
     return status ? std::optional(code_of_status(*status)) : std::nullopt;
 }
 
@@ -227,15 +252,15 @@ void send_signal(const PidFd& process, int signal) {
     const int error = errno;
     if (error == ESRCH) return;
     // Forbidden by a sandbox, perhaps. By number then: a child that is not collected still has it.
-    const pid_t pid = number_of(pidfd).value_or(-1);
-    if (pid > 0 && (kill(pid, signal) == 0 || errno == ESRCH)) return;
+    const bool is_collected = info_of(pidfd).process == -1;
+    if (is_collected || kill(process.pid(), signal) == 0 || errno == ESRCH) return;
     base::throw_errno("pidfd_send_signal", error);
 }
 
 bool is_stopped(const PidFd& child) noexcept {
     siginfo_t info{};
-    const int result = waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(child.open()),
-                              &info, WSTOPPED | WNOHANG | WNOWAIT);
+    const auto [type, id] = child.id_for_wait();
+    const int result = waitid(type, id, &info, WSTOPPED | WNOHANG | WNOWAIT);
     return result == 0 && info.si_pid != 0 && info.si_code == CLD_STOPPED; // not by a debugger
 }
 

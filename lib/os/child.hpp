@@ -6,10 +6,12 @@
 #include "os/process.hpp"
 
 #include <sys/types.h>
+#include <sys/wait.h>
 
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 /// A child that is known by a descriptor: no signal can reach a stranger that was given its number,
 /// and its end is seen even when somebody else collects its status.
@@ -37,9 +39,14 @@ public:
     /// Whether this object was given a process.
     [[nodiscard]] explicit operator bool() const noexcept { return pid_ != 0; }
 
-    /// Returns the descriptor, opened anew if need be; -1 if that cannot be had because the process
-    /// has been collected (or the system refuses).
-    [[nodiscard]] int open() const noexcept;
+    /// Returns the descriptor, opened anew if need be; -1 if the process has been collected. Throws
+    /// `std::system_error` when the system refuses a descriptor.
+    [[nodiscard]] int open() const;
+
+    /// What `waitid` asks for: by descriptor, or by number where none can be had.
+    [[nodiscard]] std::pair<idtype_t, id_t> id_for_wait() const noexcept;
+
+    [[nodiscard]] pid_t pid() const noexcept { return pid_; }
 
     /// Closes the descriptor, unless its number refers to something else by now.
     void reset() noexcept;

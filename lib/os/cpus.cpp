@@ -1,5 +1,6 @@
 #include "os/cpus.hpp"
 
+#include "base/file.hpp"
 #include "os/cgroup.hpp"
 
 #include <dirent.h>
@@ -8,24 +9,26 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <string>
 #include <string_view>
+
+/// There if the program uses OpenMP.
+extern "C" __attribute__((weak)) int omp_get_num_procs();
 
 namespace prong::os {
 namespace {
 
 /// "max 100000" or "200000 100000" in a file of cgroup v2, two files in v1; 0: no quota.
 double quota_in(const CgroupFolder& folder) {
-    double allowed = 0;
-    double period = 0;
-    if (folder.version == 2) {
-        std::ifstream(folder.path + "/cpu.max") >> allowed >> period; // "max" is no number
-    } else {
-        std::ifstream(folder.path + "/cpu.cfs_quota_us") >> allowed; // -1: none
-        std::ifstream(folder.path + "/cpu.cfs_period_us") >> period;
-    }
-    return allowed > 0 && period > 0 ? allowed / period : 0;
+    const bool is_new = folder.version == 2;
+    std::string text =
+        base::read_file(folder.path + (is_new ? "/cpu.max" : "/cpu.cfs_quota_us")).value_or("");
+    if (!is_new) text += " " + base::read_file(folder.path + "/cpu.cfs_period_us").value_or("");
+    std::string_view rest = text;
+    const auto allowed = base::to_number(base::next_word(rest)); // "max", -1: none
+    const auto period = base::to_number(base::next_word(rest));
+    if (!allowed || !period || *period == 0) return 0;
+    return static_cast<double>(*allowed) / static_cast<double>(*period);
 }
 
 /// The least quota of this process's cgroup and those above it; 0: none.
@@ -42,13 +45,14 @@ double cgroup_cpu_quota() {
 cpu_set_t cpus_in(const std::string& path) {
     cpu_set_t cpus;
     CPU_ZERO(&cpus);
-    std::ifstream file(path);
-    std::size_t first = 0;
-    while (file >> first) {
-        std::size_t last = first;
-        if (file.peek() == '-') file.ignore() >> last;
-        for (; first <= last && first < CPU_SETSIZE; ++first) CPU_SET(first, &cpus);
-        if (file.peek() == ',') file.ignore();
+    const std::string text = base::read_file(path).value_or("");
+    for (std::string_view rest = text; !rest.empty();) {
+        std::string_view range = base::next_word(rest, ",\n");
+        const auto first = base::to_number(base::next_word(range, "-"));
+        const auto last = base::to_number(base::next_word(range, "-"));
+        if (!first) break;
+        for (auto cpu = *first; cpu <= last.value_or(*first) && cpu < CPU_SETSIZE; ++cpu)
+            CPU_SET(static_cast<std::size_t>(cpu), &cpus);
     }
     return cpus;
 }
@@ -84,11 +88,10 @@ cpu_set_t thread_cpus() {
     return all;
 }
 
-/// Whether the environment has OpenMP pin the main thread before the program begins.
+/// Whether OpenMP has pinned the main thread before the program began: it still knows how many CPUs
+/// there were.
 bool is_pinned_by_openmp() {
-    const char* const binding = std::getenv("OMP_PROC_BIND");
-    const std::string_view text = binding != nullptr ? binding : "false";
-    return (text != "false" && text != "FALSE") || std::getenv("GOMP_CPU_AFFINITY") != nullptr;
+    return omp_get_num_procs != nullptr && omp_get_num_procs() > 1;
 }
 
 } // namespace

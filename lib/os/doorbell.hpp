@@ -9,7 +9,8 @@ namespace prong::os {
 /// A name by which related processes wake one that sleeps in `poll`, where a signal is forbidden:
 /// one of them has changed its user or session since they were forked. It needs no descriptor in
 /// those that ring. A local datagram socket with an abstract name: no file, gone with its owner,
-/// and out of reach only in another network namespace.
+/// and out of reach in another network namespace, or where
+/// sockets are forbidden.
 ///
 /// Thread safety: any thread. Process safety: good in every process that has a copy.
 class Doorbell {

@@ -4,8 +4,14 @@
 
 namespace prong::os {
 
-/// A number that no other call has returned, in this process or another; from the kernel's random
-/// numbers, or (where those are not to be had) from the clocks and the process's number. Never 0.
+/// A random number, in all likelihood unlike that of any other call in any process; from the
+/// kernel's random numbers, or (where those are not to be had) from the clocks and the process's
+/// number. Never 0.
 std::uint64_t fresh_seed() noexcept;
+
+/// Seeds the generators of the C library (`rand`, `random`, `drand48` and the like). In a process
+/// that was forked while another thread was in `rand` or `random` their lock stays locked for ever;
+/// these two are then left as they are, after a second.
+void seed_c_library(std::uint64_t seed) noexcept;
 
 } // namespace prong::os

@@ -1,5 +1,6 @@
 #include "os/usage.hpp"
 
+#include "base/file.hpp"
 #include "os/cgroup.hpp"
 
 #include <unistd.h>
@@ -7,7 +8,6 @@
 #include <array>
 #include <cstdio>
 #include <ctime>
-#include <fstream>
 #include <optional>
 #include <string>
 
@@ -38,13 +38,8 @@ std::uint64_t page_bytes() noexcept {
 
 /// The number that stands behind "oom_kill" in a file of such lines.
 std::optional<std::uint64_t> oom_kills_in(const std::string& path) {
-    std::ifstream file(path);
-    std::string name;
-    std::uint64_t number = 0;
-    while (file >> name >> number) {
-        if (name == "oom_kill") return number;
-    }
-    return std::nullopt;
+    const auto text = base::read_file(path);
+    return text ? base::number_after("oom_kill", *text) : std::nullopt;
 }
 
 /// In the memory cgroup of this process.

@@ -22,12 +22,11 @@ struct CrewOptions {
     Recycling recycling = {};
     bool break_on_death = false;
     os::Inherited inherited = os::Inherited::all_but_network;
-    std::vector<int> kept = {}; ///< the listed descriptors; at most `most_kept`
+    std::vector<int> kept = {}; ///< the listed descriptors; at most `proc::most_kept`
     cpu_set_t cpus = {};        ///< what supervisor and workers may use; empty: as their parent
     os::Doorbell doorbell = {}; ///< wakes the supervisor where signals are forbidden
     int program = 0;            ///< the process that has made the pool
 };
-inline constexpr std::size_t most_kept = 250;
 
 /// The pool's workers as the supervisor keeps them: answers from shared memory, and repairs there
 /// what a dead worker has left.

@@ -4,7 +4,9 @@
 #include "os/process.hpp"
 #include "os/socket.hpp"
 #include "os/stack.hpp"
+#include "os/terminal.hpp"
 #include "pool/crew.hpp"
+#include "proc/inherit.hpp"
 #include "proc/zygote.hpp"
 
 #include <fcntl.h>
@@ -36,18 +38,19 @@ struct Request {
     os::Inherited inherited;
     cpu_set_t cpus;
     os::Doorbell doorbell;
-    std::array<int, most_kept> numbers; ///< of the descriptors to keep
-    std::array<int, most_kept> flags;
+    std::array<int, proc::most_kept> numbers; ///< of the descriptors to keep
+    std::array<int, proc::most_kept> flags;
     int program;
 };
 static_assert(std::is_trivially_copyable_v<Request>);
 static_assert(sizeof(Request) <= proc::Zygote::longest_message);
-static_assert(most_kept < os::most_passed);
+static_assert(proc::most_kept < os::most_passed);
 
 int run_crew(SharedState& state, const CrewOptions& options, int parent_pidfd) {
     PoolCrew crew(state, options);
     try {
         os::give_up_descriptors(options.inherited, options.kept, {{parent_pidfd}});
+        os::give_up_terminal(); // a worker is in the background: reading would stop it
         const base::UniqueFd bell = options.doorbell.listen();
         return proc::supervise(crew, state.workers(),
                                {.parent_pidfd = parent_pidfd, .bell = bell.get()});

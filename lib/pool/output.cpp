@@ -91,10 +91,17 @@ void flush_lines_in_crash() noexcept {
 base::UniqueFd make_capture() noexcept {
     rlimit limit{.rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY};
     getrlimit(RLIMIT_NOFILE, &limit);
+    const auto is_last = [&limit](const base::UniqueFd& fd) {
+        return static_cast<rlim_t>(fd.get()) + spare_descriptors >= limit.rlim_cur;
+    };
     try {
-        base::UniqueFd file = os::lift(base::UniqueFd(memfd_create("prong-output", MFD_CLOEXEC)));
-        const bool is_last = static_cast<rlim_t>(file.get()) + spare_descriptors >= limit.rlim_cur;
-        return file && !is_last ? std::move(file) : base::UniqueFd();
+        base::UniqueFd file(memfd_create("prong-output", MFD_CLOEXEC));
+        if (!file || is_last(file)) return {};
+        base::UniqueFd lifted(fcntl(file.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+        lifted = os::lift(std::move(lifted));
+        if (!is_last(lifted)) return lifted;
+        if (file.get() <= STDERR_FILENO) return {};
+        return file;
     } catch (...) { // no descriptor is left
         return {};
     }

@@ -556,8 +556,8 @@ void PoolCore::alert_supervisor() noexcept {
     }
 }
 
-/// Does for a worker what it may not do if its initializer has changed its user: tells the
-/// supervisor that its task's time will be over sooner than the next alarm.
+/// Tells the supervisor that a task's time will be over sooner than its next alarm, in case the
+/// worker could not: it has changed its user, and the doorbell is out of reach.
 void PoolCore::remind_supervisor(std::uint32_t index) noexcept {
     const ring::Status now = ring::status_of(state_.records[index]);
     if (now.state != ring::TaskState::running || now.owner >= workers()) return;

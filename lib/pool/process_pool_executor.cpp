@@ -2,15 +2,13 @@
 
 #include "os/cpus.hpp"
 #include "pool/pool_core.hpp"
-
-#include <fcntl.h>
+#include "proc/inherit.hpp"
 
 #include <algorithm>
 #include <exception>
 #include <limits>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 namespace prong {
 namespace {
@@ -43,22 +41,6 @@ pool::Recycling recycling_of(const PoolOptions& options) {
     return recycling;
 }
 
-const std::vector<int>& checked_descriptors(const Inherit& inherit) {
-    const std::vector<int>& listed = inherit.listed();
-    if (listed.size() > pool::most_kept) {
-        throw std::invalid_argument("Inherit::only lists " + std::to_string(listed.size()) +
-                                    " descriptors; at most " + std::to_string(pool::most_kept) +
-                                    " can be kept");
-    }
-    for (const int fd : listed) {
-        if (fcntl(fd, F_GETFD) < 0) {
-            throw std::invalid_argument("Inherit::only lists descriptor " + std::to_string(fd) +
-                                        ", which is not open");
-        }
-    }
-    return listed;
-}
-
 } // namespace
 
 ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
@@ -78,10 +60,8 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
                             .on_exit = std::move(options.on_worker_exit)},
                   .recycling = recycling_of(options),
                   .break_on_death = options.on_worker_death == OnWorkerDeath::break_pool,
-                  .inherited = options.inherit.kind() == Inherit::all_but_network
-                                   ? os::Inherited::all_but_network
-                                   : os::Inherited::listed,
-                  .kept = checked_descriptors(options.inherit),
+                  .inherited = proc::inherited_by(options.inherit),
+                  .kept = proc::checked_descriptors(options.inherit),
                   .cpus = os::process_cpus(),
                   .doorbell = os::Doorbell::unique()},
          .limits = options.limits});

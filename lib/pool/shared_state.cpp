@@ -1,11 +1,12 @@
 #include "pool/shared_state.hpp"
 
+#include "base/file.hpp"
+
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <span>
 #include <system_error>
@@ -25,8 +26,8 @@ std::uint64_t address_space_left() {
     if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
         return std::numeric_limits<std::uint64_t>::max();
     }
-    std::uint64_t pages = 0;
-    std::ifstream("/proc/self/statm") >> pages;
+    const std::uint64_t pages =
+        base::to_number(base::read_file("/proc/self/statm").value_or("")).value_or(0);
     return limit.rlim_cur - std::min<std::uint64_t>(limit.rlim_cur, pages * page_bytes);
 }
 

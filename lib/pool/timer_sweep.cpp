@@ -1,13 +1,16 @@
 #include "pool/timer_sweep.hpp"
 
+#include "base/file.hpp"
+
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <ctime>
-#include <fstream>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace prong::pool {
 namespace {
@@ -24,6 +27,15 @@ bool is_deadly(int signal) {
            action.sa_handler == SIG_DFL;
 }
 
+constexpr std::array timers{std::pair{ITIMER_REAL, SIGALRM}, std::pair{ITIMER_VIRTUAL, SIGVTALRM},
+                            std::pair{ITIMER_PROF, SIGPROF}};
+
+bool is_running(__itimer_which timer) {
+    itimerval left{};
+    if (getitimer(timer, &left) != 0) return false;
+    return left.it_value.tv_sec != 0 || left.it_value.tv_usec != 0;
+}
+
 /// The kernel numbers a process's timers one after the other: the number of the next one.
 int probe_next_timer() noexcept {
     sigevent silent{};
@@ -34,26 +46,29 @@ int probe_next_timer() noexcept {
     return number + 1;
 }
 
-/// Deletes the timers from this number on whose signal, sent to the process, would kill it.
+/// Deletes the timers from this number on whose signal would kill the process.
 void delete_deadly_timers(int first) {
-    std::ifstream timers(
-        "/proc/self/timers"); // "ID: 3", "signal: 14/0000…", "notify: signal/pid.7"
-    std::string name;
+    // "ID: 3", "signal: 14/0000…", "notify: signal/pid.7"
+    const std::string list = base::read_file("/proc/self/timers").value_or("");
     int number = 0;
     int signal = 0;
-    while (timers >> name) {
-        if (name == "ID:") timers >> number;
-        if (name == "signal:") timers >> signal;
-        std::string how;
-        if (name != "notify:" || !(timers >> how)) continue;
-        if (number >= first && how.starts_with("signal/pid") && is_deadly(signal))
-            syscall(SYS_timer_delete, number);
+    for (std::string_view rest = list; !rest.empty();) {
+        const std::string_view name = base::next_word(rest);
+        const auto value = [&] {
+            return static_cast<int>(base::to_number(base::next_word(rest)).value_or(0));
+        };
+        if (name == "ID:") number = value();
+        if (name == "signal:") signal = value();
+        if (name != "notify:" || !base::next_word(rest).starts_with("signal/")) continue;
+        if (number >= first && is_deadly(signal)) syscall(SYS_timer_delete, number);
     }
 }
 
 } // namespace
 
-TimerSweep::TimerSweep() noexcept : next_timer_(probe_next_timer()) {}
+TimerSweep::TimerSweep() noexcept : next_timer_(probe_next_timer()) {
+    for (std::size_t i = 0; i < timers.size(); ++i) was_running_[i] = is_running(timers[i].first);
+}
 
 void TimerSweep::begin(std::int64_t now_ns) noexcept {
     if (is_due_ && now_ns - began_ns_ >= long_task_ns) look();
@@ -74,15 +89,11 @@ void TimerSweep::idle() noexcept {
 
 void TimerSweep::look() noexcept {
     is_due_ = false;
-    constexpr std::array timers{std::pair{ITIMER_REAL, SIGALRM},
-                                std::pair{ITIMER_VIRTUAL, SIGVTALRM},
-                                std::pair{ITIMER_PROF, SIGPROF}};
-    for (const auto& [timer, signal] : timers) {
-        itimerval left{};
-        if (getitimer(timer, &left) != 0) continue;
-        const bool is_running = left.it_value.tv_sec != 0 || left.it_value.tv_usec != 0;
+    for (std::size_t i = 0; i < timers.size(); ++i) {
+        const auto& [timer, signal] = timers[i];
+        if (was_running_[i] || !is_running(timer) || !is_deadly(signal)) continue;
         const itimerval none{};
-        if (is_running && is_deadly(signal)) setitimer(timer, &none, nullptr);
+        setitimer(timer, &none, nullptr);
     }
     const int first = next_timer_;
     next_timer_ = probe_next_timer();

@@ -16,7 +16,7 @@ namespace prong::pool {
 /// Thread safety: one thread. Process safety: the worker that has made it.
 class TimerSweep {
 public:
-    /// From now on; timers that run already are nobody's concern.
+    /// From now on. Leaves timers alone that run already: an initializer has set them.
     TimerSweep() noexcept;
 
     /// A task begins. `now_ns`: on the steady clock, coarse.
@@ -39,8 +39,9 @@ private:
 
     std::array<Trust, 64> trusts_{};
     std::int64_t began_ns_ = 0;
-    bool is_due_ = false; ///< a task has ended since the last look
-    int next_timer_ = 0;  ///< the number of the next timer that is created
+    std::array<bool, 3> was_running_{}; ///< interval timers that an initializer has set: they stay
+    bool is_due_ = false;               ///< a task has ended since the last look
+    int next_timer_ = 0;                ///< the number of the next timer that is created
 };
 
 } // namespace prong::pool

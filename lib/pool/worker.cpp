@@ -2,6 +2,7 @@
 
 #include "codec/exception.hpp"
 #include "os/process.hpp"
+#include "os/seed.hpp"
 #include "os/usage.hpp"
 #include "pool/crash_dump.hpp"
 #include "pool/result_writer.hpp"
@@ -148,14 +149,6 @@ private:
     std::optional<TimerSweep> timers_;
 };
 
-/// Reseeds the C library's generators: otherwise all workers draw the same numbers.
-void reseed(std::uint64_t seed) {
-    srandom(static_cast<unsigned>(seed)); // and rand
-    std::array<unsigned short, 3> state{};
-    std::memcpy(state.data(), &seed, sizeof(state));
-    seed48(state.data()); // drand48 and its like
-}
-
 /// When memory runs out, the kernel should choose a worker before the parent.
 void volunteer_for_out_of_memory() {
     const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -166,7 +159,7 @@ void volunteer_for_out_of_memory() {
 
 void prepare_process(WorkerSlot& slot) {
     signal(SIGINT, SIG_IGN); // the parent decides what Ctrl-C means
-    // It is in no foreground group of the terminal: it may write there, and reading fails.
+    // What opens a terminal anew is in no foreground group there: it may write, and reading fails.
     signal(SIGTTOU, SIG_IGN);
     signal(SIGTTIN, SIG_IGN);
     rlimit core{};
@@ -384,7 +377,7 @@ int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& h
     WorkerSlot& slot = state.slot(worker);
     prepare_process(slot);
     become_worker(state, worker);
-    reseed(this_worker::seed());
+    os::seed_c_library(this_worker::seed()); // otherwise all workers draw the same numbers
     std::string trouble = trouble_in(hooks.initializer, "the initializer");
     if (trouble.empty()) trouble = trouble_in(hooks.on_start, "on_worker_start");
     if (!trouble.empty()) {

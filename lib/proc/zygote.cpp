@@ -6,6 +6,7 @@
 #include "os/process.hpp"
 #include "os/seed.hpp"
 #include "os/socket.hpp"
+#include "proc/inherit.hpp"
 
 #include <prong/error.hpp>
 #include <prong/zygote.hpp>
@@ -80,7 +81,8 @@ public:
         std::array<std::byte, sizeof(RequestHeader) + Zygote::longest_message> buffer{};
         while (wait()) {
             auto request = os::receive_message(socket_.get(), buffer);
-            if (!request) return;
+            if (!request && is_hung_up()) return;
+            if (!request) continue; // an empty message
             // User code of the parent may have written to the socket's number.
             RequestHeader header{};
             if (request->size < sizeof(header)) continue;
@@ -101,6 +103,12 @@ private:
                                       {.fd = parent_.get(), .events = POLLIN, .revents = 0}}};
         base::retry_interrupted([&] { return poll(events.data(), events.size(), -1); });
         return events[1].revents == 0;
+    }
+
+    [[nodiscard]] bool is_hung_up() const {
+        pollfd event{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+        base::retry_interrupted([&] { return poll(&event, 1, 0); });
+        return (event.revents & POLLHUP) != 0;
     }
 
     Answer fork(Zygote::Prepare prepare, os::Message& request, std::span<const std::byte> message,
@@ -136,8 +144,8 @@ private:
     std::uint64_t token_;
 };
 
-[[noreturn]] void become_zygote(base::UniqueFd socket, base::UniqueFd parent,
-                                std::uint64_t token) noexcept {
+[[noreturn]] void become_zygote(base::UniqueFd socket, base::UniqueFd parent, std::uint64_t token,
+                                os::Inherited inherited, const std::vector<int>& kept) noexcept {
     __fpurge(stdout); // what could not be flushed before the fork is the parent's to write
     setpgid(0, 0);    // Ctrl-C in the terminal is for the parent
     prctl(PR_SET_NAME, "prong-zygote");
@@ -145,7 +153,7 @@ private:
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGCHLD, SIG_IGN);
     const std::array own{socket.get(), parent.get()};
-    os::give_up_descriptors(os::Inherited::all_but_network, {}, own);
+    os::give_up_descriptors(inherited, kept, own);
     try {
         Server(std::move(socket), std::move(parent), token).run();
     } catch (const std::exception&) { // the parent sees the end of the connection
@@ -178,7 +186,7 @@ Zygote* Zygote::of_this_process() noexcept {
     return zygote != nullptr && zygote->fork_depth_ == os::fork_depth() ? zygote : nullptr;
 }
 
-void Zygote::start() {
+void Zygote::start(os::Inherited inherited, const std::vector<int>& kept) {
     const Zygote* const before = of_this_process();
     if (before != nullptr && before->is_alive()) return;
     if (const unsigned threads = count_threads(); threads > 1) {
@@ -193,7 +201,7 @@ void Zygote::start() {
     os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
     if (fork.pid == 0) {
         ours.reset();
-        become_zygote(std::move(theirs), fork.process.release(), token);
+        become_zygote(std::move(theirs), fork.process.release(), token, inherited, kept);
     }
     // Nobody else can use the one before: this is the only thread.
     delete the_zygote.exchange(
@@ -254,8 +262,9 @@ void Zygote::give_up() {
 
 namespace prong {
 
-void start_zygote() {
-    proc::Zygote::start();
+void start_zygote(const Inherit& inherit) {
+    const std::vector<int> kept = proc::checked_descriptors(inherit);
+    proc::Zygote::start(proc::inherited_by(inherit), kept);
 }
 
 } // namespace prong

@@ -32,7 +32,7 @@ public:
     static Zygote* of_this_process() noexcept;
 
     /// See `prong::start_zygote`.
-    static void start();
+    static void start(os::Inherited inherited, const std::vector<int>& kept);
 
     /// Has the zygote fork a child that runs `prepare(copies of fds, message)`, with all signals
     /// blocked. Returns the child. Throws `std::system_error` when that fails, `Error` when

@@ -1,6 +1,7 @@
 #include "shm/region.hpp"
 
 #include "base/errno.hpp"
+#include "base/file.hpp"
 #include "os/cgroup.hpp"
 #include "os/descriptor.hpp"
 
@@ -15,7 +16,6 @@
 #include <algorithm>
 #include <csignal>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <string>
 #include <utility>
@@ -99,21 +99,17 @@ std::pair<std::uint64_t, std::uint64_t> whole_pages(std::uint64_t begin, std::ui
     return {(begin + page - 1) / page * page, end / page * page};
 }
 
+constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
+
 std::uint64_t read_number(const std::string& path) {
-    std::uint64_t value = 0;
-    std::ifstream file(path);
-    return file >> value ? value : std::numeric_limits<std::uint64_t>::max();
+    const auto text = base::read_file(path);
+    return text ? base::to_number(*text).value_or(unlimited) : unlimited;
 }
 
 std::uint64_t machine_memory() {
-    std::ifstream file("/proc/meminfo");
-    std::string name;
-    std::uint64_t kibibytes = 0;
-    std::string unit;
-    while (file >> name >> kibibytes && std::getline(file, unit)) {
-        if (name == "MemAvailable:") return kibibytes * 1024;
-    }
-    return std::numeric_limits<std::uint64_t>::max();
+    const std::string text = base::read_file("/proc/meminfo").value_or("");
+    const auto kibibytes = base::number_after("MemAvailable:", text);
+    return kibibytes ? *kibibytes * 1024 : unlimited;
 }
 
 /// What is left below the limit of a cgroup.
@@ -123,7 +119,7 @@ std::uint64_t memory_left_in(const os::CgroupFolder& folder) {
         read_number(folder.path + (is_new ? "/memory.max" : "/memory.limit_in_bytes"));
     const std::uint64_t usage =
         read_number(folder.path + (is_new ? "/memory.current" : "/memory.usage_in_bytes"));
-    if (limit == std::numeric_limits<std::uint64_t>::max()) return limit;
+    if (limit == unlimited) return limit;
     return usage < limit ? limit - usage : 0;
 }
 

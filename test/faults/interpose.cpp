@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/types.h>
@@ -227,6 +228,11 @@ int __wrap_sched_getaffinity(pid_t pid, size_t size, cpu_set_t* set) {
 int __real_sched_setaffinity(pid_t pid, size_t size, const cpu_set_t* set);
 int __wrap_sched_setaffinity(pid_t pid, size_t size, const cpu_set_t* set) {
     return call_unless_planned(Call::sched_setaffinity, __real_sched_setaffinity, pid, size, set);
+}
+
+int __real_fstatfs64(int fd, struct statfs64* info);
+int __wrap_fstatfs64(int fd, struct statfs64* info) {
+    return call_unless_planned(Call::fstatfs, __real_fstatfs64, fd, info);
 }
 
 int __real_socket(int family, int type, int protocol);

@@ -49,7 +49,8 @@ constexpr std::array<std::string_view, call_count> calls{"fork",
                                                          "getitimer",
                                                          "sendmsg",
                                                          "recv",
-                                                         "getrandom"};
+                                                         "getrandom",
+                                                         "fstatfs"};
 
 constexpr std::array<std::string_view, 3> times{"once", "always", "alternately"};
 
@@ -119,6 +120,8 @@ constexpr Fault faults[] = {
     {Call::getrlimit, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::sched_getaffinity, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::sched_setaffinity, everybody, denied, Demand::works, Demand::works, Times::always},
+    // As on kernels where a pidfd has no inode of its own.
+    {Call::fstatfs, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::getrandom, in_worker, denied, Demand::works, Demand::works, Times::always},
     {Call::open, everybody, no_file, Demand::works, Demand::works, Times::alternately},
     {Call::opendir, everybody, no_file, Demand::works, Demand::works, Times::always},

@@ -55,8 +55,9 @@ enum class Call {
     sendmsg,
     recv,
     getrandom,
+    fstatfs,
 };
-inline constexpr std::size_t call_count = 37;
+inline constexpr std::size_t call_count = 38;
 std::string_view name_of(Call call);
 
 // What a call may do beside failing with an errno.

@@ -1,0 +1,23 @@
+#pragma once
+
+#include "os/descriptor.hpp"
+
+#include <prong/inherit.hpp>
+
+#include <cstddef>
+#include <vector>
+
+/// What `prong::Inherit` means for processes.
+namespace prong::proc {
+
+inline constexpr std::size_t most_kept = 250;
+
+[[nodiscard]] inline os::Inherited inherited_by(const Inherit& inherit) {
+    return inherit.kind() == Inherit::all_but_network ? os::Inherited::all_but_network
+                                                      : os::Inherited::listed;
+}
+
+/// The listed descriptors. Throws `std::invalid_argument` if they are too many or not open.
+const std::vector<int>& checked_descriptors(const Inherit& inherit);
+
+} // namespace prong::proc
