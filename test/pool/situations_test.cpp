@@ -314,7 +314,7 @@ TEST_CASE("a task that reads the terminal is refused at once, and so is a tool t
             return read(STDIN_FILENO, &byte, 1) < 0 && read(STDOUT_FILENO, &byte, 1) < 0;
         };
         const auto ask_by_tool = [] {
-            const int status = std::system("read answer </dev/tty 2>/dev/null");
+            const int status = std::system("{ read answer </dev/tty; } 2>/dev/null");
             return WIFEXITED(status) && WEXITSTATUS(status) != 0;
         };
         const auto ask_by_process = [] {
