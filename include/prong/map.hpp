@@ -279,13 +279,14 @@ public:
     [[nodiscard]] std::default_sentinel_t end() const { return {}; }
 
     /// All results that are left (nothing for a function that returns nothing), or the first error.
+    /// After an error, and `++` if it was an element's, it may be called again, and returns the
+    /// results from before the error as well.
     auto get() {
         if constexpr (std::is_void_v<R>) {
             for (Iterator it = begin(); it != end(); ++it) static_cast<void>(*it);
         } else {
-            std::vector<R> results;
-            for (Iterator it = begin(); it != end(); ++it) results.push_back(*it);
-            return results;
+            for (Iterator it = begin(); it != end(); ++it) gathered_.push_back(*it);
+            return std::exchange(gathered_, {});
         }
     }
 
@@ -319,6 +320,8 @@ private:
     }
 
     std::unique_ptr<detail::MapRun> run_;
+    /// By a call of `get` that ended with an error.
+    std::conditional_t<std::is_void_v<R>, std::monostate, std::vector<value_type>> gathered_;
 };
 
 namespace detail {

@@ -160,8 +160,8 @@ private:
 /// The workers are forked when the pool is made (by a supervisor process, never by a thread of this
 /// one): they see the program's memory as it was then, copy-on-write, and what they change stays
 /// with them. They inherit open files and pipes, not network sockets (`PoolOptions::inherit`). Each
-/// worker runs one task at a time, on a stack of the main thread's size (RLIMIT_STACK; 8 MiB if
-/// that is unlimited), whatever the thread that makes the pool has.
+/// worker runs one task at a time, on a stack of RLIMIT_STACK bytes (at least 8 MiB if that is
+/// unlimited), whatever the thread that makes the pool has.
 ///
 /// **What differs in a worker.**
 /// - *Signals*: handlers, ignored and blocked signals are reset. SIGINT is ignored (the program

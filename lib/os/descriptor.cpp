@@ -65,35 +65,6 @@ void bury(int fd, const base::UniqueFd& dead) noexcept {
     if (result < 0) close(fd);
 }
 
-/// Calls `visit(fd)` for each open descriptor, without `/proc` as well.
-template <typename Visit>
-void visit_open(Visit visit) noexcept {
-    if (DIR* const directory = opendir("/proc/self/fd")) {
-        while (const dirent* const entry = readdir(directory)) {
-            char* end = nullptr;
-            const long fd = std::strtol(entry->d_name, &end, 10);
-            if (*end == '\0' && fd != dirfd(directory)) visit(static_cast<int>(fd));
-        }
-        closedir(directory);
-        return;
-    }
-    rlimit limit{};
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-    const auto most = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1 << 20));
-    std::array<pollfd, 256> entries{};
-    for (int begin = 0; begin < most;) {
-        const int count = std::min(most - begin, static_cast<int>(entries.size()));
-        for (int i = 0; i < count; ++i)
-            entries[static_cast<std::size_t>(i)] = {.fd = begin + i, .events = 0, .revents = 0};
-        const auto nfds = static_cast<nfds_t>(count);
-        if (base::retry_interrupted([&] { return poll(entries.data(), nfds, 0); }) < 0) return;
-        for (int i = 0; i < count; ++i) {
-            if ((entries[static_cast<std::size_t>(i)].revents & POLLNVAL) == 0) visit(begin + i);
-        }
-        begin += count;
-    }
-}
-
 } // namespace
 
 base::UniqueFd lift(base::UniqueFd fd) {
@@ -123,11 +94,38 @@ void GuardedFd::reset() noexcept {
     fd_ = -1;
 }
 
+void visit_open_descriptors(const std::function<void(int)>& visit) {
+    if (DIR* const directory = opendir("/proc/self/fd")) {
+        while (const dirent* const entry = readdir(directory)) {
+            char* end = nullptr;
+            const long fd = std::strtol(entry->d_name, &end, 10);
+            if (*end == '\0' && fd != dirfd(directory)) visit(static_cast<int>(fd));
+        }
+        closedir(directory);
+        return;
+    }
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    const auto most = static_cast<int>(std::min<rlim_t>(limit.rlim_cur, 1 << 20));
+    std::array<pollfd, 256> entries{};
+    for (int begin = 0; begin < most;) {
+        const int count = std::min(most - begin, static_cast<int>(entries.size()));
+        for (int i = 0; i < count; ++i)
+            entries[static_cast<std::size_t>(i)] = {.fd = begin + i, .events = 0, .revents = 0};
+        const auto nfds = static_cast<nfds_t>(count);
+        if (base::retry_interrupted([&] { return poll(entries.data(), nfds, 0); }) < 0) return;
+        for (int i = 0; i < count; ++i) {
+            if ((entries[static_cast<std::size_t>(i)].revents & POLLNVAL) == 0) visit(begin + i);
+        }
+        begin += count;
+    }
+}
+
 void give_up_descriptors(Inherited inherited, std::span<const int> kept,
                          std::span<const int> own) noexcept {
     fill_standard();
     const base::UniqueFd dead = open_dead();
-    visit_open([&](int fd) {
+    visit_open_descriptors([&](int fd) {
         const bool is_own = fd == dead.get() || std::ranges::find(own, fd) != own.end();
         if (is_own) return;
         if (fd < first_free) {

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -73,6 +74,9 @@ enum class Inherited : unsigned char {
 /// one thread.
 void give_up_descriptors(Inherited inherited, std::span<const int> kept,
                          std::span<const int> own) noexcept;
+
+/// Calls `visit` for each open descriptor, without `/proc` as well.
+void visit_open_descriptors(const std::function<void(int)>& visit);
 
 /// A descriptor that came from another process, and the number and flags that it had there.
 struct PassedFd {

@@ -1,27 +1,58 @@
 #include "os/terminal.hpp"
 
 #include "base/fd.hpp"
+#include "os/descriptor.hpp"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <array>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace prong::os {
+namespace {
 
-void give_up_terminal() noexcept {
-    // Once it is given up, nobody is kept from reading it by a descriptor that is still open.
-    constexpr std::array paths{"/dev/null", "/proc/self/fd/1", "/proc/self/fd/2"};
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
-        pid_t session = 0;
-        if (ioctl(fd, TIOCGSID, &session) != 0) continue; // not the controlling terminal
-        const base::UniqueFd unreadable(
-            open(paths.at(static_cast<std::size_t>(fd)), O_WRONLY | O_NOCTTY | O_CLOEXEC));
-        if (unreadable) dup2(unreadable.get(), fd);
+/// The descriptors that are the controlling terminal.
+std::vector<int> terminal_descriptors() {
+    std::vector<int> found;
+    visit_open_descriptors([&found](int fd) {
+        pid_t session = 0; // answered for the controlling terminal only
+        if (ioctl(fd, TIOCGSID, &session) == 0) found.push_back(fd);
+    });
+    return found;
+}
+
+/// The same terminal, or for standard input nothing at all, to write only.
+base::UniqueFd unreadable(int fd) {
+    const std::string path =
+        fd == STDIN_FILENO ? "/dev/null" : "/proc/self/fd/" + std::to_string(fd);
+    return base::UniqueFd(open(path.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC));
+}
+
+void replace_all() {
+    std::vector<std::pair<int, base::UniqueFd>> replacements;
+    for (const int fd : terminal_descriptors()) {
+        replacements.emplace_back(fd, unreadable(fd));
+        if (!replacements.back().second) return;
     }
+    for (const auto& [fd, replacement] : replacements) {
+        const int flags = fcntl(fd, F_GETFD);
+        dup3(replacement.get(), fd, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
+    }
+    // From now on the kernel keeps nobody from reading it through a descriptor that is still open.
     const base::UniqueFd terminal(open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
     if (terminal) ioctl(terminal.get(), TIOCNOTTY);
+}
+
+} // namespace
+
+void give_up_terminal() noexcept {
+    try {
+        replace_all();
+    } catch (...) { // no memory: then it stays the controlling terminal
+    }
 }
 
 } // namespace prong::os

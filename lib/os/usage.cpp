@@ -3,11 +3,15 @@
 #include "base/file.hpp"
 #include "os/cgroup.hpp"
 
+#include <sys/resource.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include <array>
 #include <cstdio>
 #include <ctime>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -79,6 +83,13 @@ AddressSpace address_space() noexcept {
         std::fclose(file);
     }
     return space;
+}
+
+std::uint64_t address_space_left() noexcept {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return std::numeric_limits<std::uint64_t>::max();
+    return limit.rlim_cur - std::min<std::uint64_t>(limit.rlim_cur, address_space().reserved);
 }
 
 std::uint64_t OutOfMemoryKills::count() noexcept {

@@ -24,6 +24,9 @@ struct AddressSpace {
 /// This process's; zero if it is not to be seen.
 AddressSpace address_space() noexcept;
 
+/// How much more address space this process may reserve (RLIMIT_AS).
+std::uint64_t address_space_left() noexcept;
+
 /// Counts the processes that the kernel has killed for want of memory, in this process's memory
 /// cgroup and those below it, or on the whole machine if there is no such cgroup to be seen.
 ///

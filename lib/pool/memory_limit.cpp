@@ -1,5 +1,7 @@
 #include "pool/memory_limit.hpp"
 
+#include "os/usage.hpp"
+
 #include <prong/error.hpp>
 
 #include <array>
@@ -27,15 +29,22 @@ std::string size_text(std::uint64_t bytes) {
     return text.data();
 }
 
-void require_memory(std::uint64_t bytes, const char* what) {
-    if (bytes < large_bytes) return;
-    const std::uint64_t available = shm::available_memory();
+namespace {
+
+void require(std::uint64_t bytes, std::uint64_t available, const char* what) {
     if (available >= reserve_bytes && bytes <= available - reserve_bytes) return;
     throw LimitExceeded(LimitKind::shared_memory,
                         std::string(what) + " takes " + size_text(bytes) + ", but only " +
                             size_text(available) +
-                            " of memory are available (machine or memory cgroup); free some, or "
-                            "work in smaller pieces");
+                            " of memory are available (machine, memory cgroup or RLIMIT_AS); free "
+                            "some, or work in smaller pieces");
+}
+
+} // namespace
+
+void require_memory(std::uint64_t bytes, const char* what) {
+    if (bytes < large_bytes) return;
+    require(bytes, std::min(shm::available_memory(), os::address_space_left()), what);
 }
 
 void require_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {
@@ -47,7 +56,7 @@ void require_shared_memory(const SharedState& state, std::uint64_t bytes, const 
                 "; raise PoolOptions::max_payload_bytes, or RLIMIT_AS and RLIMIT_FSIZE, "
                 "which bound shared memory");
     }
-    require_memory(bytes, what);
+    if (bytes >= large_bytes) require(bytes, shm::available_memory(), what);
 }
 
 void throw_no_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {

@@ -1,6 +1,6 @@
 #include "pool/shared_state.hpp"
 
-#include "base/file.hpp"
+#include "os/usage.hpp"
 
 #include <sys/resource.h>
 
@@ -20,16 +20,6 @@ constexpr std::uint64_t most_ring_entries = 1 << 24;
 constexpr std::uint64_t most_records = 1 << 26;
 constexpr std::uint64_t least_ring_entries = 1 << 10;
 constexpr std::uint64_t least_payload_span = 1 << 16;
-
-std::uint64_t address_space_left() {
-    rlimit limit{};
-    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-        return std::numeric_limits<std::uint64_t>::max();
-    }
-    const std::uint64_t pages =
-        base::to_number(base::read_file("/proc/self/statm").value_or("")).value_or(0);
-    return limit.rlim_cur - std::min<std::uint64_t>(limit.rlim_cur, pages * page_bytes);
-}
 
 /// The largest file that this process may make: shared memory is one.
 std::uint64_t largest_file() {
@@ -93,7 +83,7 @@ private:
 SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t most_bytes) {
     // Of the address space, leave the larger part to the program.
     constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
-    const std::uint64_t address_space = address_space_left();
+    const std::uint64_t address_space = os::address_space_left();
     const std::uint64_t share =
         std::min(address_space == unlimited ? unlimited : address_space / 4, largest_file());
     Sizes sizes{.workers = workers,

@@ -46,8 +46,10 @@ int probe_next_timer() noexcept {
     return number + 1;
 }
 
-/// Deletes the timers from this number on whose signal would kill the process.
-void delete_deadly_timers(int first) {
+/// Deletes the timers from this number on whose signal would kill the process; whether there were
+/// any.
+bool delete_deadly_timers(int first) {
+    bool has_found = false;
     // "ID: 3", "signal: 14/0000…", "notify: signal/pid.7"
     const std::string list = base::read_file("/proc/self/timers").value_or("");
     int number = 0;
@@ -60,8 +62,10 @@ void delete_deadly_timers(int first) {
         if (name == "ID:") number = value();
         if (name == "signal:") signal = value();
         if (name != "notify:" || !base::next_word(rest).starts_with("signal/")) continue;
-        if (number >= first && is_deadly(signal)) syscall(SYS_timer_delete, number);
+        if (number >= first && is_deadly(signal))
+            has_found = syscall(SYS_timer_delete, number) == 0 || has_found;
     }
+    return has_found;
 }
 
 } // namespace
@@ -80,27 +84,31 @@ void TimerSweep::end(std::uint64_t kind) noexcept {
     Trust& trust = trusts_[(kind ^ kind >> 7 ^ kind >> 16) % trusts_.size()];
     if (trust.kind != kind) trust = {.kind = kind};
     ++trust.ended;
-    if (trust.ended <= looks_before_trust || trust.ended % tasks_for_a_look == 0) look();
+    if (trust.ended > looks_before_trust && trust.ended % tasks_for_a_look != 0) return;
+    if (look()) trust.ended = 0;
 }
 
 void TimerSweep::idle() noexcept {
     if (is_due_) look();
 }
 
-void TimerSweep::look() noexcept {
+bool TimerSweep::look() noexcept {
     is_due_ = false;
+    bool has_found = false;
     for (std::size_t i = 0; i < timers.size(); ++i) {
         const auto& [timer, signal] = timers[i];
         if (was_running_[i] || !is_running(timer) || !is_deadly(signal)) continue;
         const itimerval none{};
         setitimer(timer, &none, nullptr);
+        has_found = true;
     }
     const int first = next_timer_;
     next_timer_ = probe_next_timer();
-    if (next_timer_ == first + 1) return;
+    if (next_timer_ == first + 1) return has_found;
     try {
-        delete_deadly_timers(first);
+        return delete_deadly_timers(first) || has_found;
     } catch (...) { // no memory to look
+        return true;
     }
 }
 

@@ -32,10 +32,11 @@ private:
     /// The tasks of one function, among those that share a place.
     struct Trust {
         std::uint64_t kind = 0;
-        std::uint32_t ended = 0;
+        std::uint32_t ended = 0; ///< since one has left a timer
     };
 
-    void look() noexcept;
+    /// Whether there was one.
+    bool look() noexcept;
 
     std::array<Trust, 64> trusts_{};
     std::int64_t began_ns_ = 0;

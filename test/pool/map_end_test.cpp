@@ -29,6 +29,20 @@ auto pass_number(const Shared<Gate>& gate) {
 
 } // namespace
 
+TEST_CASE("get of a map goes on after its time was over, with what it had before") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    const auto pass_third = prong::with_captures([place = gate.get()](int n) {
+        if (n == 3) place->pass();
+        return n;
+    });
+    auto results = pool.map(prong::MapOptions{.chunksize = 1, .timeout = std::chrono::seconds(1)},
+                            pass_third, std::vector<int>{1, 2, 3, 4});
+    CHECK_THROWS_AS(results.get(), prong::TimeoutError);
+    gate->open();
+    CHECK(results.get() == std::vector<int>{1, 2, 3, 4});
+}
+
 TEST_CASE("map throws TimeoutError for a result that is not there in time, and can go on") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);

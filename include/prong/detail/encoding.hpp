@@ -253,7 +253,9 @@ consteval bool is_bitwise() {
     } else if constexpr (std::is_empty_v<T>) {
         return true;
     } else if constexpr (std::is_aggregate_v<T>) {
-        return has_bitwise_members<T, MayCall>();
+        // What has a reference cannot be assigned to; Boost.PFR shows it as what it refers to.
+        constexpr bool may_refer = !std::is_move_assignable_v<T>;
+        return has_bitwise_members<T, MayCall>() && (!may_refer || MadeOfBytes<T>);
     } else {
         return false;
     }
