@@ -84,8 +84,8 @@ bool wait_for_end(const PidFd& process, base::Deadline deadline);
 /// returns as well when somebody else has collected it.
 void wait_for_end(const PidFd& child) noexcept;
 
-/// Collects a child that has ended: its exit code, or -N for signal N. Empty when its status went
-/// to somebody else (a host that loops on `waitpid(-1)` or ignores SIGCHLD) and the kernel (before
+/// Collects a child that has ended: its exit code, or -N for signal N. Empty when another call
+/// collected it (a host that loops on `waitpid(-1)` or ignores SIGCHLD) and the kernel (before
 /// Linux 6.15) does not remember it. Waits for a debugger that holds it.
 std::optional<int> reap(const PidFd& child) noexcept;
 

@@ -15,7 +15,7 @@ namespace prong::os {
 /// Thread safety: any thread. Process safety: good in every process that has a copy.
 class Doorbell {
 public:
-    /// A name that nobody else has.
+    /// Makes a name that no other doorbell has.
     static Doorbell unique() noexcept;
 
     /// Opens the descriptor that becomes readable when the bell rings; not valid if the system

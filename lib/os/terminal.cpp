@@ -41,7 +41,7 @@ void replace_all() {
         const int flags = fcntl(fd, F_GETFD);
         dup3(replacement.get(), fd, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
     }
-    // From now on the kernel keeps nobody from reading it through a descriptor that is still open.
+    // From now on the kernel refuses no read through a descriptor that is still open.
     const base::UniqueFd terminal(open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
     if (terminal) ioctl(terminal.get(), TIOCNOTTY);
 }

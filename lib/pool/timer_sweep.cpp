@@ -18,7 +18,7 @@ namespace {
 constexpr std::uint32_t looks_before_trust = 16;
 constexpr std::uint32_t tasks_for_a_look = 64;
 
-/// A task that began so long before the next one is looked after whatever it is.
+/// After a task that began this long before the next one there is a look in any case.
 constexpr std::int64_t long_task_ns = 2'000'000;
 
 bool is_deadly(int signal) {

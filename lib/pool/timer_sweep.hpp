@@ -8,10 +8,9 @@ namespace prong::pool {
 /// Clears the timers that a task has left running and whose signal would kill the next task: those
 /// of `alarm`, `setitimer` and `timer_create` while the signal has its default action. A timer
 /// whose signal is handled or ignored stays.
-///
-/// A look costs about a microsecond in system calls, a task perhaps a tenth of that. So tasks that
-/// have left nothing several times are trusted, and looked after only now and then, or when they
-/// have taken long.
+/// A look costs about a microsecond in system calls, a task perhaps a tenth of that. So a function
+/// that has left nothing 16 times is trusted: looked after every 64th time, and when it has run
+/// long.
 ///
 /// Thread safety: one thread. Process safety: the worker that has made it.
 class TimerSweep {

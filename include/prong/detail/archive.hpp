@@ -47,7 +47,7 @@
 namespace prong::detail {
 
 /// Counts levels of nesting for as long as it lives. Throws `CodecError` when there are too many:
-/// bytes from a process gone mad could else exhaust the stack with a long enough list.
+/// bytes from a corrupting process could else exhaust the stack with a long enough list.
 class NestingGuard {
 public:
     NestingGuard(std::size_t& depth, std::size_t levels, std::size_t most)
