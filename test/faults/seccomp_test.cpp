@@ -3,6 +3,7 @@
 
 #include "faults/run.hpp"
 #include "support/catch.hpp"
+#include "support/environment.hpp"
 #include "support/seccomp.hpp"
 
 #include <sys/syscall.h>
@@ -58,11 +59,14 @@ Plan plan_of(const Scenario& scenario, Call call, int error) {
 
 TEST_CASE("where the kernel forbids a system call, prong works or says so") {
     int runs = 0;
+    int calls = 0;
     int violations = 0;
     for (const Scenario& scenario : all_scenarios()) {
         if (scenario.name == "flood") continue;
         for (const Forbidden& forbidden : all) {
+            const int only = ++calls % 2 == 0 ? ENOSYS : EPERM; // in the short form
             for (const int error : {ENOSYS, EPERM}) {
+                if (!full_run() && error != only) continue;
                 const Outcome outcome =
                     run(scenario, plan_of(scenario, forbidden.call, error), forbidden.demand, 20s,
                         [&] { forbid(forbidden.number, error); });
