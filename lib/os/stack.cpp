@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 namespace prong::os {
 namespace {
@@ -20,10 +21,10 @@ std::size_t wanted_bytes() {
 }
 
 /// What is left of the stack of this thread; 0 if the caller runs on another one, such as a
-/// coroutine's.
-std::size_t bytes_left() {
+/// coroutine's. Empty if the system does not tell (a sandbox).
+std::optional<std::size_t> bytes_left() {
     pthread_attr_t attributes;
-    if (pthread_getattr_np(pthread_self(), &attributes) != 0) return 0;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0) return std::nullopt;
     void* begin = nullptr;
     std::size_t size = 0;
     pthread_attr_getstack(&attributes, &begin, &size);
@@ -42,7 +43,8 @@ struct Call {
 
 int on_ample_stack(const std::function<int()>& body) {
     const std::size_t wanted = wanted_bytes();
-    if (bytes_left() >= wanted - wanted / 8) return body(); // some is in use in any case
+    const auto left = bytes_left();
+    if (!left || *left >= wanted - wanted / 8) return body(); // some is in use in any case
     Call call{.body = body, .result = 0};
     const auto run = [](void* argument) -> void* {
         auto& called = *static_cast<Call*>(argument);
@@ -54,7 +56,7 @@ int on_ample_stack(const std::function<int()>& body) {
     pthread_t thread{};
     bool is_started = false;
     // Less is better than none, where address space is short.
-    for (std::size_t size = wanted; size > bytes_left() && !is_started; size /= 2) {
+    for (std::size_t size = wanted; size > *left && !is_started; size /= 2) {
         is_started = pthread_attr_setstacksize(&attributes, size) == 0 &&
                      pthread_create(&thread, &attributes, run, &call) == 0;
     }
