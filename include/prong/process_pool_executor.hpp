@@ -193,7 +193,7 @@ private:
 /// **What a task leaves behind for the next one of its worker.** prong resets standard output and
 /// error after `TaskOptions::capture_output`, the limits of `TaskLimits`, and the thread behind
 /// `this_task::stop_token`. It clears timers (`alarm`, `setitimer`, `timer_create`) whose signal
-/// would kill the worker. A function that has left none 16 times is checked every 64th time only,
+/// would kill the worker. A function that has left none 16 times is checked every 128th time only,
 /// and when it has run for 2 ms or more: should it leave one then, the next task may fail with
 /// `WorkerDied`, whose text says so of `alarm` and `setitimer`. Anything else stays until the
 /// worker is replaced: global variables, the heap, open descriptors, signal handlers and masks, the

@@ -16,7 +16,7 @@ namespace prong::pool {
 namespace {
 
 constexpr std::uint32_t looks_before_trust = 16;
-constexpr std::uint32_t tasks_for_a_look = 64;
+constexpr std::uint32_t tasks_for_a_look = 128;
 
 /// After a task that began this long before the next one there is a look in any case.
 constexpr std::int64_t long_task_ns = 2'000'000;

@@ -9,7 +9,7 @@ namespace prong::pool {
 /// of `alarm`, `setitimer` and `timer_create` while the signal has its default action. A timer
 /// whose signal is handled or ignored stays.
 /// A look costs about a microsecond in system calls, a task perhaps a tenth of that. So a function
-/// that has left nothing 16 times is trusted: looked after every 64th time, and when it has run
+/// that has left nothing 16 times is trusted: looked after every 128th time, and when it has run
 /// long.
 ///
 /// Thread safety: one thread. Process safety: the worker that has made it.
