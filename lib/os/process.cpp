@@ -67,6 +67,12 @@ pid_t fork_process(ChildSignals signals) {
     return pid;
 }
 
+bool has_disposition(int signal, void (*disposition)(int)) noexcept {
+    struct sigaction action {};
+    return sigaction(signal, nullptr, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 &&
+           action.sa_handler == disposition;
+}
+
 void exit_process(int status) noexcept {
     flush_streams();
     _exit(status);

@@ -27,6 +27,9 @@ enum class ChildSignals {
 /// they were). Returns 0 in the child. Throws `std::system_error`.
 pid_t fork_process(ChildSignals signals = ChildSignals::unblocked);
 
+/// Whether a signal has this disposition: SIG_DFL or SIG_IGN.
+[[nodiscard]] bool has_disposition(int signal, void (*disposition)(int)) noexcept;
+
 /// Ends this process without running the parent's exit handlers and destructors: flushes the
 /// standard streams, then `_exit`.
 [[noreturn]] void exit_process(int status) noexcept;

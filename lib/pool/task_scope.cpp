@@ -1,5 +1,6 @@
 #include "pool/task_scope.hpp"
 
+#include "os/process.hpp"
 #include "os/usage.hpp"
 
 #include <sys/resource.h>
@@ -21,18 +22,12 @@ std::uint64_t sum(std::uint64_t one, std::uint64_t other) {
 /// Of the task that this thread runs.
 thread_local const TaskScope* current_scope = nullptr;
 
-bool has_disposition(int signal, __sighandler_t disposition) {
-    struct sigaction action {};
-    return sigaction(signal, nullptr, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 &&
-           action.sa_handler == disposition;
-}
-
 /// Where the program limits the size of files, captured output is a file, too: writing more of it
 /// is to fail rather than to kill the task. Returns whether that was to be seen to.
 bool ignore_file_size_signal() {
     rlimit limit{};
     const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-    if (!is_limited || !has_disposition(SIGXFSZ, SIG_DFL)) return false;
+    if (!is_limited || !os::has_disposition(SIGXFSZ, SIG_DFL)) return false;
     signal(SIGXFSZ, SIG_IGN);
     return true;
 }
@@ -130,7 +125,7 @@ void TaskScope::leave() noexcept {
     address_space_.reset();
     output_.reset();
     file_size_.reset();
-    if (ignores_file_size_ && has_disposition(SIGXFSZ, SIG_IGN)) signal(SIGXFSZ, SIG_DFL);
+    if (ignores_file_size_ && os::has_disposition(SIGXFSZ, SIG_IGN)) signal(SIGXFSZ, SIG_DFL);
     // Before the task is finished: the next one must not be stopped at this one's time.
     slot_.stop_at_ns.store(0);
 }

@@ -1,6 +1,7 @@
 #include "pool/timer_sweep.hpp"
 
 #include "base/file.hpp"
+#include "os/process.hpp"
 
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -22,9 +23,7 @@ constexpr std::uint32_t tasks_for_a_look = 128;
 constexpr std::int64_t long_task_ns = 2'000'000;
 
 bool is_deadly(int signal) {
-    struct sigaction action {};
-    return sigaction(signal, nullptr, &action) == 0 && (action.sa_flags & SA_SIGINFO) == 0 &&
-           action.sa_handler == SIG_DFL;
+    return os::has_disposition(signal, SIG_DFL);
 }
 
 constexpr std::array timers{std::pair{ITIMER_REAL, SIGALRM}, std::pair{ITIMER_VIRTUAL, SIGVTALRM},
