@@ -158,7 +158,7 @@ private:
 class PRONG_API MapRun {
 public:
     /// `task_options`: null for none.
-    MapRun(pool::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
+    MapRun(executor::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
            std::unique_ptr<MapSource> source);
     /// Cancels what no worker has claimed.
     ~MapRun();
@@ -192,9 +192,9 @@ private:
     };
     /// A chunk for which there was no room in time.
     struct Unsent {
-        explicit Unsent(pool::PoolCore& core) : draft(core) {}
+        explicit Unsent(executor::PoolCore& core) : writer(core) {}
 
-        Draft draft;
+        TaskWriter writer;
         std::size_t elements = 0;
     };
 
@@ -327,7 +327,7 @@ private:
 namespace detail {
 
 template <class F, class... Ranges>
-auto make_map_result(pool::PoolCore& core, const MapOptions& options,
+auto make_map_result(executor::PoolCore& core, const MapOptions& options,
                      const TaskOptions* task_options, F callable, Ranges&&... ranges) {
     using Source = MapSourceOf<F, std::views::all_t<Ranges>...>;
     using R = task_result_t<F, std::ranges::range_reference_t<std::views::all_t<Ranges>>...>;

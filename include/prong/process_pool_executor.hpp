@@ -22,20 +22,20 @@ namespace detail {
 
 /// What `submit` and `try_submit` do; `options`: null for none.
 template <typename F, typename... Args>
-Future<task_result_t<F, Args...>> submit_task(pool::PoolCore& core, const TaskOptions* options,
+Future<task_result_t<F, Args...>> submit_task(executor::PoolCore& core, const TaskOptions* options,
                                               F&& f, Args&&... args) {
-    Draft draft(core);
-    encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
+    TaskWriter writer(core);
+    encode_task(writer, std::forward<F>(f), std::forward<Args>(args)...);
     return FutureAccess::make<task_result_t<F, Args...>>(
-        std::move(draft).submit(task_type<F, Args...>(), options));
+        std::move(writer).submit(task_type<F, Args...>(), options));
 }
 
 template <typename F, typename... Args>
 std::optional<Future<task_result_t<F, Args...>>>
-try_submit_task(pool::PoolCore& core, const TaskOptions* options, F&& f, Args&&... args) {
-    Draft draft(core);
-    encode_task(draft, std::forward<F>(f), std::forward<Args>(args)...);
-    auto task = draft.try_submit(task_type<F, Args...>(), options, TimePoint::min());
+try_submit_task(executor::PoolCore& core, const TaskOptions* options, F&& f, Args&&... args) {
+    TaskWriter writer(core);
+    encode_task(writer, std::forward<F>(f), std::forward<Args>(args)...);
+    auto task = writer.try_submit(task_type<F, Args...>(), options, TimePoint::min());
     if (!task) return std::nullopt;
     return FutureAccess::make<task_result_t<F, Args...>>(std::move(*task));
 }
@@ -99,7 +99,7 @@ struct PoolOptions {
     std::optional<std::size_t> max_tasks_per_worker = std::nullopt;
 
     /// Replaces a worker whose resident memory, without shared memory, exceeds this number of bytes
-    /// after a task. Memory that it was forked with counts. Looks at most every 10 ms. Default:
+    /// after a task. Memory that it was forked with counts. AuditState at most every 10 ms. Default:
     /// never.
     std::optional<std::size_t> max_worker_rss_bytes = std::nullopt;
 
@@ -126,7 +126,7 @@ struct PoolOptions {
 /// options out of range.
 class PRONG_API PoolWithOptions {
 public:
-    PoolWithOptions(pool::PoolCore& core, const TaskOptions& options);
+    PoolWithOptions(executor::PoolCore& core, const TaskOptions& options);
 
     template <typename F, typename... Args>
     auto submit(F&& f, Args&&... args) const {
@@ -151,7 +151,7 @@ public:
     }
 
 private:
-    pool::PoolCore* core_;
+    executor::PoolCore* core_;
     TaskOptions options_;
 };
 
@@ -323,7 +323,7 @@ public:
     [[nodiscard]] PoolStats stats() const;
 
 private:
-    pool::PoolCore* core_;
+    executor::PoolCore* core_;
     int exceptions_at_start_;
 };
 

@@ -1,6 +1,6 @@
 #include "codec/exception.hpp"
 
-#include "codec/current_exception.hpp"
+#include "diag/current_exception.hpp"
 #include "codec/exception_types.hpp"
 
 #include <prong/detail/names.hpp>
@@ -23,32 +23,6 @@ using detail::BufferWriter;
 using detail::ExceptionType;
 using detail::Reader;
 using detail::Writer;
-
-/// The text of the exception that is being handled.
-std::string text_of_current_exception() {
-    try {
-        throw;
-    } catch (const std::exception& error) {
-        const char* const text = error.what();
-        return text != nullptr ? text : "";
-    } catch (const std::string& text) {
-        return text;
-    } catch (const char* text) {
-        return text != nullptr ? text : "";
-    } catch (int number) {
-        return std::to_string(number);
-    } catch (long number) {
-        return std::to_string(number);
-    } catch (unsigned number) {
-        return std::to_string(number);
-    } catch (unsigned long number) {
-        return std::to_string(number);
-    } catch (abi::__forced_unwind&) {
-        throw;
-    } catch (...) {
-        return "an exception that is not a std::exception";
-    }
-}
 
 /// One exception without what is nested in it.
 struct Description {
@@ -79,10 +53,11 @@ std::string trouble_in(Step step) {
 /// Describes the exception that is being handled.
 Description describe_current_exception() {
     Description description;
-    const std::type_info* const type = type_of_current_exception();
+    const std::type_info* const type = diag::type_of_current_exception();
     description.type_name =
         type != nullptr ? detail::type_name(*type) : "an exception of another programming language";
-    description.what = text_of_current_exception();
+    description.what = diag::message_of_current_exception().value_or(
+        "an exception that is not a std::exception");
     if (type == nullptr) return description;
     const ExceptionType* const known = find_exception_type(*type);
     if (known == nullptr) { // perhaps the receiver does, and can make one from its text
@@ -115,14 +90,14 @@ void encode_description(Writer& writer, const Description& description) {
 /// inside the one before it: that would need much of the stack.
 void encode_chain(Writer& writer) {
     encode_description(writer, describe_current_exception());
-    std::exception_ptr nested = nested_in_current_exception();
+    std::exception_ptr nested = diag::nested_in_current_exception();
     for (std::size_t left = max_nested_exceptions; nested != nullptr; --left) {
         detail::encode(writer, true);
         try {
             std::rethrow_exception(nested);
         } catch (...) {
             Description description = describe_current_exception();
-            nested = nested_in_current_exception();
+            nested = diag::nested_in_current_exception();
             if (left == 1 && nested != nullptr) {
                 description.note("more is nested in it, which is too deep to be kept");
                 nested = nullptr;

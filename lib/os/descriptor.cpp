@@ -57,7 +57,7 @@ bool is_network_socket(int fd) noexcept {
 }
 
 /// Puts a dead descriptor in place of this one, whose flags decide whether it survives an exec.
-void bury(int fd, const base::UniqueFd& dead) noexcept {
+void fail_dead(int fd, const base::UniqueFd& dead) noexcept {
     const int flags = fcntl(fd, F_GETFD);
     const int result = base::retry_interrupted(
         [&] { return dup3(dead.get(), fd, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0); });
@@ -137,7 +137,7 @@ void give_up_descriptors(Inherited inherited, std::span<const int> kept,
         const bool stays = inherited == Inherited::all_but_network
                                ? !is_network_socket(fd)
                                : std::ranges::find(kept, fd) != kept.end();
-        if (!stays) bury(fd, dead);
+        if (!stays) fail_dead(fd, dead);
     });
 }
 

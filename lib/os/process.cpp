@@ -88,6 +88,10 @@ void flush_streams() noexcept {
     flush_unless_locked(std::clog, stderr);
 }
 
+void write_to_stderr(const std::string& text) noexcept {
+    [[maybe_unused]] const auto written = write(STDERR_FILENO, text.data(), text.size());
+}
+
 base::UniqueFd open_pidfd(pid_t pid) {
     const auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
     if (fd < 0) base::throw_errno("pidfd_open");

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <optional>
+#include <string>
 
 /// Processes as the kernel sees them: fork, identity, signals to them, their end.
 namespace prong::os {
@@ -41,6 +42,9 @@ void leave_quietly_on_exit();
 /// Writes out what the standard streams (C and C++) hold, as far as no other thread has them
 /// locked.
 void flush_streams() noexcept;
+
+/// Writes all at once, past the streams, so that lines of several processes do not mix.
+void write_to_stderr(const std::string& text) noexcept;
 
 /// A descriptor that becomes readable when the process has ended. Throws `std::system_error`.
 base::UniqueFd open_pidfd(pid_t pid);

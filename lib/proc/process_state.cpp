@@ -7,7 +7,7 @@
 #include "os/fork_safe_mutex.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
-#include "proc/exception_text.hpp"
+#include "diag/current_exception.hpp"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -184,8 +184,8 @@ void watch(State& state) {
     } catch (...) {
         exitcode = 1;
         os::flush_streams();
-        write_to_stderr("prong: " + name(*state) + " (pid " + std::to_string(getpid()) +
-                        ") ended by an exception: " + text_of_current_exception() + "\n");
+        os::write_to_stderr("prong: " + name(*state) + " (pid " + std::to_string(getpid()) +
+                        ") ended by an exception: " + diag::text_of_current_exception() + "\n");
     }
     end_children();
     os::exit_process(exitcode);

@@ -1,7 +1,7 @@
 #include "proc/supervisor.hpp"
 
 #include "base/errno.hpp"
-#include "base/exit_text.hpp"
+#include "diag/exit_text.hpp"
 #include "os/descriptor.hpp"
 #include "os/doorbell.hpp"
 
@@ -51,8 +51,8 @@ sigset_t signals_of_interest() {
 
 class Supervisor {
 public:
-    Supervisor(Crew& crew, unsigned workers, const SupervisorEvents& events)
-        : crew_(crew), workers_(workers), own_pid_(getpid()), parent_(getppid()), events_(events) {
+    Supervisor(SupervisorDelegate& delegate, unsigned workers, const SupervisorEvents& events)
+        : delegate_(delegate), workers_(workers), own_pid_(getpid()), parent_(getppid()), events_(events) {
         // From now on only the parent's end, the crew's wish and SIGKILL end this process.
         sigset_t all;
         sigfillset(&all);
@@ -65,7 +65,7 @@ public:
 
     int run() {
         for (;;) {
-            follow_wish();
+            apply_stop_mode();
             if (!is_ending()) fill_up();
             if (is_ending() && alive() == 0) return broken_ ? 1 : 0;
             wait_for_events();
@@ -90,18 +90,18 @@ private:
 
     /// Whether nobody is to be replaced any more.
     [[nodiscard]] bool is_ending() const {
-        return wish_ >= Crew::Wish::terminate || (wish_ == Crew::Wish::drain && !crew_.has_work());
+        return stop_mode_ >= StopMode::terminate || (stop_mode_ == StopMode::drain && !delegate_.has_work());
     }
 
-    void follow_wish() {
-        const Crew::Wish wish = broken_ || parent_gone_ ? Crew::Wish::kill : crew_.wish();
-        if (wish <= wish_) return;
-        wish_ = wish;
-        if (wish_ == Crew::Wish::terminate) {
+    void apply_stop_mode() {
+        const StopMode mode = broken_ || parent_gone_ ? StopMode::kill : delegate_.stop_mode();
+        if (mode <= stop_mode_) return;
+        stop_mode_ = mode;
+        if (stop_mode_ == StopMode::terminate) {
             signal_all(SIGTERM);
             kill_at_ = Clock::now() + terminate_grace;
         }
-        if (wish_ == Crew::Wish::kill) signal_all(SIGKILL);
+        if (stop_mode_ == StopMode::kill) signal_all(SIGKILL);
         signal_all(SIGCONT); // nobody should wait for ever for one that is stopped
     }
 
@@ -137,18 +137,18 @@ private:
             if (workers_[worker].pid != 0) continue;
             if (Clock::now() < next_fork_) return;
             if (!start(worker)) return;
-            if (wish_ != crew_.wish()) return; // a pool that is ended at once need not be complete
+            if (stop_mode_ != delegate_.stop_mode()) return; // a pool that is ended at once need not be complete
         }
     }
 
     bool start(unsigned worker) {
-        crew_.starting(worker);
+        delegate_.starting(worker);
         try {
             const pid_t pid = os::fork_process();
             if (pid == 0) become_worker(worker);
             workers_[worker] = {.pid = pid};
             setpgid(pid, pid); // also done by the worker: whoever comes first
-            crew_.started(worker, pid);
+            delegate_.started(worker, pid);
             fork_failures_ = 0;
             return true;
         } catch (const std::system_error& error) {
@@ -176,14 +176,14 @@ private:
         close(events_.parent_pidfd);
         if (events_.bell >= 0) close(events_.bell);
         try {
-            os::exit_process(crew_.work(worker));
+            os::exit_process(delegate_.work(worker));
         } catch (abi::__forced_unwind&) { // pthread_exit of the only thread
             os::exit_process(0);
         }
     }
 
     void wait_for_events() {
-        const base::Deadline alarm = crew_.attend([this](unsigned worker) {
+        const base::Deadline alarm = delegate_.attend([this](unsigned worker) {
             if (workers_[worker].pid != 0) kill(workers_[worker].pid, SIGKILL);
         });
         const base::Deadline due = act_in_time();
@@ -238,16 +238,16 @@ private:
 
     void handle(unsigned worker, const siginfo_t& info, int options) {
         if (options == WSTOPPED) {
-            crew_.stopped(worker);
+            delegate_.stopped(worker);
             return handle_stop(workers_[worker], info);
         }
-        if (options == WCONTINUED) return crew_.continued(worker);
+        if (options == WCONTINUED) return delegate_.continued(worker);
         const int fatal_stop = std::exchange(workers_[worker], {}).fatal_stop;
         int exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
         if (fatal_stop != 0 && exitcode == -SIGKILL) exitcode = -fatal_stop;
-        const bool had_started = crew_.ended(worker, {.pid = info.si_pid, .exitcode = exitcode});
-        if (!had_started && wish_ <= Crew::Wish::drain) count_failed_start(worker, exitcode);
-        const std::string reason = crew_.reason_to_give_up();
+        const bool had_started = delegate_.ended(worker, {.pid = info.si_pid, .exitcode = exitcode});
+        if (!had_started && stop_mode_ <= StopMode::drain) count_failed_start(worker, exitcode);
+        const std::string reason = delegate_.reason_to_give_up();
         if (!reason.empty() && !broken_) give_up(reason);
     }
 
@@ -256,7 +256,7 @@ private:
         if (by_terminal && info.si_code == CLD_STOPPED) { // not a debugger's
             worker.fatal_stop = info.si_status;
             kill(worker.pid, SIGKILL);
-        } else if (wish_ >= Crew::Wish::drain) {
+        } else if (stop_mode_ >= StopMode::drain) {
             // At once, but ever later for one that stops again and again.
             const auto delay = first_continue_delay * (1 << std::min(worker.continued, 7U));
             worker.continue_at = Clock::now() + (worker.continued == 0 ? delay.zero() : delay);
@@ -265,31 +265,31 @@ private:
     }
 
     void count_failed_start(unsigned worker, int exitcode) {
-        const unsigned starts = crew_.starts();
+        const unsigned starts = delegate_.starts();
         failed_starts_ = starts == starts_seen_ ? failed_starts_ + 1 : 1;
         starts_seen_ = starts;
         const bool killed = exitcode == -SIGKILL || exitcode == -SIGTERM;
         if (failed_starts_ < (killed ? killed_start_attempts : start_attempts) || broken_) return;
-        std::string cause = crew_.failure(worker);
+        std::string cause = delegate_.failure(worker);
         if (cause.empty())
-            cause = "the last one " + base::exit_text(exitcode) + " before it was ready";
+            cause = "the last one " + diag::exit_text(exitcode) + " before it was ready";
         give_up("workers cannot start (" + std::to_string(failed_starts_) +
                 " tries in a row): " + cause);
     }
 
     void give_up(const std::string& cause) {
         broken_ = true;
-        crew_.broke(cause);
-        follow_wish();
+        delegate_.broke(cause);
+        apply_stop_mode();
     }
 
-    Crew& crew_;
+    SupervisorDelegate& delegate_;
     std::vector<Worker> workers_;
     pid_t own_pid_; ///< not asked for in a worker, whose supervisor may be gone by then
     pid_t parent_;
     SupervisorEvents events_;
     base::UniqueFd signals_;
-    Crew::Wish wish_ = Crew::Wish::keep;
+    StopMode stop_mode_ = StopMode::none;
     bool broken_ = false;
     bool parent_gone_ = false;
     unsigned failed_starts_ = 0; ///< in a row
@@ -301,12 +301,12 @@ private:
 
 } // namespace
 
-int supervise(Crew& crew, unsigned workers, const SupervisorEvents& events) {
+int supervise(SupervisorDelegate& delegate, unsigned workers, const SupervisorEvents& events) {
     __fpurge(stdout); // what could not be flushed before the fork is the parent's to write
     setpgid(0, 0);    // Ctrl-C in the terminal is for the parent
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     prctl(PR_SET_NAME, "prong-supervise");
-    return Supervisor(crew, workers, events).run();
+    return Supervisor(delegate, workers, events).run();
 }
 
 } // namespace prong::proc

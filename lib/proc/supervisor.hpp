@@ -2,6 +2,7 @@
 
 #include "base/deadline.hpp"
 #include "os/process.hpp"
+#include "proc/stop_mode.hpp"
 
 #include <chrono>
 #include <functional>
@@ -11,17 +12,9 @@ namespace prong::proc {
 
 /// What a supervisor asks and tells those whose processes it keeps: the pool, over shared memory.
 /// All of it is called in the supervisor, but for `work`.
-class Crew {
+class SupervisorDelegate {
 public:
-    /// What is wanted of the workers; later ones win over earlier ones.
-    enum class Wish : unsigned char {
-        keep,      ///< replace workers that end
-        drain,     ///< replace workers that die while there is work
-        terminate, ///< end them by SIGTERM
-        kill,      ///< end them by SIGKILL
-    };
-
-    virtual Wish wish() = 0;
+    virtual StopMode stop_mode() = 0;
     /// Whether anything is left to be claimed; asked when draining.
     virtual bool has_work() = 0;
 
@@ -39,7 +32,7 @@ public:
     virtual unsigned starts() = 0;
     virtual std::string failure(unsigned worker) = 0;
 
-    /// Looks after those that work: called after every event, and when the time has come that it
+    /// AuditState after those that work: called after every event, and when the time has come that it
     /// returned last. Calls `kill(worker)` for those that are to be ended by SIGKILL.
     virtual base::Deadline attend(const std::function<void(unsigned)>& kill) = 0;
 
@@ -51,7 +44,7 @@ public:
     virtual void broke(const std::string& cause) = 0;
 
 protected:
-    ~Crew() = default;
+    ~SupervisorDelegate() = default;
 };
 
 /// A worker that cannot start is tried so often in a row before the pool is given up. One that was
@@ -59,7 +52,7 @@ protected:
 inline constexpr unsigned start_attempts = 3;
 inline constexpr unsigned killed_start_attempts = 50;
 
-/// How long workers have to end after SIGTERM (`Wish::terminate`) before they get SIGKILL.
+/// How long workers have to end after SIGTERM (`StopMode::terminate`) before they get SIGKILL.
 inline constexpr std::chrono::seconds terminate_grace{3};
 
 /// What wakes a supervisor.
@@ -74,6 +67,6 @@ struct SupervisorEvents {
 /// tells that the wish has changed, or that there is something to attend to. A worker that stops
 /// because it used the terminal (SIGTTIN, SIGTTOU) would never go on: it is killed, and its end
 /// told as by that signal. Returns the exit status.
-int supervise(Crew& crew, unsigned workers, const SupervisorEvents& events);
+int supervise(SupervisorDelegate& delegate, unsigned workers, const SupervisorEvents& events);
 
 } // namespace prong::proc

@@ -16,26 +16,26 @@ bool Lanes::has_dead() noexcept {
 template <typename Count>
 std::uint64_t Lanes::count_elsewhere(const Ring& ring, Count count) noexcept {
     std::uint64_t total = 0;
-    if (!signs_->several.load(std::memory_order_relaxed)) return total;
+    if (!words_->several.load(std::memory_order_relaxed)) return total;
     for (Ring& other : rings_) total += &other == &ring ? 0 : count(other);
     return total;
 }
 
-Ring::Refusal Lanes::reserve(Lane lane, std::uint64_t limit, Position& position) noexcept {
+Ring::ReserveResult Lanes::reserve(Lane lane, std::uint64_t limit, Position& position) noexcept {
     Ring& ring = (*this)[lane];
-    if (!signs_->several.load(std::memory_order_relaxed)) {
-        const Ring::Refusal refusal = ring.reserve(limit, position);
-        if (refusal != Ring::Refusal::full) return refusal;
+    if (!words_->several.load(std::memory_order_relaxed)) {
+        const Ring::ReserveResult refusal = ring.reserve(limit, position);
+        if (refusal != Ring::ReserveResult::full) return refusal;
     }
     return reserve_among_all(ring, limit, position);
 }
 
-Ring::Refusal Lanes::reserve_among_all(Ring& ring, std::uint64_t limit,
+Ring::ReserveResult Lanes::reserve_among_all(Ring& ring, std::uint64_t limit,
                                        Position& position) noexcept {
     const std::uint64_t entries =
         count_elsewhere(ring, [](const Ring& other) { return other.entries_ahead(); });
-    const Ring::Refusal refusal = ring.reserve(limit - std::min(limit, entries), position);
-    if (refusal != Ring::Refusal::full) return refusal;
+    const Ring::ReserveResult refusal = ring.reserve(limit - std::min(limit, entries), position);
+    if (refusal != Ring::ReserveResult::full) return refusal;
     const std::uint64_t tasks = count_elsewhere(ring, [](Ring& other) { return other.length(); });
     return ring.reserve_by_length(limit - std::min(limit, tasks), position);
 }
@@ -49,9 +49,9 @@ void Lanes::close() noexcept {
     for (Ring& ring : rings_) ring.close();
 }
 
-void Lanes::repeat_signs() noexcept {
-    if (uses_several_.load() && !signs_->several.load()) signs_->several.store(true);
-    for (Ring& ring : rings_) ring.repeat_signs();
+void Lanes::rewrite_control_words() noexcept {
+    if (uses_several_.load() && !words_->several.load()) words_->several.store(true);
+    for (Ring& ring : rings_) ring.rewrite_control_words();
 }
 
 bool Lanes::is_plausible() const noexcept {
@@ -70,22 +70,22 @@ std::optional<Position> Lanes::blocked_at() const noexcept {
     return std::nullopt;
 }
 
-std::optional<Claim> Lanes::claim(std::uint16_t owner, Note& note, std::uint64_t turn) noexcept {
+std::optional<Claim> Lanes::claim(std::uint16_t owner, WorkerIntent& intent, std::uint64_t turn) noexcept {
     Ring& normal = (*this)[Lane::normal];
-    if (!signs_->several.load(std::memory_order_relaxed)) return normal.claim(owner, note);
+    if (!words_->several.load(std::memory_order_relaxed)) return normal.claim(owner, intent);
     Ring& high = (*this)[Lane::high];
     Ring& low = (*this)[Lane::low];
     std::array<Ring*, lane_count> order{&high, &normal, &low};
     if (turn % 4 == 3) order = {&normal, &high, &low};
     if (turn % 16 == 15) order = {&low, &high, &normal};
     for (Ring* const ring : order) {
-        if (auto claimed = ring->claim(owner, note)) return claimed;
+        if (auto claimed = ring->claim(owner, intent)) return claimed;
     }
     return std::nullopt;
 }
 
 bool Lanes::has_work() const noexcept {
-    const std::size_t used = signs_->several.load(std::memory_order_relaxed) ? lane_count : 1;
+    const std::size_t used = words_->several.load(std::memory_order_relaxed) ? lane_count : 1;
     return std::any_of(rings_.begin(), rings_.begin() + used,
                        [](const Ring& ring) { return ring.has_work(); });
 }

@@ -12,7 +12,7 @@ enum class Lane : std::uint8_t { normal, high, low };
 inline constexpr std::size_t lane_count = 3;
 
 /// The words of the lanes in shared memory.
-struct LaneSigns {
+struct LaneWords {
     /// Whether any lane but the normal one was ever used. Written by the parent.
     alignas(128) shm::Flag several;
     std::array<Cursor, lane_count> cursors;
@@ -25,18 +25,18 @@ struct LaneSigns {
 class Lanes {
 public:
     /// `entries`: the lanes' shares one behind the other, each a power of two.
-    Lanes(LaneSigns& signs, std::span<std::atomic<std::uint64_t>> entries,
+    Lanes(LaneWords& words, std::span<std::atomic<std::uint64_t>> entries,
           std::span<Record> records)
-        : signs_(&signs), rings_{Ring(signs.cursors[0], share(entries, 0), records),
-                                 Ring(signs.cursors[1], share(entries, 1), records),
-                                 Ring(signs.cursors[2], share(entries, 2), records)} {}
+        : words_(&words), rings_{Ring(words.cursors[0], share(entries, 0), records),
+                                 Ring(words.cursors[1], share(entries, 1), records),
+                                 Ring(words.cursors[2], share(entries, 2), records)} {}
 
     [[nodiscard]] Ring& operator[](Lane lane) { return rings_[static_cast<std::size_t>(lane)]; }
 
     /// To be called before something is published in another lane than the normal one.
     void use_several() noexcept {
         uses_several_.store(true, std::memory_order_relaxed);
-        if (!signs_->several.load(std::memory_order_relaxed)) signs_->several.store(true);
+        if (!words_->several.load(std::memory_order_relaxed)) words_->several.store(true);
     }
 
     /// How many tasks wait for a worker in all lanes.
@@ -47,12 +47,12 @@ public:
 
     /// Takes the next position of a lane unless `limit` tasks wait in all lanes together or the
     /// lane is closed.
-    Ring::Refusal reserve(Lane lane, std::uint64_t limit, Position& position) noexcept;
+    Ring::ReserveResult reserve(Lane lane, std::uint64_t limit, Position& position) noexcept;
 
     void close() noexcept;
 
     /// Writes again what the parent alone writes, in case a worker has written over it.
-    void repeat_signs() noexcept;
+    void rewrite_control_words() noexcept;
 
     /// `Ring::is_plausible` of all lanes.
     [[nodiscard]] bool is_plausible() const noexcept;
@@ -65,7 +65,7 @@ public:
     void forget(Lane lane, std::uint32_t index, std::uint32_t generation) noexcept;
 
     /// The next task for a worker; `turn` is how many it has claimed so far.
-    std::optional<Claim> claim(std::uint16_t owner, Note& note, std::uint64_t turn) noexcept;
+    std::optional<Claim> claim(std::uint16_t owner, WorkerIntent& intent, std::uint64_t turn) noexcept;
 
     [[nodiscard]] bool has_work() const noexcept;
     [[nodiscard]] bool drained() const noexcept;
@@ -82,7 +82,7 @@ public:
     }
 
 private:
-    Ring::Refusal reserve_among_all(Ring& ring, std::uint64_t limit, Position& position) noexcept;
+    Ring::ReserveResult reserve_among_all(Ring& ring, std::uint64_t limit, Position& position) noexcept;
     template <typename Count>
     std::uint64_t count_elsewhere(const Ring& ring, Count count) noexcept;
 
@@ -92,7 +92,7 @@ private:
         return all.subspan(lane * size, size);
     }
 
-    LaneSigns* signs_;
+    LaneWords* words_;
     std::array<Ring, lane_count> rings_;
     std::atomic<bool> uses_several_{false}; ///< the parent's own
 };

@@ -69,13 +69,13 @@ Status give_up(Record& record, std::uint32_t generation) noexcept {
 }
 
 std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
-                           std::uint16_t owner, Note& note) noexcept {
+                           std::uint16_t owner, WorkerIntent& intent) noexcept {
     if (index >= records.size()) return std::nullopt;
     // Before the claim, or a death between the two would leave it unknown whose task it was. The
     // blocks of the task before belong to the parent by now.
-    note.block.store(0, std::memory_order_relaxed);
-    note.outgrown_block.store(0, std::memory_order_relaxed);
-    note.record.store(std::uint64_t{index} + 1, std::memory_order_release);
+    intent.block.store(0, std::memory_order_relaxed);
+    intent.outgrown_block.store(0, std::memory_order_relaxed);
+    intent.record.store(std::uint64_t{index} + 1, std::memory_order_release);
     bool claimed = false;
     const Status after = change_status(records[index], [&](Status& status) {
         claimed = status.state == TaskState::queued && status.generation == generation;
@@ -88,22 +88,22 @@ std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::
     return Claim{.record = &records[index], .index = index, .status = after};
 }
 
-std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner, Note& note,
-                                 Note& left) noexcept {
+std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner, WorkerIntent& intent,
+                                 WorkerIntent& left) noexcept {
     std::uint64_t retry = left.retry.load(std::memory_order_acquire);
     const auto index_and_one = static_cast<std::uint32_t>(retry);
     if (index_and_one == 0) return std::nullopt;
     const auto claimed =
-        claim(records, index_and_one - 1, static_cast<std::uint32_t>(retry >> 32), owner, note);
+        claim(records, index_and_one - 1, static_cast<std::uint32_t>(retry >> 32), owner, intent);
     // After the claim: until then it must be found. Nobody else clears it, since by then the task
     // may have been left there again.
-    if (claimed || &left == &note) left.retry.compare_exchange_strong(retry, 0);
+    if (claimed || &left == &intent) left.retry.compare_exchange_strong(retry, 0);
     return claimed;
 }
 
 Status finish(const Claim& claim, TaskState end, bool holds_payload) noexcept {
     return change_status(*claim.record, [&](Status& status) {
-        const bool may_end = (!status.has(Status::told_to_stop) || end == TaskState::timed_out) &&
+        const bool may_end = (!status.has(Status::stop_requested) || end == TaskState::timed_out) &&
                              !(status.has(Status::abandoned) && holds_payload);
         if (status.state != TaskState::running || !is_same_task(status, claim.status) || !may_end)
             return false;
@@ -112,12 +112,12 @@ Status finish(const Claim& claim, TaskState end, bool holds_payload) noexcept {
     });
 }
 
-Status tell_to_stop(Record& record, Status seen) noexcept {
+Status request_stop(Record& record, Status seen) noexcept {
     return change_status(record, [seen](Status& status) {
         if (status.state != TaskState::running || !is_same_task(status, seen) ||
-            status.has(Status::told_to_stop))
+            status.has(Status::stop_requested))
             return false;
-        status.flags |= Status::told_to_stop;
+        status.flags |= Status::stop_requested;
         return true;
     });
 }
@@ -135,8 +135,8 @@ Verdict verdict_of(Status status) noexcept {
     return static_cast<Verdict>(status.flags >> verdict_shift & 3);
 }
 
-Record* retried(std::span<Record> records, const Note& note) noexcept {
-    const std::uint64_t retry = note.retry.load(std::memory_order_acquire);
+Record* retried(std::span<Record> records, const WorkerIntent& intent) noexcept {
+    const std::uint64_t retry = intent.retry.load(std::memory_order_acquire);
     const auto index_and_one = static_cast<std::uint32_t>(retry);
     if (index_and_one == 0 || index_and_one > records.size()) return nullptr;
     Record& record = records[index_and_one - 1];
@@ -146,8 +146,8 @@ Record* retried(std::span<Record> records, const Note& note) noexcept {
 }
 
 std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_owner,
-                                const Note& note) noexcept {
-    const std::uint64_t noted = note.record.load(std::memory_order_acquire);
+                                const WorkerIntent& intent) noexcept {
+    const std::uint64_t noted = intent.record.load(std::memory_order_acquire);
     if (noted == 0 || noted > records.size()) return std::nullopt;
     Record& record = records[noted - 1];
     const Status status = status_of(record);
@@ -156,11 +156,11 @@ std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_ow
         .record = &record, .index = static_cast<std::uint32_t>(noted - 1), .status = status};
 }
 
-Status bury(const Claim& claim, TaskState end, bool holds_payload) noexcept {
+Status fail_dead(const Claim& claim, TaskState end, bool holds_payload) noexcept {
     return change_status(*claim.record, [&](Status& status) {
         if (!is_claimed(status.state) || !is_same_task(status, claim.status)) return false;
         if (status.has(Status::abandoned) && holds_payload) return false;
-        const bool told = status.has(Status::told_to_stop);
+        const bool told = status.has(Status::stop_requested);
         switch (verdict_of(status)) {
         case Verdict::none:
             status.state = told ? TaskState::timed_out : end;
@@ -179,12 +179,12 @@ Status bury(const Claim& claim, TaskState end, bool holds_payload) noexcept {
     });
 }
 
-Status requeue(const Claim& claim, Note& note) noexcept {
-    note.retry.store(std::uint64_t{claim.status.generation} << 32 | (claim.index + 1),
+Status requeue(const Claim& claim, WorkerIntent& intent) noexcept {
+    intent.retry.store(std::uint64_t{claim.status.generation} << 32 | (claim.index + 1),
                      std::memory_order_release);
     return change_status(*claim.record, [&](Status& status) {
         if (status.state != TaskState::running || !is_same_task(status, claim.status) ||
-            status.has(Status::told_to_stop))
+            status.has(Status::stop_requested))
             return false;
         status.state = TaskState::queued;
         status.owner = 0;

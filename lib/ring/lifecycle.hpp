@@ -15,7 +15,7 @@ namespace prong::ring {
 /// What a worker is about to do, in shared memory, so that the supervisor finds it after the
 /// worker's death without a search. Written by the worker before it acts, read by the supervisor
 /// when the worker has been reaped.
-struct alignas(64) Note {
+struct alignas(64) WorkerIntent {
     /// The record that the worker tries to claim or has claimed: index + 1.
     std::atomic<std::uint64_t> record;
     /// The payload block that it tries to take or holds for this task's result: an offset. While
@@ -65,12 +65,12 @@ Status give_up(Record& record, std::uint32_t generation) noexcept;
 
 /// Queued to running with this owner; empty if it is not that task, or no longer queued.
 std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
-                           std::uint16_t owner, Note& note) noexcept;
+                           std::uint16_t owner, WorkerIntent& intent) noexcept;
 
 /// The task that some dead worker has `left` to be tried again, if it still is to be. A worker
 /// claims what its own predecessor has left before it claims from a queue.
-std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner, Note& note,
-                                 Note& left) noexcept;
+std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner, WorkerIntent& intent,
+                                 WorkerIntent& left) noexcept;
 
 /// Running to `end`, unless the task is condemned. If the status is still `running` after this, the
 /// flags tell how to end it: one that was told to stop ends in `timed_out` and no other state, one
@@ -78,12 +78,12 @@ std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
 Status finish(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// The record of that task, or null if there is none.
-Record* retried(std::span<Record> records, const Note& note) noexcept;
+Record* retried(std::span<Record> records, const WorkerIntent& intent) noexcept;
 
 // Who ends a task before its time.
 
-/// Sets `told_to_stop` if the status is still what was `seen`: a running task.
-Status tell_to_stop(Record& record, Status seen) noexcept;
+/// Sets `stop_requested` if the status is still what was `seen`: a running task.
+Status request_stop(Record& record, Status seen) noexcept;
 
 /// What a condemned task becomes when its worker is dead.
 enum class Verdict : std::uint8_t { none, timeout, kill, limit };
@@ -97,14 +97,14 @@ Status condemn(Record& record, Status seen, Verdict verdict) noexcept;
 
 /// The task that the dead worker had claimed and not finished.
 std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_owner,
-                                const Note& note) noexcept;
+                                const WorkerIntent& intent) noexcept;
 
 /// Running or condemned to the state that fits the case: `timed_out`, `killed`, `over_limit` or
 /// else `end`. Leaves an abandoned task as it is if its end `holds_payload`.
-Status bury(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
+Status fail_dead(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// Running to queued again, with the same generation, for the next worker with this note; not if it
 /// has been condemned or told to stop meanwhile.
-Status requeue(const Claim& claim, Note& note) noexcept;
+Status requeue(const Claim& claim, WorkerIntent& intent) noexcept;
 
 } // namespace prong::ring

@@ -14,7 +14,7 @@ enum class TaskState : std::uint8_t {
     condemned,  ///< its worker can no longer finish it and is being killed for it
     returned,   ///< result bytes are there
     thrown,     ///< an encoded exception is there
-    died,       ///< its worker died; as in the following three, an obituary is there
+    died,       ///< its worker died; as in the following three, an failure_report is there
     timed_out,  ///< its time was over, and it ended or was ended
     killed,     ///< somebody wanted it killed while it was running
     over_limit, ///< it needed more than it may
@@ -27,7 +27,7 @@ enum class TaskState : std::uint8_t {
     return state >= TaskState::returned;
 }
 
-/// Whether the record says where a result, an exception or an obituary is.
+/// Whether the record says where a result, an exception or an failure_report is.
 [[nodiscard]] constexpr bool has_end_bytes(TaskState state) {
     return state >= TaskState::returned && state <= TaskState::over_limit;
 }
@@ -54,7 +54,7 @@ struct Status {
     /// The task has options beside its arguments.
     static constexpr std::uint8_t has_options = 4;
     /// The running task's time is over: it should return soon.
-    static constexpr std::uint8_t told_to_stop = 8;
+    static constexpr std::uint8_t stop_requested = 8;
     /// Set by the parent, read by who ends the task: its future is gone, so its end keeps no
     /// payload. (The two bits before are the verdict's.)
     static constexpr std::uint8_t abandoned = 64;
@@ -87,7 +87,7 @@ struct alignas(128) Record {
     std::uint64_t arguments_offset;
     std::uint64_t arguments_length;
     /// The encoded result or exception, written by the worker before `returned` or `thrown`; or
-    /// the obituary, written by the supervisor before `died` and the like.
+    /// the failure_report, written by the supervisor before `died` and the like.
     std::uint64_t result_offset;
     std::uint64_t result_length;
     std::byte bytes[80];

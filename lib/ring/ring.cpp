@@ -60,37 +60,37 @@ std::optional<Position> Ring::blocked_at() const noexcept {
     return is_blocked ? std::optional(head) : std::nullopt;
 }
 
-Ring::Refusal Ring::reserve(std::uint64_t limit, Position& position) noexcept {
+Ring::ReserveResult Ring::reserve(std::uint64_t limit, Position& position) noexcept {
     limit = std::min<std::uint64_t>(limit, entries_.size());
     Position tail = tail_.load(std::memory_order_relaxed);
     for (;;) {
-        if ((tail & closed_bit) != 0) return Refusal::closed;
+        if ((tail & closed_bit) != 0) return ReserveResult::closed;
         // Acquire: the entry that is about to be reused has been read. Pairs with advance.
         const Position queued = tail - cursor_->head.load(std::memory_order_acquire);
         const bool nonsense = queued > entries_.size(); // then only retirement limits
         if ((queued >= limit && !nonsense) ||
             tail - retired_.load(std::memory_order_acquire) >= entries_.size()) {
-            return Refusal::full;
+            return ReserveResult::full;
         }
         if (tail_.compare_exchange_weak(tail, tail + 1, std::memory_order_relaxed)) {
             position = tail;
-            return Refusal::none;
+            return ReserveResult::ok;
         }
     }
 }
 
-Ring::Refusal Ring::reserve_by_length(std::uint64_t limit, Position& position) noexcept {
+Ring::ReserveResult Ring::reserve_by_length(std::uint64_t limit, Position& position) noexcept {
     const Position head = trusted_head();
     // As the head moves on this only becomes larger: it holds for every later head.
     const Position end = head + count_dead(head, tail()) + std::min(limit, entries_.size());
     Position tail = tail_.load(std::memory_order_relaxed);
     for (;;) {
-        if ((tail & closed_bit) != 0) return Refusal::closed;
+        if ((tail & closed_bit) != 0) return ReserveResult::closed;
         if (tail >= end || tail - retired_.load(std::memory_order_acquire) >= entries_.size())
-            return Refusal::full;
+            return ReserveResult::full;
         if (tail_.compare_exchange_weak(tail, tail + 1, std::memory_order_relaxed)) {
             position = tail;
-            return Refusal::none;
+            return ReserveResult::ok;
         }
     }
 }
@@ -109,7 +109,7 @@ void Ring::close() noexcept {
     cursor_->final_tail.store(end + 1, std::memory_order_release);
 }
 
-void Ring::repeat_signs() noexcept {
+void Ring::rewrite_control_words() noexcept {
     if (is_closed() && cursor_->final_tail.load() != tail() + 1)
         cursor_->final_tail.store(tail() + 1);
 }
@@ -164,7 +164,7 @@ void Ring::advance(Position from) noexcept {
     if (cursor_->head.compare_exchange_strong(from, from + 1)) wake_waiting();
 }
 
-std::optional<Claim> Ring::claim(std::uint16_t owner, Note& note) noexcept {
+std::optional<Claim> Ring::claim(std::uint16_t owner, WorkerIntent& intent) noexcept {
     Position position = cursor_->head.load(std::memory_order_acquire);
     for (;;) {
         const std::uint64_t value = entry(position).load(std::memory_order_acquire);
@@ -176,7 +176,7 @@ std::optional<Claim> Ring::claim(std::uint16_t owner, Note& note) noexcept {
             continue;
         }
         const auto claimed = ring::claim(records_, static_cast<std::uint32_t>(value),
-                                         generation_of(position), owner, note);
+                                         generation_of(position), owner, intent);
         advance(position); // also if it was claimed by another, or cancelled
         if (claimed) return claimed;
         position = cursor_->head.load(std::memory_order_acquire);

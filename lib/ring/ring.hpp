@@ -41,14 +41,14 @@ public:
 
     // The parent's side.
 
-    enum class Refusal : std::uint8_t { none, full, closed };
+    enum class ReserveResult : std::uint8_t { ok, full, closed };
 
     /// Takes the next position unless there are `limit` entries before it that no worker has
     /// passed, or the queue is closed.
-    Refusal reserve(std::uint64_t limit, Position& position) noexcept;
+    ReserveResult reserve(std::uint64_t limit, Position& position) noexcept;
 
     /// As `reserve`, but counts tasks, not entries: slower.
-    Refusal reserve_by_length(std::uint64_t limit, Position& position) noexcept;
+    ReserveResult reserve_by_length(std::uint64_t limit, Position& position) noexcept;
 
     /// Makes the record `queued`, with these flags, at a position that was reserved.
     void publish(Position position, std::uint32_t index, std::uint8_t flags = 0) noexcept;
@@ -57,7 +57,7 @@ public:
     void close() noexcept;
 
     /// Writes again what the parent alone writes, in case a worker has written over it.
-    void repeat_signs() noexcept;
+    void rewrite_control_words() noexcept;
 
     /// Calls `visit(index, generation)` for everything that is queued.
     template <typename Visit>
@@ -89,7 +89,7 @@ public:
     // The worker's side.
 
     /// Claims the oldest task that is queued.
-    std::optional<Claim> claim(std::uint16_t owner, Note& note) noexcept;
+    std::optional<Claim> claim(std::uint16_t owner, WorkerIntent& intent) noexcept;
 
     /// Whether a task is waiting for a worker.
     [[nodiscard]] bool has_work() const noexcept;

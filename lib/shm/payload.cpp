@@ -101,19 +101,19 @@ bool Payload::contains(std::uint64_t offset, std::uint64_t length) const noexcep
 }
 
 std::optional<Block> Payload::allocate(std::uint64_t size, Owner owner,
-                                       std::atomic<std::uint64_t>& note) const noexcept {
+                                       std::atomic<std::uint64_t>& intent) const noexcept {
     if (size > geometry_.largest_bytes) return std::nullopt;
     const std::uint64_t capacity =
         std::max(std::bit_ceil(size), std::uint64_t{1} << smallest_shift);
     const auto size_class = static_cast<unsigned>(std::countr_zero(capacity)) - smallest_shift;
-    std::optional<Place> place = recycle(size_class, owner, note);
-    if (!place) place = take_fresh(size_class, owner, note);
+    std::optional<Place> place = recycle(size_class, owner, intent);
+    if (!place) place = take_fresh(size_class, owner, intent);
     if (!place) return std::nullopt;
     return Block{.offset = offset_of(*place), .capacity = capacity};
 }
 
 std::optional<Payload::Place> Payload::recycle(unsigned size_class, Owner owner,
-                                               std::atomic<std::uint64_t>& note) const noexcept {
+                                               std::atomic<std::uint64_t>& intent) const noexcept {
     Word& top = head(size_class).top;
     std::uint64_t seen = top.load(std::memory_order_acquire); // pairs with push
     for (int attempt = 0; attempt < attempts_limit; ++attempt) {
@@ -121,7 +121,7 @@ std::optional<Payload::Place> Payload::recycle(unsigned size_class, Owner owner,
         if (first == 0 || first > geometry_.blocks(size_class)) return std::nullopt;
         const Place place{.size_class = size_class, .index = first - 1};
         std::uint64_t held = word(place).load(std::memory_order_acquire);
-        note.store(offset_of(place), std::memory_order_relaxed);
+        intent.store(offset_of(place), std::memory_order_relaxed);
         if (!top.compare_exchange_weak(seen, successor(seen, next_of(held)),
                                        std::memory_order_acq_rel, std::memory_order_acquire)) {
             continue;
@@ -137,7 +137,7 @@ std::optional<Payload::Place> Payload::recycle(unsigned size_class, Owner owner,
 }
 
 std::optional<Payload::Place> Payload::take_fresh(unsigned size_class, Owner owner,
-                                                  std::atomic<std::uint64_t>& note) const noexcept {
+                                                  std::atomic<std::uint64_t>& intent) const noexcept {
     Word& fresh = head(size_class).fresh;
     for (int attempt = 0; attempt < attempts_limit; ++attempt) {
         const std::uint64_t index = fresh.load(std::memory_order_relaxed);
@@ -146,7 +146,7 @@ std::optional<Payload::Place> Payload::take_fresh(unsigned size_class, Owner own
         std::uint64_t held = word(place).load(std::memory_order_acquire);
         bool taken = false;
         if (held == 0) { // else it must not be noted: it may be a result of the same owner's
-            note.store(offset_of(place), std::memory_order_relaxed);
+            intent.store(offset_of(place), std::memory_order_relaxed);
             taken = word(place).compare_exchange_strong(held, owned_by(owner),
                                                         std::memory_order_acq_rel);
         }

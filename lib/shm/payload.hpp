@@ -55,7 +55,7 @@ public:
     /// A block of at least `size` bytes for `owner`, or none when the space is used up. Before a
     /// block is taken its offset is stored to `note`, for whoever cleans up after this process.
     std::optional<Block> allocate(std::uint64_t size, Owner owner,
-                                  std::atomic<std::uint64_t>& note) const noexcept;
+                                  std::atomic<std::uint64_t>& intent) const noexcept;
 
     /// Gives a block back, of which `used` bytes were written. Many idle touched bytes are given
     /// back to the system, a few are kept warm.
@@ -111,9 +111,9 @@ private:
     [[nodiscard]] std::uint64_t offset_of(Place place) const;
     [[nodiscard]] std::optional<Place> find(std::uint64_t offset) const;
     [[nodiscard]] std::optional<Place> recycle(unsigned size_class, Owner owner,
-                                               std::atomic<std::uint64_t>& note) const noexcept;
+                                               std::atomic<std::uint64_t>& intent) const noexcept;
     [[nodiscard]] std::optional<Place> take_fresh(unsigned size_class, Owner owner,
-                                                  std::atomic<std::uint64_t>& note) const noexcept;
+                                                  std::atomic<std::uint64_t>& intent) const noexcept;
     void push(Place place, std::uint64_t kept_bytes) const noexcept;
     void reset_class(unsigned size_class) const noexcept;
 

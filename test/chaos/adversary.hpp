@@ -1,10 +1,10 @@
 #pragma once
 
 #include "base/fd.hpp"
-#include "chaos/errand.hpp"
+#include "chaos/scripted_task.hpp"
 #include "os/child.hpp"
 #include "os/process.hpp"
-#include "pool/shared_state.hpp"
+#include "executor/shared/shared_state.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -66,7 +66,7 @@ public:
     };
 
     /// `supervisor`: a child of this process that has not been reaped yet.
-    Adversary(pid_t supervisor, const pool::Control& control, Manner manner, std::uint64_t seed)
+    Adversary(pid_t supervisor, const executor::Control& control, Manner manner, std::uint64_t seed)
         : supervisor_(supervisor), held_supervisor_(os::PidFd::of(supervisor)), control_(control),
           manner_(manner), random_(seed),
           thread_([this](const std::stop_token& stop) { run(stop); }) {}
@@ -143,7 +143,7 @@ private:
 
     pid_t supervisor_;
     os::PidFd held_supervisor_;
-    const pool::Control& control_;
+    const executor::Control& control_;
     Manner manner_;
     Random random_;
     std::vector<std::pair<os::PidFd, Clock::time_point>> stopped_;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "chaos/arena.hpp"
+#include "chaos/driver.hpp"
 
 #include <algorithm>
 #include <deque>
@@ -38,11 +38,11 @@ inline void tell(const std::string& what, const Tally& tally, const Findings& fi
               << findings.text() << std::flush;
 }
 
-inline pool::CrewOptions random_crew(Random& random) {
-    pool::CrewOptions crew;
+inline executor::SupervisorOptions random_crew(Random& random) {
+    executor::SupervisorOptions delegate;
     if (one_in(random, 3))
-        crew.recycling.max_tasks = 1 + up_to(random, one_in(random, 2) ? 5 : 500);
-    return crew;
+        delegate.recycling.max_tasks = 1 + up_to(random, one_in(random, 2) ? 5 : 500);
+    return delegate;
 }
 
 inline unsigned random_workers(Random& random) {
@@ -66,13 +66,13 @@ inline void check_counts(CoredPool& pool, Findings& findings, std::uint64_t may_
 
 /// Ends the pool in one of several ways.
 inline void end_somehow(CoredPool& pool, Random& random) {
-    pool::PoolCore& core = pool.core();
+    executor::PoolCore& core = pool.core();
     switch (random() % 5) {
     case 0:
-        core.end_workers(pool::Orders::kill);
+        core.end_workers(proc::StopMode::kill);
         break;
     case 1:
-        core.end_workers(pool::Orders::terminate);
+        core.end_workers(proc::StopMode::terminate);
         break;
     case 2:
         core.shutdown(false, one_in(random, 2));
@@ -95,8 +95,8 @@ inline Tally play(const Round& round, Findings& findings) {
     Judge judge(circumstances, findings);
     Tally tally;
     {
-        const pool::CrewOptions crew = random_crew(random);
-        CoredPool pool(random_workers(random), crew, round.supervise);
+        const executor::SupervisorOptions delegate = random_crew(random);
+        CoredPool pool(random_workers(random), delegate, round.supervise);
         if (round.supervisor != nullptr) *round.supervisor = pool.supervisor();
         std::optional<Adversary> adversary(std::in_place, pool.supervisor(), pool.state().control(),
                                            round.manner, random());

@@ -1,6 +1,6 @@
 #include "faults/plan.hpp"
 
-#include "pool/helpers.hpp"
+#include "executor/helpers.hpp"
 
 #include <algorithm>
 #include <cerrno>

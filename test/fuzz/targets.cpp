@@ -2,9 +2,9 @@
 
 #include "codec/exception.hpp"
 #include "codec/samples.hpp"
-#include "pool/obituary.hpp"
-#include "pool/result_writer.hpp"
-#include "pool/thread_pool.hpp"
+#include "executor/shared/failure_report.hpp"
+#include "executor/worker/result_writer.hpp"
+#include "executor/thread_pool.hpp"
 
 #include <prong/prong.hpp>
 
@@ -137,7 +137,7 @@ std::vector<Bytes> encoded_values() {
 
 // ---- arguments, as a worker reads them ----------------------------------------------------------
 
-/// Looks at all that it is given.
+/// AuditState at all that it is given.
 struct Looker {
     std::size_t operator()(std::span<const double> numbers, std::string_view text,
                            std::span<const std::uint16_t, 3> three,
@@ -250,29 +250,29 @@ std::vector<Bytes> encoded_failures() {
     return of_each_exception([](BufferWriter& to) { detail::encode_element_failure(to); });
 }
 
-// ---- obituaries ---------------------------------------------------------------------------------
+// ---- failure_reports ---------------------------------------------------------------------------------
 
-void decode_obituary(std::span<const std::byte> input) {
+void decode_failure_report(std::span<const std::byte> input) {
     const auto end = static_cast<TaskState>(take<std::uint8_t>(input));
-    pool::TaskSettings settings{};
+    executor::TaskSettings settings{};
     settings.timeout_ns = take<std::int64_t>(input);
     run_quietly<CodecError>([&] {
-        look_at(pool::error_of(end, pool::read_obituary(Reader(input)), &settings, "task"));
+        look_at(executor::error_of(end, executor::read_failure_report(Reader(input)), &settings, "task"));
     });
 }
 
-std::vector<Bytes> written_obituaries() {
+std::vector<Bytes> written_failure_reports() {
     const BarePool space(1);
     ring::Record& record = space.state().records[0];
-    const pool::Obituary obituaries[] = {
+    const executor::FailureReport failure_reports[] = {
         {.death = {.pid = 5, .exitcode = 3}},
         {.death = {.pid = 5, .exitcode = -9, .out_of_memory = true, .frames = {nullptr, &record}}},
-        {.death = {.last_output = "text\n"}, .excess = pool::Excess{LimitKind::memory, 1, 2}},
+        {.death = {.last_output = "text\n"}, .excess = executor::Excess{LimitKind::memory, 1, 2}},
         {.death = {.pid = 5}, .earlier = {{.pid = 1, .exitcode = -6}}, .attempts = 2},
     };
     std::vector<Bytes> seeds;
-    for (const pool::Obituary& obituary : obituaries) {
-        pool::write_obituary(space.state(), 0, record, obituary);
+    for (const executor::FailureReport& failure_report : failure_reports) {
+        executor::write_failure_report(space.state(), 0, record, failure_report);
         const auto* const begin =
             record.result_offset < sizeof(ring::Record)
                 ? reinterpret_cast<const std::byte*>(&record) + record.result_offset
@@ -290,10 +290,10 @@ std::vector<Bytes> written_obituaries() {
 
 /// Claims the oldest task of a pool in which nobody works, and lets `write` write its result.
 template <typename Write>
-void play_worker(pool::SharedState& state, Write write, TaskState end) {
-    auto claim = state.lanes.claim(0, state.slot(0).note, 0);
+void play_worker(executor::SharedState& state, Write write, TaskState end) {
+    auto claim = state.lanes.claim(0, state.slot(0).intent, 0);
     if (!claim) return;
-    pool::ResultWriter writer(state, 0, *claim->record);
+    executor::ResultWriter writer(state, 0, *claim->record);
     write(writer);
     writer.store();
     ring::finish(*claim, end);
@@ -452,7 +452,7 @@ const std::vector<FuzzTarget>& fuzz_targets() {
         {"arguments", run_task, encoded_arguments},
         {"exception", decode_exception, encoded_exceptions},
         {"failure", decode_failure, encoded_failures},
-        {"obituary", decode_obituary, written_obituaries},
+        {"failure_report", decode_failure_report, written_failure_reports},
         {"result", take_result, results},
         {"map", take_mapped, chunks},
         {"message", receive_messages, messages},

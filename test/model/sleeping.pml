@@ -26,7 +26,7 @@ byte head, tail;
 #define has_work() (head < TASKS && published[head])
 #define drained() false
 
-#include "parking_lot.pml"
+#include "worker_notifier.pml"
 
 mtype = { alive, dying, dead };
 mtype = { nothing, has_stopped, has_continued };

@@ -175,7 +175,7 @@ TEST_CASE("an exception that escapes is told on stderr and gives exit code 1") {
     REQUIRE(result.err.starts_with("prong: Loader (pid "));
     REQUIRE(result.err.ends_with("std::runtime_error: cannot load\n"
                                  "  caused by std::out_of_range: no such key\n"));
-    REQUIRE(run_in_child([] { return exitcode_of([] { throw 5; }); }).err.ends_with(": int\n"));
+    REQUIRE(run_in_child([] { return exitcode_of([] { throw 5; }); }).err.ends_with(": int: 5\n"));
 }
 
 TEST_CASE("a process that ends by an exception with very many nested in it tells of all") {

@@ -1,13 +1,13 @@
 #pragma once
 
-#include "pool/shared_state.hpp"
+#include "executor/shared/shared_state.hpp"
 
 namespace prong::test {
 
 /// A small pool memory without any process.
-inline pool::SharedState make_state(unsigned workers, std::uint64_t ring_entries = 1 << 12,
+inline executor::SharedState make_state(unsigned workers, std::uint64_t ring_entries = 1 << 12,
                                     std::uint64_t records = 1 << 12) {
-    return pool::SharedState::create({.workers = workers,
+    return executor::SharedState::create({.workers = workers,
                                       .ring_entries = ring_entries,
                                       .records = records,
                                       .payload_span = 1 << 20,

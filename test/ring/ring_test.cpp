@@ -13,9 +13,9 @@
 
 namespace {
 
-using prong::pool::SharedState;
+using prong::executor::SharedState;
 using prong::ring::Claim;
-using prong::ring::Note;
+using prong::ring::WorkerIntent;
 using prong::ring::Position;
 using prong::ring::Record;
 using prong::ring::Ring;
@@ -32,14 +32,14 @@ struct OneLane {
     Ring& ring = state.lanes[prong::ring::Lane::normal];
 
     Record& record(std::uint32_t index) { return state.records[index]; }
-    Note& note(unsigned worker) { return state.slot(worker).note; }
+    WorkerIntent& intent(unsigned worker) { return state.slot(worker).intent; }
     Status status(std::uint32_t index) { return status_of(state.records[index]); }
-    std::optional<Claim> claim(std::uint16_t worker) { return ring.claim(worker, note(worker)); }
+    std::optional<Claim> claim(std::uint16_t worker) { return ring.claim(worker, intent(worker)); }
 };
 
 Position push(Ring& ring, std::uint32_t index) {
     Position position = 0;
-    REQUIRE(ring.reserve(~0ULL, position) == Ring::Refusal::none);
+    REQUIRE(ring.reserve(~0ULL, position) == Ring::ReserveResult::ok);
     ring.publish(position, index);
     return position;
 }
@@ -101,13 +101,13 @@ TEST_CASE("a head that lags behind, because its worker died, is helped forward")
 TEST_CASE("a full queue declines until the head moves on") {
     OneLane lane(1);
     Position position = 0;
-    REQUIRE(lane.ring.reserve(2, position) == Ring::Refusal::none);
+    REQUIRE(lane.ring.reserve(2, position) == Ring::ReserveResult::ok);
     lane.ring.publish(position, 0);
-    REQUIRE(lane.ring.reserve(2, position) == Ring::Refusal::none);
+    REQUIRE(lane.ring.reserve(2, position) == Ring::ReserveResult::ok);
     lane.ring.publish(position, 1);
-    CHECK(lane.ring.reserve(2, position) == Ring::Refusal::full);
+    CHECK(lane.ring.reserve(2, position) == Ring::ReserveResult::full);
     lane.claim(0);
-    CHECK(lane.ring.reserve(2, position) == Ring::Refusal::none);
+    CHECK(lane.ring.reserve(2, position) == Ring::ReserveResult::ok);
 }
 
 TEST_CASE("a closed queue takes nothing more and is drained when all is claimed") {
@@ -117,7 +117,7 @@ TEST_CASE("a closed queue takes nothing more and is drained when all is claimed"
     lane.ring.close();
     CHECK(lane.ring.tail() == 1);
     Position position = 0;
-    CHECK(lane.ring.reserve(~0ULL, position) == Ring::Refusal::closed);
+    CHECK(lane.ring.reserve(~0ULL, position) == Ring::ReserveResult::closed);
     CHECK_FALSE(lane.ring.drained());
     lane.claim(0);
     CHECK(lane.ring.drained());
@@ -129,12 +129,12 @@ TEST_CASE("a dead worker's unfinished task is found and buried, and no other") {
     push(lane.ring, 1);
     lane.claim(0);
     lane.claim(1);
-    const auto task = unfinished(lane.state.records, 0, lane.note(0));
+    const auto task = unfinished(lane.state.records, 0, lane.intent(0));
     REQUIRE(task);
     CHECK(task->index == 0);
-    CHECK(bury(*task, TaskState::died).state == TaskState::died);
+    CHECK(fail_dead(*task, TaskState::died).state == TaskState::died);
     CHECK(lane.status(1).state == TaskState::running);
-    CHECK_FALSE(unfinished(lane.state.records, 0, lane.note(0)));
+    CHECK_FALSE(unfinished(lane.state.records, 0, lane.intent(0)));
 }
 
 TEST_CASE("a result that was published before the death stays") {
@@ -142,8 +142,8 @@ TEST_CASE("a result that was published before the death stays") {
     push(lane.ring, 0);
     const auto claim = lane.claim(0);
     REQUIRE(finish(*claim, TaskState::returned).state == TaskState::returned);
-    CHECK_FALSE(unfinished(lane.state.records, 0, lane.note(0)));
-    CHECK(bury(*claim, TaskState::died).state == TaskState::returned);
+    CHECK_FALSE(unfinished(lane.state.records, 0, lane.intent(0)));
+    CHECK(fail_dead(*claim, TaskState::died).state == TaskState::returned);
 }
 
 TEST_CASE("whoever waits is named to the one who ends the task") {
@@ -168,7 +168,7 @@ TEST_CASE("a condemned task cannot be finished; what it becomes is its sentence"
     CHECK(condemn(lane.record(0), claim->status, verdict).state == TaskState::condemned);
     CHECK(finish(*claim, TaskState::returned).state == TaskState::condemned);
     CHECK(condemn(lane.record(0), claim->status, Verdict::kill).state == TaskState::condemned);
-    CHECK(bury(*claim, TaskState::died).state == end);
+    CHECK(fail_dead(*claim, TaskState::died).state == end);
 }
 
 TEST_CASE("what has ended is neither condemned nor told to stop, nor is the worker's next task") {
@@ -179,19 +179,19 @@ TEST_CASE("what has ended is neither condemned nor told to stop, nor is the work
     REQUIRE(finish(*first, TaskState::returned).state == TaskState::returned);
     const auto verdict = prong::ring::Verdict::timeout;
     CHECK(condemn(lane.record(0), first->status, verdict).state == TaskState::returned);
-    CHECK_FALSE(tell_to_stop(lane.record(0), first->status).has(Status::told_to_stop));
+    CHECK_FALSE(request_stop(lane.record(0), first->status).has(Status::stop_requested));
     push(lane.ring, 0);
     lane.claim(0);
     REQUIRE(lane.claim(0)->index == 0);
     CHECK(condemn(lane.record(0), first->status, verdict).state == TaskState::running);
-    CHECK_FALSE(tell_to_stop(lane.record(0), first->status).has(Status::told_to_stop));
+    CHECK_FALSE(request_stop(lane.record(0), first->status).has(Status::stop_requested));
 }
 
 TEST_CASE("a task that was told to stop has timed out, whatever it returns") {
     OneLane lane(1);
     push(lane.ring, 0);
     const auto claim = lane.claim(0);
-    CHECK(tell_to_stop(lane.record(0), claim->status).has(Status::told_to_stop));
+    CHECK(request_stop(lane.record(0), claim->status).has(Status::stop_requested));
     CHECK(finish(*claim, TaskState::returned).state == TaskState::running);
     CHECK(finish(*claim, TaskState::timed_out).state == TaskState::timed_out);
 }
@@ -200,37 +200,37 @@ TEST_CASE("a task that is to be tried again waits for the dead worker's successo
     OneLane lane(2);
     const auto generation = prong::ring::generation_of(push(lane.ring, 7));
     push(lane.ring, 8);
-    REQUIRE(requeue(*lane.claim(0), lane.note(0)).state == TaskState::queued);
-    CHECK(retried(lane.state.records, lane.note(0)) == &lane.record(7));
+    REQUIRE(requeue(*lane.claim(0), lane.intent(0)).state == TaskState::queued);
+    CHECK(retried(lane.state.records, lane.intent(0)) == &lane.record(7));
     CHECK(lane.claim(1)->index == 8); // it is in no queue
     SECTION("who claims it first") {
-        const auto again = claim_retry(lane.state.records, 0, lane.note(0), lane.note(0));
+        const auto again = claim_retry(lane.state.records, 0, lane.intent(0), lane.intent(0));
         REQUIRE(again);
         CHECK(again->index == 7);
         CHECK(again->status.generation == generation);
     }
     SECTION("or by any other worker, whose own note stays as it is") {
-        lane.note(1).retry = 4711;
-        CHECK(claim_retry(lane.state.records, 1, lane.note(1), lane.note(0))->index == 7);
-        CHECK(lane.note(0).retry == 0);
-        CHECK(lane.note(1).retry == 4711);
+        lane.intent(1).retry = 4711;
+        CHECK(claim_retry(lane.state.records, 1, lane.intent(1), lane.intent(0))->index == 7);
+        CHECK(lane.intent(0).retry == 0);
+        CHECK(lane.intent(1).retry == 4711);
     }
     SECTION("and stays noted when somebody claims it in vain") {
-        REQUIRE(claim_retry(lane.state.records, 0, lane.note(0), lane.note(0)));
-        const auto retry = lane.note(0).retry = std::uint64_t{generation} << 32 | 8;
-        CHECK_FALSE(claim_retry(lane.state.records, 1, lane.note(1), lane.note(0)));
-        CHECK(lane.note(0).retry == retry);
+        REQUIRE(claim_retry(lane.state.records, 0, lane.intent(0), lane.intent(0)));
+        const auto retry = lane.intent(0).retry = std::uint64_t{generation} << 32 | 8;
+        CHECK_FALSE(claim_retry(lane.state.records, 1, lane.intent(1), lane.intent(0)));
+        CHECK(lane.intent(0).retry == retry);
     }
     SECTION("unless it has been cancelled") {
         CHECK(cancel(lane.record(7), generation).after.state == TaskState::cancelled);
-        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0), lane.note(0)));
+        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.intent(0), lane.intent(0)));
     }
     SECTION("unless the record has been used for another one") {
         cancel(lane.record(7), generation);
         push(lane.ring, 7);
-        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.note(0), lane.note(0)));
+        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.intent(0), lane.intent(0)));
     }
-    CHECK(retried(lane.state.records, lane.note(0)) == nullptr);
+    CHECK(retried(lane.state.records, lane.intent(0)) == nullptr);
 }
 
 TEST_CASE("an urgent task is claimed before others, and none starves") {
@@ -243,7 +243,7 @@ TEST_CASE("an urgent task is claimed before others, and none starves") {
     }
     std::array<int, 3> claimed{};
     for (std::uint64_t turn = 0; turn < 64; ++turn)
-        ++claimed[state.lanes.claim(0, state.slot(0).note, turn)->index / 100];
+        ++claimed[state.lanes.claim(0, state.slot(0).intent, turn)->index / 100];
     CHECK(claimed[2] == 48);
     CHECK(claimed[1] == 12);
     CHECK(claimed[0] == 4);
@@ -302,7 +302,7 @@ TEST_CASE("what is cancelled when it is to be tried again was not in the queue")
     push(lane.ring, 0);
     push(lane.ring, 1);
     const auto claim = lane.claim(0);
-    REQUIRE(requeue(*claim, lane.note(0)).state == TaskState::queued);
+    REQUIRE(requeue(*claim, lane.intent(0)).state == TaskState::queued);
     REQUIRE(cancel(lane.record(0), 0).made);
     lane.ring.forget(0, 0);
     CHECK(lane.ring.length() == 1);
@@ -314,7 +314,7 @@ TEST_CASE("a full queue takes as many tasks as were cancelled in it, up to its c
     std::uint32_t index = 0;
     Position position = 0;
     const auto fill = [&] {
-        while (lane.ring.reserve_by_length(limit, position) == Ring::Refusal::none)
+        while (lane.ring.reserve_by_length(limit, position) == Ring::ReserveResult::ok)
             lane.ring.publish(position, index++);
     };
     fill();
@@ -336,7 +336,7 @@ TEST_CASE("an abandoned task ends without payload, or not yet") {
     const auto claim = lane.claim(0);
     if (!before_claim) CHECK(abandon(lane.record(0), 0).has(Status::abandoned));
     CHECK(finish(*claim, TaskState::returned, true).state == TaskState::running);
-    CHECK(bury(*claim, TaskState::died, true).state == TaskState::running);
+    CHECK(fail_dead(*claim, TaskState::died, true).state == TaskState::running);
     CHECK(finish(*claim, TaskState::returned, false).state == TaskState::returned);
 }
 
@@ -355,7 +355,7 @@ TEST_CASE("an abandoned task that is to be tried again stays abandoned") {
     push(lane.ring, 0);
     const auto claim = lane.claim(0);
     abandon(lane.record(0), 0);
-    REQUIRE(requeue(*claim, lane.note(0)).state == TaskState::queued);
+    REQUIRE(requeue(*claim, lane.intent(0)).state == TaskState::queued);
     CHECK(lane.status(0).has(Status::abandoned));
 }
 
@@ -395,7 +395,7 @@ TEST_CASE("producers and workers pass every task on exactly once, across laps an
                 std::vector<std::uint32_t> generations(records_each);
                 for (std::uint32_t i = 0; i < records_each; ++i) {
                     Position position = 0;
-                    while (ring.reserve(~0ULL, position) != Ring::Refusal::none) {
+                    while (ring.reserve(~0ULL, position) != Ring::ReserveResult::ok) {
                         lane.state.retire_entries();
                         std::this_thread::yield();
                     }

@@ -24,13 +24,13 @@ struct Space {
           region(geometry.end()), payload(region, geometry) {}
 
     std::optional<Block> allocate(std::uint64_t size, prong::shm::Owner owner = parent_owner) {
-        return payload.allocate(size, owner, note);
+        return payload.allocate(size, owner, intent);
     }
 
     Payload::Geometry geometry;
     Region region;
     Payload payload;
-    std::atomic<std::uint64_t> note = 0;
+    std::atomic<std::uint64_t> intent = 0;
 };
 
 } // namespace
@@ -41,7 +41,7 @@ TEST_CASE("a block holds at least what was asked for, and is noted before it is 
         const auto block = space.allocate(size);
         REQUIRE(block);
         CHECK(block->capacity >= size);
-        CHECK(space.note == block->offset);
+        CHECK(space.intent == block->offset);
         std::memset(space.payload.at(block->offset), 1, block->capacity);
     }
     CHECK_FALSE(space.allocate(mebibyte + 1));
@@ -132,11 +132,11 @@ TEST_CASE("no block ever has two owners", "[threads]") {
     for (unsigned owner = 0; owner < threads_count; ++owner) {
         threads.emplace_back([&, owner] {
             std::minstd_rand random(owner + 1);
-            std::atomic<std::uint64_t> note = 0;
+            std::atomic<std::uint64_t> intent = 0;
             std::vector<Block> held;
             for (int i = 0; i < 20'000; ++i) {
                 if (held.size() < 8 && random() % 2 == 0) {
-                    const auto block = space.payload.allocate(256U << (random() % 4), owner, note);
+                    const auto block = space.payload.allocate(256U << (random() % 4), owner, intent);
                     if (!block) continue;
                     std::memset(space.payload.at(block->offset), static_cast<int>(owner),
                                 block->capacity);
@@ -164,7 +164,7 @@ TEST_CASE("what is not free is not noted, for the note's owner may be its owner"
     const auto last_class = space.geometry.classes() - 1;
     std::byte* const head = space.region.base() + page + 64 + last_class * 64;
     reinterpret_cast<std::atomic<std::uint64_t>*>(head)[1] = 0; // its taker died before it counted
-    space.note = 0;
+    space.intent = 0;
     CHECK_FALSE(space.allocate(mebibyte, 3));
-    CHECK(space.note == 0);
+    CHECK(space.intent == 0);
 }

@@ -8,7 +8,7 @@ using namespace prong::test;
 TEST_CASE("a worker is killed at every instruction of its parent") {
     if (skipped()) return;
     require_none_wrong(worker_dies_under_parent, everything, {.few = 100});
-    require_none_wrong(worker_dies_under_parent, shutdown_play, {.few = 50});
+    require_none_wrong(worker_dies_under_parent, shutdown_script, {.few = 50});
     require_none_wrong(worker_dies_under_parent, shutdown_and_cancel, {.few = 50});
 }
 

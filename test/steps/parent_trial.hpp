@@ -1,6 +1,6 @@
 #pragma once
 
-#include "steps/household.hpp"
+#include "steps/process_tree.hpp"
 #include "steps/trial.hpp"
 
 #include <prong/future.hpp>
@@ -39,7 +39,7 @@ inline void check_end(Invariants& invariants, const char* name, Ending ending, c
                        std::string(name) + " has run " + std::to_string(runs) + " times");
 }
 
-inline constexpr Play everything{
+inline constexpr Script everything{
     "submit, drop, cancel and get", [](CorePool& pool, RunCounts& runs, Invariants& invariants) {
         const int number = next_value();
         const std::string text = next_text(1000);
@@ -74,8 +74,8 @@ inline constexpr auto submit_and_get = [](CorePool& pool, RunCounts& runs, Invar
     check_end(invariants, "the task", end, runs[0], {Ending::right, Ending::died});
 };
 
-inline constexpr Play one_small{"submit and get an int", submit_and_get<int, next_value>};
-inline constexpr Play one_large{"submit and get 1 KiB",
+inline constexpr Script one_small{"submit and get an int", submit_and_get<int, next_value>};
+inline constexpr Script one_large{"submit and get 1 KiB",
                                 submit_and_get<std::string, [] { return next_text(1000); }>};
 
 template <bool cancel_queued>
@@ -96,84 +96,84 @@ inline constexpr auto shut_down = [](CorePool& pool, RunCounts& runs, Invariants
               {Ending::right, Ending::died, otherwise});
 };
 
-inline constexpr Play shutdown_play{"shutdown", shut_down<false>, true};
-inline constexpr Play shutdown_and_cancel{"shutdown with cancel_futures", shut_down<true>, true};
+inline constexpr Script shutdown_script{"shutdown", shut_down<false>, true};
+inline constexpr Script shutdown_and_cancel{"shutdown with cancel_futures", shut_down<true>, true};
 
 /// What is tried at every point of a way.
 struct ParentTrial {
     const char* name;
-    Path (Household::*way)();
+    Path (ProcessTree::*way)();
     /// `work`: the worker's way. Returns whether it has come to the point.
-    bool (*round)(Household& household, const Point& point, const Path& work,
+    bool (*round)(ProcessTree& tree, const Point& point, const Path& work,
                   Invariants& invariants);
     bool ends_household = false;
 };
 
-inline void finish_act(Household& household, Invariants& invariants) {
-    const std::string violations = household.to_next_act();
+inline void finish_act(ProcessTree& tree, Invariants& invariants) {
+    const std::string violations = tree.to_next_act();
     invariants.require(violations.empty(), violations);
 }
 
 /// The parent is at the point, its worker asleep or anywhere in its work.
 inline constexpr ParentTrial worker_dies_under_parent{
     .name = "SIGKILL for the worker under the parent",
-    .way = &Household::way_of_parent,
-    .round = [](Household& household, const Point& point, const Path& work,
+    .way = &ProcessTree::way_of_parent,
+    .round = [](ProcessTree& tree, const Point& point, const Path& work,
                 Invariants& invariants) {
-        const bool reached = household.bring_parent_to(point);
-        if (household.worker_is_called()) household.bring_worker_to(random_point(work));
-        household.kill_worker();
-        finish_act(household, invariants);
+        const bool reached = tree.bring_parent_to(point);
+        if (tree.worker_is_called()) tree.bring_worker_to(random_point(work));
+        tree.kill_worker();
+        finish_act(tree, invariants);
         return reached;
     }};
 
 /// The worker is at the point, the parent asleep, waiting for it.
 inline constexpr ParentTrial worker_dies_under_sleeper{
     .name = "SIGKILL for the worker, the parent asleep",
-    .way = &Household::way_of_worker,
-    .round = [](Household& household, const Point& point, const Path&, Invariants& invariants) {
-        household.to_first_sleep();
-        household.parent().set_out({address_of(&curtain_down)});
-        const bool reached = household.bring_worker_to(point);
-        household.kill_worker();
-        household.parent().arrive();
-        finish_act(household, invariants);
+    .way = &ProcessTree::way_of_worker,
+    .round = [](ProcessTree& tree, const Point& point, const Path&, Invariants& invariants) {
+        tree.to_first_sleep();
+        tree.parent().set_out({address_of(&curtain_down)});
+        const bool reached = tree.bring_worker_to(point);
+        tree.kill_worker();
+        tree.parent().arrive();
+        finish_act(tree, invariants);
         return reached;
     }};
 
 /// The worker is at the point when its parent is killed.
 inline constexpr ParentTrial parent_dies{
     .name = "SIGKILL for the parent",
-    .way = &Household::way_of_worker,
+    .way = &ProcessTree::way_of_worker,
     .round =
-        [](Household& household, const Point& point, const Path&, Invariants& invariants) {
-            household.to_first_sleep();
-            const bool reached = household.bring_worker_to(point);
-            household.parent().kill();
-            invariants.require(household.worker().await_end() == -SIGKILL, "the worker lives on");
-            invariants.require(household.supervisor().await_end() == 0, "the supervisor failed");
+        [](ProcessTree& tree, const Point& point, const Path&, Invariants& invariants) {
+            tree.to_first_sleep();
+            const bool reached = tree.bring_worker_to(point);
+            tree.parent().kill();
+            invariants.require(tree.worker().await_end() == -SIGKILL, "the worker lives on");
+            invariants.require(tree.supervisor().await_end() == 0, "the supervisor failed");
             return reached;
         },
     .ends_household = true};
 
 /// `supervise` replaces the real supervisor.
-inline Tally try_points(const ParentTrial& trial, const Play& play, const Share& share,
+inline Tally try_points(const ParentTrial& trial, const Script& script, const Share& share,
                         const CorePool::Supervise& supervise = {}) {
     Path work;
-    const auto find_way = [&](Household& household) {
+    const auto find_way = [&](ProcessTree& tree) {
         // The first time is not like the others.
-        if (!trial.ends_household) static_cast<void>(household.to_next_act());
-        const Path way = (household.*trial.way)();
-        static_cast<void>(household.to_next_act());
-        work = household.way_of_worker();
-        static_cast<void>(household.to_next_act());
+        if (!trial.ends_household) static_cast<void>(tree.to_next_act());
+        const Path way = (tree.*trial.way)();
+        static_cast<void>(tree.to_next_act());
+        work = tree.way_of_worker();
+        static_cast<void>(tree.to_next_act());
         return way;
     };
     return try_points(
-        trial.name + std::string(", ") + play.name, share,
-        [&] { return std::make_unique<Household>(play, supervise); }, find_way,
-        [&](Household& household, const Point& point, Invariants& invariants) {
-            return trial.round(household, point, work, invariants);
+        trial.name + std::string(", ") + script.name, share,
+        [&] { return std::make_unique<ProcessTree>(script, supervise); }, find_way,
+        [&](ProcessTree& tree, const Point& point, Invariants& invariants) {
+            return trial.round(tree, point, work, invariants);
         },
         trial.ends_household);
 }

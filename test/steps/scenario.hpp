@@ -1,7 +1,7 @@
 #pragma once
 
-#include "pool/core_pool.hpp"
-#include "pool/invariants.hpp"
+#include "executor/core_pool.hpp"
+#include "executor/invariants.hpp"
 
 #include <prong/task_options.hpp>
 #include <prong/with_captures.hpp>

@@ -2,9 +2,9 @@
 
 #include "os/futex.hpp"
 #include "os/process.hpp"
-#include "pool/core_pool.hpp"
-#include "pool/helpers.hpp"
-#include "pool/invariants.hpp"
+#include "executor/core_pool.hpp"
+#include "executor/helpers.hpp"
+#include "executor/invariants.hpp"
 #include "ring/lifecycle.hpp"
 #include "steps/scenario.hpp"
 #include "steps/tracee.hpp"
@@ -76,7 +76,7 @@ public:
             workers_.emplace_back(Tracee(pid));
             workers_.back().tracee().interrupt();
         }
-        pool_.state().parking.wake_all(); // those that sleep: to the door
+        pool_.state().notifier.wake_all(); // those that sleep: to the door
         for (Puppet& worker : workers_) worker.to_door();
         // The word that a worker sleeps on tells which one it is.
         std::ranges::sort(workers_, {},

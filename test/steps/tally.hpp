@@ -1,6 +1,6 @@
 #pragma once
 
-#include "pool/invariants.hpp"
+#include "executor/invariants.hpp"
 #include "steps/tracee.hpp"
 #include "support/environment.hpp"
 

@@ -66,7 +66,7 @@ constexpr Trial killed_beside_another{
             auto tasks = stage.submit(scenario);
             const bool reached = stage.victim().run_to(point, door);
             tasks.push_back(stage.submit_another("another task"));
-            stage.pool().core().nudge(); // as who waits for it does
+            stage.pool().core().rewake_workers(); // as who waits for it does
             stage.come_to_rest(&stage.worker(0));
             stage.kill(stage.victim(), tasks);
             replace_victim(stage);
@@ -99,7 +99,7 @@ constexpr Trial stopped{
             for (Expected& task : tasks) invariants.check(task);
             stage.victim() = Tracee(pid);
             stage.victim().interrupt();
-            stage.pool().state().parking.wake_all();
+            stage.pool().state().notifier.wake_all();
             stage.to_door(stage.worker(0));
             tasks.clear();
             Expected last = stage.submit_another("a new task");
@@ -166,17 +166,17 @@ constexpr Trial dropped_and_killed{
 };
 
 /// As the supervisor does when the time of what runs is over. Returns whether anything ran.
-bool tell_to_stop(Stage& stage) {
+bool request_stop(Stage& stage) {
     bool told = false;
     for (prong::ring::Record& record : stage.pool().state().records.first(16)) {
         const auto status = prong::ring::status_of(record);
         if (status.state != prong::ring::TaskState::running) continue;
-        told = prong::ring::tell_to_stop(record, status).has(prong::ring::Status::told_to_stop);
+        told = prong::ring::request_stop(record, status).has(prong::ring::Status::stop_requested);
     }
     return told;
 }
 
-constexpr Trial told_to_stop{
+constexpr Trial stop_requested{
     .name = "told to stop",
     .workers = 1,
     .way = &Stage::way_of_victim,
@@ -184,7 +184,7 @@ constexpr Trial told_to_stop{
         [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
             auto tasks = stage.submit(scenario);
             const bool reached = stage.victim().run_to(point, door);
-            if (tell_to_stop(stage)) tasks.front().expect(Ending::timed_out);
+            if (request_stop(stage)) tasks.front().expect(Ending::timed_out);
             stage.come_to_rest();
             check_all(stage, tasks, invariants);
             return reached;
@@ -199,7 +199,7 @@ constexpr Trial told_to_stop_and_killed{
         [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
             auto tasks = stage.submit(scenario);
             const bool reached = stage.victim().run_to(point, door);
-            if (tell_to_stop(stage)) tasks.front().expect(Ending::timed_out);
+            if (request_stop(stage)) tasks.front().expect(Ending::timed_out);
             stage.kill(stage.victim(), tasks);
             replace_victim(stage);
             check_all(stage, tasks, invariants);
@@ -374,7 +374,7 @@ TEST_CASE("a task is killed by its future at every instruction of its worker") {
 
 TEST_CASE("a task's time is over at every instruction of its worker") {
     if (skipped()) return;
-    require_none_wrong(told_to_stop, task_with_options, {.few = 30});
+    require_none_wrong(stop_requested, task_with_options, {.few = 30});
     require_none_wrong(told_to_stop_and_killed, task_with_options, {.few = 30});
     require_none_wrong(time_is_over, task_with_options, {.few = 40});
 }

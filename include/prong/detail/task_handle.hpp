@@ -14,7 +14,7 @@
 
 namespace prong {
 struct TaskOptions;
-namespace pool {
+namespace executor {
 class PoolCore;
 }
 } // namespace prong
@@ -88,9 +88,9 @@ public:
     void release() noexcept;
 
 private:
-    friend class pool::PoolCore;
+    friend class executor::PoolCore;
     friend class CompletionSet;
-    friend class Draft;
+    friend class TaskWriter;
 
     void swap(TaskHandle& other) noexcept {
         std::swap(core_, other.core_);
@@ -107,9 +107,9 @@ private:
     void abandon() noexcept;
     [[nodiscard]] std::string name() const;
     /// Throws `std::logic_error` if there is no task, or this process is not the pool's.
-    pool::PoolCore& core() const;
+    executor::PoolCore& core() const;
 
-    pool::PoolCore* core_ = nullptr;
+    executor::PoolCore* core_ = nullptr;
     const TaskType* type_ = nullptr;
     std::uint64_t arguments_ = 0;      ///< the payload block of the arguments, or 0
     std::uint32_t index_and_lane_ = 0; ///< four times the one, plus the other: 32 bytes in all
@@ -120,27 +120,27 @@ private:
 /// `PoolShutdown` is what he gets).
 class PRONG_API PoolReference {
 public:
-    explicit PoolReference(pool::PoolCore& core);
+    explicit PoolReference(executor::PoolCore& core);
     PoolReference(PoolReference&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
     PoolReference& operator=(PoolReference&&) = delete;
     ~PoolReference();
 
-    [[nodiscard]] pool::PoolCore& core() const { return *core_; }
+    [[nodiscard]] executor::PoolCore& core() const { return *core_; }
 
 private:
-    pool::PoolCore* core_;
+    executor::PoolCore* core_;
 };
 
 /// A task that is being written: takes a record and encodes straight into it. Dropped before
 /// `submit`, it leaves nothing behind.
 ///
 /// Thread safety: one thread at a time; any number of drafts at once.
-class PRONG_API Draft final : public Writer {
+class PRONG_API TaskWriter final : public Writer {
 public:
     /// Throws `PoolShutdown`, `BrokenProcessPool`, `LimitExceeded` when all records are in use,
     /// `std::logic_error` in a process that is not the pool's.
-    explicit Draft(pool::PoolCore& core);
-    ~Draft();
+    explicit TaskWriter(executor::PoolCore& core);
+    ~TaskWriter();
 
     /// Queues the task; waits while `max_pending` tasks are queued. If its deadline passes first,
     /// it has expired. `options`: null for none. Throws like the constructor, and
@@ -155,7 +155,7 @@ public:
 private:
     void grow(std::size_t more) override;
 
-    pool::PoolCore* core_;
+    executor::PoolCore* core_;
     std::uint64_t block_ = 0; ///< 0: in the record
     std::uint32_t index_;
 };

@@ -1,0 +1,248 @@
+#include <prong/detail/completion_set.hpp>
+
+#include "executor/parent/core.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <functional>
+#include <list>
+#include <optional>
+#include <vector>
+
+namespace prong::detail {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using executor::PoolCore;
+
+/// How often at least all tasks are looked at: for deadlines that pass in the queue, and tasks that
+/// nobody will end.
+constexpr Clock::duration look_interval = std::chrono::milliseconds(16);
+
+/// A look at all of them takes at most this part of the time.
+constexpr int look_share = 16;
+
+struct Item {
+    const TaskHandle* task;
+    std::size_t number;
+};
+
+/// Tasks that the head of a lane had not passed when that was last looked at, in its order.
+struct Lane {
+    struct Queued {
+        ring::Position position;
+        Item item;
+    };
+    /// Forgets those before `first`; all: at once, else when they are many.
+    void shrink(bool all) {
+        if (first == 0 || (!all && first < tasks.size() / 2)) return;
+        tasks.erase(tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(first));
+        watched -= first;
+        first = 0;
+    }
+
+    std::vector<Queued> tasks;
+    std::size_t first = 0;   ///< those before have been passed
+    std::size_t watched = 0; ///< those before are watched, or have been passed
+    bool sorted = true;
+};
+
+/// The tasks of one pool. A worker ends only what the head of its lane has passed, and of those no
+/// more are pending than there are workers and retries.
+struct Part {
+    explicit Part(PoolCore& core) : pool(core) {}
+
+    [[nodiscard]] std::size_t pending() const {
+        std::size_t count = passed.size();
+        for (const Lane& lane : lanes) count += lane.tasks.size() - lane.first;
+        return count;
+    }
+
+    PoolReference pool;
+    std::array<Lane, ring::lane_count> lanes;
+    std::vector<Item> passed;
+    std::optional<std::uint64_t> departures; ///< when all were looked at
+};
+
+} // namespace
+
+class CompletionSet::State {
+public:
+    void add(const TaskHandle& task, std::size_t number);
+    bool wait(TimePoint limit);
+    [[nodiscard]] std::size_t pending() const;
+
+    std::vector<std::size_t> ended;
+
+private:
+    Part& part_of(PoolCore& core);
+    void look(Part& part);
+    static void pass(Part& part);
+    static bool watch(Part& part);
+    void look_at_all();
+    void look_at_all_of(Part& part);
+    /// Moves those that `has_ended` to `ended`.
+    template <typename Items, typename HasEnded>
+    void take(Items& items, HasEnded has_ended);
+
+    static const Item& item_of(const Item& item) { return item; }
+    static const Item& item_of(const Lane::Queued& queued) { return queued.item; }
+
+    std::list<Part> parts_;
+    Part* last_part_ = nullptr;
+    Clock::time_point last_look_ = Clock::now();
+    Clock::duration last_cost_{};
+    Clock::time_point next_look_ = last_look_ + look_interval;
+};
+
+Part& CompletionSet::State::part_of(PoolCore& core) {
+    const auto found =
+        std::ranges::find(parts_, &core, [](const Part& part) { return &part.pool.core(); });
+    return found != parts_.end() ? *found : parts_.emplace_back(core);
+}
+
+void CompletionSet::State::add(const TaskHandle& task, std::size_t number) {
+    // The process is asked for once only, and again in `wait`.
+    const bool is_known = last_part_ != nullptr && &last_part_->pool.core() == task.core_;
+    if (!is_known) last_part_ = &part_of(task.core());
+    Part& part = *last_part_;
+    const Item item{.task = &task, .number = number};
+    const TaskKey& key = task.key();
+    if (key.lane == TaskKey::no_lane) return part.passed.push_back(item);
+    const ring::Ring& ring = task.core_->state().lanes[ring::Lane{key.lane}];
+    const ring::Position position = ring.position_of(key.generation);
+    if (ring.has_passed(position)) return part.passed.push_back(item);
+    Lane& lane = part.lanes[key.lane];
+    if (!lane.tasks.empty() && position < lane.tasks.back().position) lane.sorted = false;
+    lane.tasks.push_back({.position = position, .item = item});
+}
+
+std::size_t CompletionSet::State::pending() const {
+    std::size_t count = 0;
+    for (const Part& part : parts_) count += part.pending();
+    return count;
+}
+
+bool CompletionSet::State::wait(TimePoint limit) {
+    ended.clear();
+    std::vector<PoolCore*> cores;
+    std::vector<std::uint32_t> seen;
+    for (;;) {
+        cores.clear();
+        seen.clear();
+        bool has_news = false;
+        for (Part& part : parts_) {
+            if (part.pending() == 0) continue;
+            part.pool.core().require_own_process();
+            cores.push_back(&part.pool.core());
+            seen.push_back(cores.back()->completions());
+            look(part);
+            if (ended.empty()) has_news = watch(part) || has_news;
+        }
+        const Clock::time_point now = Clock::now();
+        if (ended.empty() && (now >= limit || now >= next_look_)) look_at_all();
+        if (!ended.empty() || cores.empty() || now >= limit) return !ended.empty();
+        if (!has_news) PoolCore::sleep_until_completion(cores, seen, std::min(limit, next_look_));
+    }
+}
+
+/// AuditState at what a worker may have ended, and whether it is time to look at all.
+void CompletionSet::State::look(Part& part) {
+    PoolCore& core = part.pool.core();
+    const bool is_first = !part.departures;
+    if (is_first) part.departures = core.departures();
+    if (core.has_ended() || (is_first && core.may_queue_ended())) look_at_all_of(part);
+    pass(part);
+    take(part.passed, &TaskHandle::has_ended);
+    if (core.departures() != part.departures)
+        next_look_ = std::min(next_look_, last_look_ + look_share * last_cost_);
+}
+
+void CompletionSet::State::pass(Part& part) {
+    for (std::size_t i = 0; i < ring::lane_count; ++i) {
+        Lane& lane = part.lanes[i];
+        if (!lane.sorted) {
+            lane.shrink(true);
+            std::ranges::sort(lane.tasks, {}, &Lane::Queued::position);
+            lane.sorted = true;
+            lane.watched = 0;
+        }
+        const ring::Ring& ring = part.pool.core().state().lanes[static_cast<ring::Lane>(i)];
+        while (lane.first != lane.tasks.size() && ring.has_passed(lane.tasks[lane.first].position))
+            part.passed.push_back(lane.tasks[lane.first++].item);
+        lane.watched = std::max(lane.watched, lane.first);
+        lane.shrink(false);
+    }
+}
+
+/// Has each task tell of its end. Returns whether one has ended already.
+bool CompletionSet::State::watch(Part& part) {
+    bool has_ended = false;
+    const auto watch_task = [&](const Item& item) {
+        const TaskHandle& task = *item.task;
+        const ring::Status now =
+            task.core().watch(task.key().index, ring::Status::watched_with_others);
+        has_ended = has_ended || is_final(now.state);
+    };
+    for (const Item& item : part.passed) watch_task(item);
+    for (Lane& lane : part.lanes) {
+        for (; lane.watched != lane.tasks.size(); ++lane.watched)
+            watch_task(lane.tasks[lane.watched].item);
+    }
+    return has_ended;
+}
+
+void CompletionSet::State::look_at_all() {
+    const Clock::time_point start = Clock::now();
+    for (Part& part : parts_) look_at_all_of(part);
+    last_look_ = Clock::now();
+    last_cost_ = last_look_ - start;
+    next_look_ = last_look_ + std::max(look_interval, look_share * last_cost_);
+}
+
+void CompletionSet::State::look_at_all_of(Part& part) {
+    PoolCore& core = part.pool.core();
+    core.expire_late();
+    part.departures = core.departures(); // before, lest one be missed
+    take(part.passed, &TaskHandle::done);
+    for (Lane& lane : part.lanes) {
+        lane.shrink(true);
+        const std::size_t before = lane.tasks.size();
+        take(lane.tasks, &TaskHandle::done);
+        if (lane.tasks.size() != before) lane.watched = 0;
+    }
+}
+
+template <typename Items, typename HasEnded>
+void CompletionSet::State::take(Items& items, HasEnded has_ended) {
+    std::erase_if(items, [&](const auto& element) {
+        const Item& item = item_of(element);
+        if (!std::invoke(has_ended, item.task)) return false;
+        ended.push_back(item.number);
+        return true;
+    });
+}
+
+CompletionSet::CompletionSet() : state_(std::make_unique<State>()) {}
+CompletionSet::CompletionSet(CompletionSet&&) noexcept = default;
+CompletionSet& CompletionSet::operator=(CompletionSet&&) noexcept = default;
+CompletionSet::~CompletionSet() = default;
+
+void CompletionSet::add(const TaskHandle& task, std::size_t number) {
+    state_->add(task, number);
+}
+
+std::size_t CompletionSet::pending() const noexcept {
+    return state_->pending();
+}
+
+bool CompletionSet::wait(TimePoint limit) {
+    return state_->wait(limit);
+}
+
+std::span<const std::size_t> CompletionSet::ended() const noexcept {
+    return state_->ended;
+}
+
+} // namespace prong::detail

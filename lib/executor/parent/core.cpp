@@ -1,0 +1,658 @@
+#include "executor/parent/core.hpp"
+
+#include "base/clock.hpp"
+#include "os/child.hpp"
+#include "os/fork_depth.hpp"
+#include "os/process.hpp"
+#include "executor/worker/task_scope.hpp"
+#include "ring/spinner.hpp"
+
+#include <prong/error.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <ranges>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+namespace prong::executor {
+namespace {
+
+using Nanoseconds = std::chrono::nanoseconds;
+
+/// Waits are cut into slices, between which the waiter looks whether those it waits for still live:
+/// short ones first, since a wake may have gone to a worker that was stopped.
+constexpr Nanoseconds first_slice = std::chrono::milliseconds(2);
+constexpr Nanoseconds longest_slice = std::chrono::milliseconds(64);
+
+/// How often those who only poll look for the supervisor's death.
+constexpr Nanoseconds look_interval = std::chrono::milliseconds(10);
+
+/// A queue in which nothing moves, so often and so long, has been written over: not even a thread
+/// that has taken a position and was preempted then takes that long to publish its task.
+constexpr unsigned most_times_blocked = 16;
+constexpr Nanoseconds longest_blocked = std::chrono::seconds(5);
+
+/// The supervisor is killed when it has not ended so long after it was told to kill the workers.
+constexpr Nanoseconds supervisor_patience = std::chrono::seconds(10);
+
+ring::Lane lane_of(Priority priority) {
+    switch (priority) {
+    case Priority::high:
+        return ring::Lane::high;
+    case Priority::low:
+        return ring::Lane::low;
+    case Priority::normal:
+        break;
+    }
+    return ring::Lane::normal;
+}
+
+constexpr std::array all_lanes{ring::Lane::normal, ring::Lane::high, ring::Lane::low};
+
+void lower(std::atomic<std::int64_t>& value, std::int64_t most) noexcept {
+    std::int64_t now = value.load();
+    while (most < now && !value.compare_exchange_weak(now, most)) {
+    }
+}
+
+} // namespace
+
+PoolCore::PoolCore(Setup setup)
+    : state_(SharedState::create(setup.sizes)), records_(state_),
+      supervisor_options_(std::move(setup.supervisor)),
+      max_pending_(std::min(setup.max_pending, state_.lanes[ring::Lane::normal].capacity())),
+      fork_depth_(os::fork_depth()) {
+    TaskOptions defaults{.limits = setup.limits};
+    if (!needs_settings(defaults)) return;
+    TaskSettings settings{};
+    write_settings(settings, defaults); // throws what each submit would
+    default_options_ = defaults;
+}
+
+PoolCore* PoolCore::create(Setup setup) {
+    return new PoolCore(std::move(setup));
+}
+
+void PoolCore::start() {
+    supervisor_options_.program = getpid();
+    supervisor_ = fork_base_.start_supervisor(state_, supervisor_options_);
+    supervisor_options_.hooks = {};           // what they hold may be in a module that is unloaded
+    state_.region.keep_from_children(); // the user's forks get no copy of the pool
+}
+
+bool PoolCore::is_copy() const noexcept {
+    return fork_depth_ != os::fork_depth();
+}
+
+void PoolCore::require_own_process() const {
+    if (!is_copy()) return;
+    throw std::logic_error("this process pool belongs to the process that made it; here, in a "
+                           "process forked from that one (a worker, say), it cannot be used: make "
+                           "a pool of its own");
+}
+
+void PoolCore::require_usable() {
+    if (!state_.control().broken.load(std::memory_order_acquire) &&
+        !aborted_.load(std::memory_order_acquire) && !ended_.load(std::memory_order_acquire)) {
+        return;
+    }
+    const std::lock_guard lock(supervisor_mutex_);
+    if (shut_down_) return; // the queue's end says so
+    throw BrokenProcessPool(broken_cause());
+}
+
+std::string PoolCore::broken_cause() {
+    std::string cause = "the process pool is broken: ";
+    if (corrupted_.load(std::memory_order_acquire)) {
+        cause += "a worker has written over the memory that it shares with this process";
+    } else if (state_.control().broken.load(std::memory_order_acquire)) {
+        cause += state_.control().cause.get();
+    } else {
+        cause += "its supervisor process has ended before its time";
+    }
+    return cause + "; make a new pool";
+}
+
+void PoolCore::leave() noexcept {
+    if (records_.close()) delete this;
+}
+
+void PoolCore::let_go() noexcept {
+    if (records_.let_go()) delete this;
+}
+
+void PoolCore::release(const RecordRef& ref) noexcept {
+    if (records_.release(ref)) delete this;
+}
+
+void PoolCore::abandon(const RecordRef& ref) noexcept {
+    const ring::Status after = ring::abandon(state_.records[ref.index], ref.generation);
+    const bool is_over = is_final(after.state) || after.generation != ref.generation;
+    if (is_over ? records_.discard(ref) : records_.abandon(ref)) delete this;
+}
+
+// Submitting
+
+std::uint32_t PoolCore::acquire_record() {
+    require_own_process();
+    require_usable();
+    const auto index = records_.acquire();
+    if (!index) {
+        throw LimitExceeded(LimitKind::pending_tasks,
+                            "all " + std::to_string(state_.records.size()) +
+                                " task records of the pool are held by futures; take results (or "
+                                "drop futures) before submitting more");
+    }
+    state_.records[*index].status.store(ring::Status{}.pack(), std::memory_order_relaxed);
+    return *index;
+}
+
+/// Writes the task's options beside its record; returns the flags that say so.
+std::uint8_t PoolCore::write_options(std::uint32_t index, const TaskOptions* options) {
+    if (options == nullptr || !needs_settings(*options)) {
+        if (!default_options_) return 0;
+        options = &*default_options_;
+    }
+    TaskOptions all = *options;
+    if (default_options_) {
+        const TaskLimits& defaults = default_options_->limits;
+        TaskLimits& limits = all.limits;
+        if (!limits.memory_bytes) limits.memory_bytes = defaults.memory_bytes;
+        if (!limits.address_space_bytes) limits.address_space_bytes = defaults.address_space_bytes;
+        if (!limits.cpu_time.value()) limits.cpu_time = defaults.cpu_time;
+        if (!limits.output_bytes) limits.output_bytes = defaults.output_bytes;
+    }
+    write_settings(state_.settings(index), all);
+    return ring::Status::has_options;
+}
+
+std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const TaskOptions* options,
+                                                   detail::TimePoint limit) {
+    ring::Record& record = state_.records[task.index];
+    record.task_type = reinterpret_cast<std::uint64_t>(&task.type);
+    record.arguments_offset = task.arguments;
+    record.arguments_length = task.length;
+    known_types_.insert(task.type);
+    const std::uint8_t flags = write_options(task.index, options);
+    const ring::Lane lane = options == nullptr ? ring::Lane::normal : lane_of(options->priority);
+    if (lane != ring::Lane::normal) state_.lanes.use_several();
+    ring::Ring& ring = state_.lanes[lane];
+    const bool has_deadline = options != nullptr && options->deadline.value();
+    const std::int64_t deadline_ns =
+        has_deadline ? state_.settings(task.index).deadline_ns : no_alarm;
+    ring::Position position = 0;
+    const bool is_queued =
+        state_.lanes.reserve(lane, max_pending_, position) == ring::Ring::ReserveResult::ok ||
+        wait_for_position(lane, base::Deadline::at(limit),
+                          base::Deadline::at(detail::TimePoint(Nanoseconds(deadline_ns))),
+                          position);
+    if (is_queued) {
+        ring.publish(position, task.index, flags);
+        state_.notifier.work_arrived();
+        if (position % 1024 == 0) state_.retire_entries();
+        // Only now: who looks at all that is queued either finds this task or sees this.
+        if (has_deadline) lower(next_deadline_ns_, deadline_ns);
+    } else if (base::Deadline::at(limit).passed()) {
+        return std::nullopt;
+    } else {                    // its deadline has
+        position = ring.tail(); // it has none, but its number is not to be an earlier task's
+        record.status.store(ring::Status{.state = ring::TaskState::expired,
+                                         .flags = flags,
+                                         .generation = ring::generation_of(position)}
+                                .pack());
+        expired_.fetch_add(1);
+        unqueued_.fetch_add(1);
+    }
+    detail::TaskHandle handle;
+    handle.core_ = this;
+    handle.type_ = &task.type;
+    handle.arguments_ = task.arguments >= sizeof(ring::Record) ? task.arguments : 0;
+    handle.index_and_lane_ =
+        4 * task.index + (is_queued ? static_cast<std::uint32_t>(lane) : detail::TaskKey::no_lane);
+    handle.generation_ = ring::generation_of(position);
+    return handle;
+}
+
+bool PoolCore::wait_for_position(ring::Lane lane, base::Deadline limit, base::Deadline deadline,
+                                 ring::Position& position) {
+    for (;;) {
+        const ring::Ring::ReserveResult refusal = state_.lanes.reserve(lane, max_pending_, position);
+        if (refusal == ring::Ring::ReserveResult::ok) return true;
+        if (refusal == ring::Ring::ReserveResult::closed) {
+            throw PoolShutdown("the pool has been shut down and accepts no more tasks");
+        }
+        state_.retire_entries();
+        const bool has_made_room = expire_late();
+        if (limit.passed() || deadline.passed()) {
+            if (has_made_room) continue;
+            return false;
+        }
+        wait_for_room(state_.lanes[lane], deadline.left(limit.left(first_slice)));
+        if (has_ended()) require_usable();
+    }
+}
+
+void PoolCore::wait_for_room(ring::Ring& ring, Nanoseconds most) {
+    ring::Cursor& cursor = ring.cursor();
+    cursor.waiting_for_room.fetch_add(1);
+    const std::uint32_t seen = cursor.room.load();
+    if (state_.lanes.length() >= max_pending_ || ring.entries_ahead() >= ring.capacity()) {
+        os::futex_wait(cursor.room, seen, most);
+        rewake_workers();
+    }
+    cursor.waiting_for_room.fetch_sub(1);
+}
+
+/// Calls `visit(task)` for everything that is queued, also for what is to be tried again.
+template <typename Visit>
+void PoolCore::visit_queued(Visit visit) {
+    for (const ring::Lane lane : all_lanes) {
+        state_.lanes[lane].visit_queued([&](std::uint32_t index, std::uint32_t generation) {
+            visit({.index = index,
+                   .generation = generation,
+                   .lane = static_cast<std::uint8_t>(lane)});
+        });
+    }
+    for (unsigned worker = 0; worker < workers(); ++worker) {
+        const ring::Record* const record = state_.retried_task(worker);
+        if (record == nullptr) continue;
+        visit({.index = static_cast<std::uint32_t>(record - state_.records.data()),
+               .generation = ring::status_of(*record).generation});
+    }
+}
+
+bool PoolCore::expire_late() noexcept {
+    if (base::steady_now_ns() < next_deadline_ns_.load()) return false;
+    const std::uint64_t before = expired_.load();
+    next_deadline_ns_.store(no_alarm);
+    visit_queued([this](const detail::TaskKey& task) {
+        ring::Record& record = state_.records[task.index];
+        const TaskSettings& settings = state_.settings(task.index);
+        const bool has_options = ring::status_of(record).has(ring::Status::has_options);
+        if (!has_options || settings.deadline_ns == 0) return;
+        // If this is the record's next task by now, `expire` does nothing.
+        if (TaskScope::is_too_late(settings))
+            leave_queue(task, ring::expire(record, task.generation), expired_);
+        else
+            lower(next_deadline_ns_, settings.deadline_ns);
+    });
+    return expired_.load() != before;
+}
+
+bool PoolCore::may_queue_ended() noexcept {
+    return state_.lanes.has_dead() || base::steady_now_ns() >= next_deadline_ns_.load();
+}
+
+/// What follows from a task's end in the queue.
+void PoolCore::leave_queue(const detail::TaskKey& task, ring::Step step,
+                           std::atomic<std::uint64_t>& count) noexcept {
+    if (!step.made || task.lane == detail::TaskKey::no_lane) return; // the latter by a mad worker
+    count.fetch_add(1);
+    state_.lanes.forget(ring::Lane{task.lane}, task.index, task.generation);
+    state_.announce(state_.records[task.index], step.after.flags);
+}
+
+void PoolCore::rewake_workers() noexcept {
+    if (state_.lanes.has_work()) state_.notifier.wake_parked();
+}
+
+// Waiting
+
+ring::Status PoolCore::status(const detail::TaskKey& task) noexcept {
+    ring::Record& record = state_.records[task.index];
+    const ring::Status now = ring::status_of(record);
+    if (now.generation != task.generation || now.state == ring::TaskState::vacant) {
+        corrupted_.store(true, std::memory_order_release);
+        abort();
+        return ring::give_up(record, task.generation);
+    }
+    if (now.state != ring::TaskState::queued || !now.has(ring::Status::has_options)) return now;
+    if (!TaskScope::is_too_late(state_.settings(task.index))) return now;
+    const ring::Step step = ring::expire(record, task.generation);
+    leave_queue(task, step, expired_);
+    return step.after;
+}
+
+bool PoolCore::cancel(const detail::TaskKey& task) noexcept {
+    const ring::Step step = ring::cancel(state_.records[task.index], task.generation);
+    leave_queue(task, step, cancelled_);
+    return step.after.state == ring::TaskState::cancelled ||
+           step.after.state == ring::TaskState::killed;
+}
+
+bool PoolCore::kill(const detail::TaskKey& task) {
+    ring::Record& record = state_.records[task.index];
+    ring::Status status;
+    do { // again if it has been claimed meanwhile, or put back to be tried again
+        if (cancel(task)) return true;
+        if (has_ended()) return false; // nobody is left to be killed
+        status = ring::status_of(record);
+        if (status.generation != task.generation) return false; // a worker has gone mad
+        if (status.state == ring::TaskState::running)
+            status = ring::condemn(record, status, ring::Verdict::kill);
+    } while (status.state == ring::TaskState::running || status.state == ring::TaskState::queued);
+    if (status.state != ring::TaskState::condemned) return false;
+    notify_supervisor();
+    return ring::verdict_of(status) == ring::Verdict::kill;
+}
+
+ring::Status PoolCore::mark_lost(const detail::TaskKey& task) noexcept {
+    // After terminate_workers a task may be queued again though nobody is left to take it.
+    if (!aborted_.load() && stop_mode_.load() >= proc::StopMode::terminate) cancel(task);
+    return ring::give_up(state_.records[task.index], task.generation);
+}
+
+bool PoolCore::wait(const detail::TaskKey& task, detail::TimePoint limit) {
+    ring::Record& record = state_.records[task.index];
+    thread_local ring::Spinner spinner;
+    Nanoseconds slice = first_slice;
+    for (;;) {
+        const ring::Status now = status(task);
+        if (is_final(now.state)) {
+            spinner.found();
+            return true;
+        }
+        if (is_known_to_have_ended()) {
+            mark_lost(task);
+            continue;
+        }
+        if (base::Deadline::at(limit).passed()) {
+            if (!has_ended()) return false;
+            continue;
+        }
+        if (spinner.spin(state_.notifier.searching())) continue;
+
+        const ring::Status watched = ring::watch(record, ring::Status::watched);
+        if (is_final(watched.state)) continue;
+        os::futex_wait(record.status, static_cast<std::uint32_t>(watched.pack()),
+                       base::Deadline::at(limit).left(slice));
+        if (is_final(ring::status_of(record).state)) continue;
+        if (is_lost(task)) mark_lost(task);
+        rewake_workers();
+        if (watched.has(ring::Status::has_options)) notify_supervisor_if_due(task.index);
+        slice = std::min(2 * slice, longest_slice);
+    }
+}
+
+void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
+                                      std::span<const std::uint32_t> seen,
+                                      detail::TimePoint limit) {
+    thread_local ring::Spinner spinner;
+    const auto is_unchanged = [&] {
+        return std::ranges::equal(pools, seen, {}, &PoolCore::completions);
+    };
+    while (is_unchanged() && spinner.spin(pools.front()->state_.notifier.searching())) {
+    }
+    if (!is_unchanged()) return spinner.found();
+    std::vector<os::FutexWaiter> words;
+    for (std::size_t i = 0; i < pools.size(); ++i) {
+        Control& control = pools[i]->state_.control();
+        // Sequentially consistent with announce: either that sees this count, or this its change.
+        control.waiting_for_completions.fetch_add(1);
+        words.push_back({.word = &control.completions, .expected = seen[i]});
+    }
+    const Nanoseconds slice = base::Deadline::at(limit).left(longest_slice / 4);
+    if (words.size() == 1)
+        os::futex_wait(*words[0].word, words[0].expected, slice);
+    else
+        os::futex_wait_any(words, slice);
+    for (PoolCore* const pool : pools) {
+        pool->state_.control().waiting_for_completions.fetch_sub(1);
+        pool->rewake_workers();
+    }
+}
+
+bool PoolCore::is_known_to_have_ended() const noexcept {
+    return ended_.load(std::memory_order_acquire) || aborted_.load(std::memory_order_acquire);
+}
+
+bool PoolCore::has_ended() {
+    if (ended_.load(std::memory_order_acquire)) return true;
+    if (state_.control().broken.load(std::memory_order_acquire)) abort();
+    if (aborted_.load(std::memory_order_acquire)) return true;
+    if (!supervisor_) return false; // workers are threads of a test
+    const std::int64_t now = base::coarse_now_ns();
+    std::int64_t next = next_look_ns_.load(std::memory_order_relaxed);
+    if (now < next || !next_look_ns_.compare_exchange_strong(next, now + look_interval.count(),
+                                                             std::memory_order_relaxed)) {
+        return false;
+    }
+    if (os::wait_for_end(supervisor_, base::Deadline::now())) {
+        reap_supervisor();
+        return true;
+    }
+    continue_supervisor_if_stopped();
+    audit_shared_memory();
+    return aborted_.load(std::memory_order_acquire);
+}
+
+bool PoolCore::is_lost(const detail::TaskKey& task) {
+    if (has_ended()) return true;
+    if (!supervisor_ || !is_inconsistent(task)) return false;
+    corrupted_.store(true, std::memory_order_release);
+    abort();
+    return true;
+}
+
+// Shared memory that makes no sense
+
+/// Whether shared memory says of a task that is not final what cannot be true: it is queued where
+/// nobody will find it, or has an owner who knows nothing of it.
+bool PoolCore::is_inconsistent(const detail::TaskKey& task) const noexcept {
+    const ring::Record& record = state_.records[task.index];
+    const std::uint64_t word = record.status.load();
+    const ring::Status status = ring::Status::unpack(word);
+    // What is concluded holds if the status stays the same from the first look to the last. A retry
+    // gives it back its former value, but counts: one of these before it does, one after.
+    const auto retries = [&] {
+        const bool may_retry = status.has(ring::Status::has_options);
+        return std::pair(may_retry ? state_.settings(task.index).deaths.load() : 0,
+                         state_.control().retried.load());
+    };
+    const auto retries_before = retries();
+    if (record.status.load() != word) return false;
+    const auto awaits_retry = [&](unsigned worker) {
+        return state_.retried_task(worker) == &record;
+    };
+    const auto all_workers = std::views::iota(0U, workers());
+    bool has_future = true;
+    if (status.generation == task.generation && ring::is_claimed(status.state)) {
+        has_future =
+            status.owner < workers() &&
+            state_.slot(status.owner).intent.record.load() == std::uint64_t{task.index} + 1 &&
+            !state_.notifier.is_parked(status.owner);
+    } else if (status.generation == task.generation && status.state == ring::TaskState::queued) {
+        has_future = state_.lanes.holds(task.index, task.generation) ||
+                     std::ranges::any_of(all_workers, awaits_retry);
+    }
+    return !has_future && record.status.load() == word && retries() == retries_before;
+}
+
+/// Writes again what only this process writes, wakes workers that nobody may know to be asleep, and
+/// breaks the pool if nothing else helps.
+void PoolCore::audit_shared_memory() noexcept {
+    const std::unique_lock lock(audit_mutex_, std::try_to_lock);
+    if (!lock) return;
+    if (state_.control().stop_mode.load() != stop_mode_.load()) {
+        request_stop(stop_mode_.load());
+        try_notify_supervisor();
+    }
+    state_.lanes.rewrite_control_words();
+    const std::uint64_t length = state_.lanes.length();
+    if (state_.lanes.drained() || (length == audit_.length && state_.lanes.has_work()))
+        state_.notifier.wake_all();
+    audit_.length = length;
+
+    const auto blocked_at = state_.lanes.blocked_at();
+    const std::int64_t now = base::coarse_now_ns();
+    if (!blocked_at || blocked_at != audit_.blocked_at) {
+        audit_.blocked_at = blocked_at;
+        audit_.times_blocked = 0;
+        audit_.blocked_since_ns = now;
+    } else {
+        ++audit_.times_blocked;
+    }
+    if (state_.lanes.is_plausible() && (audit_.times_blocked < most_times_blocked ||
+                                        now - audit_.blocked_since_ns < longest_blocked.count()))
+        return;
+    corrupted_.store(true, std::memory_order_release);
+    abort();
+}
+
+/// Has the supervisor kill all workers and end: what is not final will not become so any more.
+void PoolCore::abort() noexcept {
+    if (aborted_.exchange(true)) return;
+    request_stop(proc::StopMode::kill);
+    try_notify_supervisor();
+}
+
+// Ending
+
+void PoolCore::reap_supervisor() {
+    const std::lock_guard lock(supervisor_mutex_);
+    if (!ended_.load(std::memory_order_relaxed)) os::reap(supervisor_);
+    ended_.store(true, std::memory_order_release);
+}
+
+void PoolCore::request_stop(proc::StopMode mode) noexcept {
+    proc::StopMode now = stop_mode_.load();
+    while (now < mode && !stop_mode_.compare_exchange_weak(now, mode)) {
+    }
+    do { // the last of several threads writes what all of them want
+        now = stop_mode_.load();
+        state_.control().stop_mode.store(now);
+    } while (stop_mode_.load() != now);
+    state_.notifier.wake_all();
+}
+
+/// Makes the supervisor look at shared memory. Throws `std::system_error`.
+void PoolCore::notify_supervisor() {
+    if (!supervisor_ || ended_.load(std::memory_order_acquire)) return;
+    try {
+        os::send_signal(supervisor_, SIGUSR1);
+    } catch (const std::system_error&) { // forbidden: this process has given up its user
+        if (!supervisor_options_.doorbell.ring()) throw;
+    }
+    continue_supervisor_if_stopped();
+}
+
+/// Nobody should wait for ever for a supervisor that is stopped.
+void PoolCore::continue_supervisor_if_stopped() noexcept {
+    try {
+        if (os::is_stopped(supervisor_)) os::send_signal(supervisor_, SIGCONT);
+    } catch (const std::system_error&) { // forbidden: then it waits for who has stopped it
+    }
+}
+
+void PoolCore::try_notify_supervisor() noexcept {
+    try {
+        notify_supervisor();
+    } catch (const std::system_error&) { // it looks when a worker leaves or dies
+    }
+}
+
+/// Tells the supervisor that a task's time will be over sooner than its next alarm, in case the
+/// worker could not: it has changed its user, and the doorbell is out of reach.
+void PoolCore::notify_supervisor_if_due(std::uint32_t index) noexcept {
+    const ring::Status now = ring::status_of(state_.records[index]);
+    if (now.state != ring::TaskState::running || now.owner >= workers()) return;
+    const std::int64_t stop_at = state_.slot(now.owner).stop_at_ns.load();
+    const std::int64_t alarm = state_.control().next_alarm_ns.load();
+    const bool metered = is_metered(state_.settings(index));
+    if (stop_at != 0 && (stop_at < alarm || (metered && alarm == no_alarm))) try_notify_supervisor();
+}
+
+void PoolCore::shutdown(bool wait, bool cancel_queued) {
+    {
+        const std::lock_guard lock(supervisor_mutex_);
+        shut_down_ = true;
+    }
+    state_.lanes.close();
+    if (cancel_queued) this->cancel_queued();
+    request_stop(proc::StopMode::drain);
+    try_notify_supervisor();
+    if (wait) wait_for_supervisor(base::Deadline::never());
+}
+
+/// Waits for the supervisor's end and collects it; false if the time ran out.
+bool PoolCore::wait_for_supervisor(base::Deadline limit) {
+    if (!supervisor_) return true;
+    std::optional<base::Deadline> patience;
+    Nanoseconds slice = first_slice;
+    try {
+        while (!os::wait_for_end(supervisor_, base::Deadline::after(limit.left(slice)))) {
+            if (limit.passed()) return false;
+            continue_supervisor_if_stopped();
+            slice = std::min(2 * slice, 4 * longest_slice);
+            if (state_.control().broken.load()) abort();
+            audit_shared_memory();
+            if (stop_mode_.load() < proc::StopMode::kill) continue;
+            if (!patience) patience = base::Deadline::after(supervisor_patience);
+            if (patience->passed() && !kill_supervisor()) {
+                // Nothing is left to be done: it is another user's, and does not do what it was
+                // told.
+                ended_.store(true, std::memory_order_release);
+                return true;
+            }
+        }
+    } catch (const std::system_error&) { // poll fails
+        os::wait_for_end(supervisor_);
+    }
+    reap_supervisor();
+    return true;
+}
+
+/// False if this process may not.
+bool PoolCore::kill_supervisor() noexcept {
+    try {
+        os::send_signal(supervisor_, SIGKILL);
+        return true;
+    } catch (const std::system_error&) {
+        return false;
+    }
+}
+
+/// Cancels what no worker has claimed, also what is to be tried again.
+std::uint64_t PoolCore::cancel_queued() noexcept {
+    std::uint64_t count = 0;
+    visit_queued([&](const detail::TaskKey& task) {
+        const ring::Step step = ring::cancel(state_.records[task.index], task.generation);
+        leave_queue(task, step, cancelled_);
+        count += step.made ? 1 : 0;
+    });
+    records_.release_ended();
+    return count;
+}
+
+ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {
+    shutdown(false, false);
+    ShutdownReport report;
+    if (wait_for_supervisor(base::Deadline::at(limit))) return report;
+    report.cancelled = cancel_queued();
+    const std::vector<RunningTask> running = running_tasks();
+    request_stop(proc::StopMode::kill);
+    notify_supervisor();
+    wait_for_supervisor(base::Deadline::never());
+    for (const RunningTask& task : running) {
+        const ring::Status end = ring::status_of(state_.records[task.index]);
+        const bool was_faster = end.generation != task.status.generation ||
+                                end.state == ring::TaskState::returned ||
+                                end.state == ring::TaskState::thrown;
+        if (!was_faster) report.killed.push_back({.pid = task.pid, .task = task.name});
+    }
+    return report;
+}
+
+void PoolCore::end_workers(proc::StopMode mode) {
+    shutdown(false, true);
+    request_stop(mode);
+    notify_supervisor();
+}
+
+} // namespace prong::executor

@@ -1,0 +1,237 @@
+#include <prong/map.hpp>
+
+#include "codec/exception.hpp"
+#include "executor/shared/failure_report.hpp"
+#include "executor/parent/core.hpp"
+#include "executor/worker/task_scope.hpp"
+
+namespace prong::detail {
+namespace {
+
+/// How long a chunk should keep a worker busy: long against what a task costs, short against what
+/// waiting for the last chunk costs.
+constexpr std::chrono::nanoseconds target_time = std::chrono::microseconds(300);
+constexpr std::size_t largest_chunk = 1 << 15;
+constexpr std::size_t growth_limit = 8;
+
+/// Elements read ahead however small the chunks are, so that a short input is taken at once.
+constexpr std::size_t least_lookahead = 256;
+constexpr std::size_t chunks_per_worker = 4;
+
+std::size_t checked(const std::optional<std::size_t>& option, const char* name) {
+    if (option && *option == 0) {
+        throw std::invalid_argument(std::string("MapOptions::") + name + " must be at least 1");
+    }
+    return option.value_or(1);
+}
+
+/// A `std::bad_alloc` that is being handled: at the limit of the chunk's task it means that.
+void encode_bad_alloc(Writer& writer) {
+    const auto excess = executor::TaskScope::current_memory_excess();
+    if (!excess) return codec::encode_current_exception(writer);
+    try {
+        throw executor::limit_exceeded(*excess, "an element of map");
+    } catch (const LimitExceeded&) {
+        codec::encode_current_exception(writer);
+    }
+}
+
+} // namespace
+
+void encode_element_failure(Writer& writer) {
+    BufferWriter failure(writer.max_nesting());
+    try {
+        throw;
+    } catch (const std::bad_alloc&) {
+        encode_bad_alloc(failure);
+    } catch (...) {
+        codec::encode_current_exception(failure);
+    }
+    encode(writer, std::uint64_t{failure.size()});
+    writer.write(failure.data(), failure.size());
+}
+
+std::exception_ptr decode_element_failure(Reader& reader) {
+    const auto size = decode<std::uint64_t>(reader);
+    Reader failure(std::span(reader.view(size), size));
+    failure.set_max_nesting(reader.max_nesting());
+    return codec::decode_exception(failure);
+}
+
+MapRun::MapRun(executor::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
+               std::unique_ptr<MapSource> source)
+    : pool_(core), workers_(core.workers()), options_(options), limit_(time_after(options.timeout)),
+      source_(std::move(source)), chunksize_(checked(options.chunksize, "chunksize")) {
+    if (task_options != nullptr) {
+        task_options_ = *task_options;
+        options_.chunksize = chunksize_; // what is said of a task is meant of an element
+    }
+    checked(options.lookahead, "lookahead");
+    fill();
+    if (elements_under_way_ == 0 && input_error_)
+        std::rethrow_exception(input_error_); // nothing to wait for
+}
+
+MapRun::~MapRun() {
+    if (pool_.core().is_copy()) return;
+    for (Chunk& chunk : chunks_) {
+        if (chunk.task.valid()) chunk.task.cancel();
+    }
+}
+
+std::size_t MapRun::lookahead() const {
+    return options_.lookahead.value_or(
+        std::max(least_lookahead, chunks_per_worker * workers_ * chunksize_));
+}
+
+void MapRun::fill() {
+    while (!unsent_ || send_chunk()) {
+        const std::size_t most = lookahead();
+        const std::size_t elements = std::min(chunksize_, most);
+        if (input_ended_ || elements_under_way_ + elements > most) return;
+        read_chunk(elements);
+    }
+}
+
+void MapRun::read_chunk(std::size_t most) {
+    try {
+        if (source_->at_end()) {
+            input_ended_ = true;
+            return;
+        }
+        Unsent& chunk = unsent_.emplace(pool_.core());
+        source_->encode_callable(chunk.writer);
+        std::size_t good = chunk.writer.size();
+        try {
+            do {
+                source_->encode_element(chunk.writer);
+                good = chunk.writer.size();
+                ++chunk.elements;
+            } while (chunk.elements < most && !source_->at_end());
+        } catch (...) { // what came before it is as good as ever
+            input_error_ = std::current_exception();
+            input_ended_ = true;
+            chunk.writer.rewind(good);
+        }
+        elements_under_way_ += chunk.elements;
+        if (chunk.elements == 0) unsent_.reset();
+    } catch (...) { // the pool takes nothing more
+        input_error_ = std::current_exception();
+        input_ended_ = true;
+        unsent_.reset();
+    }
+}
+
+/// Queues what has been read; false if there is no room in time.
+bool MapRun::send_chunk() {
+    try {
+        auto task = unsent_->writer.try_submit(source_->type(),
+                                              task_options_ ? &*task_options_ : nullptr, limit_);
+        if (!task) return false;
+        keep(std::move(*task), unsent_->elements);
+    } catch (...) { // the pool takes nothing more
+        input_error_ = std::current_exception();
+        input_ended_ = true;
+        elements_under_way_ -= unsent_->elements;
+    }
+    unsent_.reset();
+    return true;
+}
+
+void MapRun::keep(TaskHandle task, std::size_t elements) {
+    if (free_.empty()) {
+        free_.push_back(chunks_.size());
+        chunks_.emplace_back();
+    }
+    const std::size_t place = free_.back();
+    free_.pop_back();
+    chunks_[place] = {.task = std::move(task), .elements = elements};
+    if (options_.ordered)
+        next_.push_back(place);
+    else
+        pending_.add(chunks_[place].task, place);
+}
+
+void MapRun::load() {
+    if (next_.empty() && pending_.wait(limit_))
+        next_.assign(pending_.ended().begin(), pending_.ended().end());
+    if (next_.empty() || !chunks_[next_.front()].task.wait_until(limit_)) {
+        limit_ = never;
+        throw TimeoutError("the next result of map was not there in time; iterate again to wait "
+                           "for it, or drop the range to cancel what has not started");
+    }
+    Chunk& chunk = chunks_[next_.front()];
+    loaded_ = true;
+    elements_left_ = chunk.elements;
+    chunk_error_ = chunk.task.exception();
+    if (!chunk_error_) reader_ = chunk.task.result();
+}
+
+bool MapRun::at_end() const {
+    pool_.core().require_own_process();
+    return elements_under_way_ == 0 && !input_error_;
+}
+
+void MapRun::wait() {
+    pool_.core().require_own_process();
+    if (loaded_) return;
+    const bool nothing_sent = next_.empty() && pending_.pending() == 0;
+    if (nothing_sent && unsent_) fill();
+    if (elements_under_way_ != 0) load();
+}
+
+Reader MapRun::element() {
+    wait();
+    if (elements_under_way_ == 0) std::rethrow_exception(input_error_);
+    if (chunk_error_) std::rethrow_exception(chunk_error_);
+    Reader reader = reader_;
+    std::exception_ptr error;
+    try {
+        const auto kind = decode<std::uint8_t>(reader);
+        if (kind == element_returned) return reader;
+        if (kind != element_thrown) throw CodecError("an element of map has no such end");
+        error = decode_element_failure(reader);
+        element_end_ = reader;
+    } catch (const CodecError&) {
+        chunk_error_ = std::current_exception();
+        throw;
+    }
+    std::rethrow_exception(error);
+}
+
+void MapRun::next() {
+    if (elements_under_way_ == 0) {
+        input_error_ = nullptr;
+        return;
+    }
+    if (element_end_) reader_ = *element_end_;
+    element_end_.reset();
+    --elements_under_way_;
+    if (--elements_left_ == 0) finish_chunk();
+}
+
+void MapRun::finish_chunk() {
+    const std::size_t place = next_.front();
+    Chunk& chunk = chunks_[place];
+    if (!chunk_error_ && reader_.remaining() == sizeof(std::int64_t)) {
+        adapt(std::chrono::nanoseconds(decode<std::int64_t>(reader_)), chunk.elements);
+    }
+    chunk.task.release();
+    next_.pop_front();
+    free_.push_back(place);
+    loaded_ = false;
+    fill();
+}
+
+void MapRun::adapt(std::chrono::nanoseconds elapsed, std::size_t elements) {
+    if (options_.chunksize) return;
+    const auto took = static_cast<std::size_t>(std::max<std::int64_t>(elapsed.count(), 1));
+    const std::size_t wanted = static_cast<std::size_t>(target_time.count()) * elements / took;
+    const std::size_t most = std::min(growth_limit * chunksize_, largest_chunk);
+    chunksize_ = std::clamp<std::size_t>(wanted, 1, most);
+    if (options_.lookahead) { // leave something for every worker
+        chunksize_ = std::clamp<std::size_t>(*options_.lookahead / workers_, 1, chunksize_);
+    }
+}
+
+} // namespace prong::detail

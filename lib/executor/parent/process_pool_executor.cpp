@@ -1,0 +1,120 @@
+#include <prong/process_pool_executor.hpp>
+
+#include "os/cpus.hpp"
+#include "executor/parent/core.hpp"
+#include "proc/inherit.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace prong {
+namespace {
+
+unsigned checked_workers(const PoolOptions& options) {
+    const int most = ring::WorkerSet::capacity;
+    const int workers =
+        options.max_workers.value_or(std::min(static_cast<int>(os::available_cpus()), most));
+    if (workers < 1 || workers > most) {
+        throw std::invalid_argument("max_workers is " + std::to_string(workers) +
+                                    "; a pool has 1 to " + std::to_string(most) + " workers");
+    }
+    return static_cast<unsigned>(workers);
+}
+
+std::size_t checked(const std::optional<std::size_t>& option, const char* name,
+                    std::size_t otherwise) {
+    if (!option) return otherwise;
+    if (*option == 0) throw std::invalid_argument(std::string(name) + " must be at least 1");
+    return *option;
+}
+
+executor::Recycling recycling_of(const PoolOptions& options) {
+    executor::Recycling recycling;
+    if (options.max_tasks_per_worker)
+        recycling.max_tasks = checked(options.max_tasks_per_worker, "max_tasks_per_worker", 0);
+    if (options.max_worker_rss_bytes)
+        recycling.max_resident_bytes =
+            checked(options.max_worker_rss_bytes, "max_worker_rss_bytes", 0);
+    return recycling;
+}
+
+} // namespace
+
+ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
+    : core_(nullptr), exceptions_at_start_(std::uncaught_exceptions()) {
+    const unsigned workers = checked_workers(options);
+    const std::size_t max_pending =
+        checked(options.max_pending, "max_pending", std::numeric_limits<std::size_t>::max());
+    const std::size_t payload = checked(options.max_payload_bytes, "max_payload_bytes", 0);
+    executor::SharedState::Sizes sizes = executor::SharedState::choose_sizes(workers, payload);
+    sizes.max_nesting = checked(options.max_nesting, "max_nesting", detail::default_max_nesting);
+    core_ = executor::PoolCore::create(
+        {.workers = workers,
+         .max_pending = max_pending,
+         .sizes = sizes,
+         .supervisor = {.hooks = {.initializer = std::move(options.initializer),
+                            .on_start = std::move(options.on_worker_start),
+                            .on_exit = std::move(options.on_worker_exit)},
+                  .recycling = recycling_of(options),
+                  .break_on_death = options.on_worker_death == OnWorkerDeath::break_pool,
+                  .inherited = proc::inherited_by(options.inherit),
+                  .kept = proc::checked_descriptors(options.inherit),
+                  .cpus = os::process_cpus(),
+                  .doorbell = os::Doorbell::unique()},
+         .limits = options.limits});
+    try {
+        core_->start(); // core_ is there before the fork: in a worker it tells that this is a copy
+    } catch (...) {
+        core_->leave();
+        throw;
+    }
+}
+
+ProcessPoolExecutor::~ProcessPoolExecutor() {
+    if (core_->is_copy()) return;
+    const bool unwinding = std::uncaught_exceptions() > exceptions_at_start_;
+    try {
+        core_->shutdown(true, unwinding);
+    } catch (...) { // the wait failed: the workers end with this process at the latest
+    }
+    core_->leave();
+}
+
+void ProcessPoolExecutor::shutdown(bool wait, bool cancel_futures) {
+    core_->require_own_process();
+    core_->shutdown(wait, cancel_futures);
+}
+
+void ProcessPoolExecutor::terminate_workers() {
+    core_->require_own_process();
+    core_->end_workers(proc::StopMode::terminate);
+}
+
+void ProcessPoolExecutor::kill_workers() {
+    core_->require_own_process();
+    core_->end_workers(proc::StopMode::kill);
+}
+
+ShutdownReport ProcessPoolExecutor::shutdown_for(detail::Timeout wait) {
+    core_->require_own_process();
+    return core_->shutdown_for(detail::time_after(wait));
+}
+
+PoolStats ProcessPoolExecutor::stats() const {
+    return core_->stats();
+}
+
+unsigned ProcessPoolExecutor::max_workers() const {
+    core_->require_own_process();
+    return core_->workers();
+}
+
+PoolWithOptions::PoolWithOptions(executor::PoolCore& core, const TaskOptions& options)
+    : core_(&core), options_(options) {
+    core.require_own_process();
+}
+
+} // namespace prong

@@ -1,0 +1,90 @@
+#include "executor/parent/core.hpp"
+#include "executor/worker/task_scope.hpp"
+
+#include "base/clock.hpp"
+#include <algorithm>
+#include <string_view>
+
+namespace prong::executor {
+
+PoolStats PoolCore::stats() {
+    require_own_process();
+    expire_late();
+    const Control& control = state_.control();
+    PoolStats stats{.queued = state_.lanes.length(),
+                    .running = 0,
+                    .submitted = unqueued_.load(),
+                    .finished = 0,
+                    .failed = control.died.load() + expired_.load(),
+                    .cancelled = cancelled_.load(),
+                    .retried = control.retried.load(),
+                    .killed = control.killed.load(),
+                    .workers = {}};
+    for (const auto lane : {ring::Lane::normal, ring::Lane::high, ring::Lane::low})
+        stats.submitted += state_.lanes[lane].tail();
+    for (unsigned worker = 0; worker < workers(); ++worker) {
+        stats.workers.push_back(stats_of(worker, base::steady_now_ns()));
+        const WorkerStats& of_worker = stats.workers.back();
+        stats.running += of_worker.task.empty() ? 0U : 1U;
+        stats.finished += of_worker.finished;
+        stats.failed += state_.slot(worker).failed.load();
+        stats.queued += state_.retried_task(worker) != nullptr ? 1U : 0U;
+    }
+    if (has_ended()) stats.queued = 0; // no worker will come
+    return stats;
+}
+
+WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns) {
+    const WorkerSlot& slot = state_.slot(worker);
+    WorkerStats stats{.index = static_cast<int>(worker),
+                      .pid = has_ended() ? 0 : slot.pid.load(),
+                      .state = WorkerState::absent,
+                      .task = {},
+                      .since = std::chrono::nanoseconds(
+                          now_ns - std::clamp<std::int64_t>(slot.since_ns.load(), 0, now_ns)),
+                      .finished = slot.finished.load(),
+                      .deaths = slot.deaths.load()};
+    if (stats.pid == 0) return stats;
+    if (auto task = running_task(worker)) stats.task = std::move(task->name);
+    stats.state = slot.stopped.load()  ? WorkerState::stopped
+                  : !slot.ready.load() ? WorkerState::starting
+                  : stats.task.empty() ? WorkerState::idle
+                                       : WorkerState::running;
+    return stats;
+}
+
+std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned worker) const {
+    const WorkerSlot& slot = state_.slot(worker);
+    const auto task = state_.unfinished_task(worker);
+    if (!task) return std::nullopt;
+    RunningTask running{.pid = slot.pid.load(),
+                        .index = task->index,
+                        .status = task->status,
+                        .name = "a task [task " + std::to_string(task->status.generation) + "]"};
+    const detail::TaskType* const type =
+        known_types_.find(ring::read_once(task->record->task_type));
+    if (type == nullptr) return running;
+    // The task may end, and its record be used again, at any time: the bytes are only looked at to
+    // find a function's name, whatever they say.
+    const std::uint64_t offset = ring::read_once(task->record->arguments_offset);
+    const std::uint64_t length = ring::read_once(task->record->arguments_length);
+    std::span<const std::byte> arguments;
+    if (offset == ring::Record::bytes_offset && length <= sizeof(task->record->bytes)) {
+        arguments = {task->record->bytes, length};
+    } else if (state_.payload.contains(offset, length)) {
+        arguments = {state_.payload.at(offset), length};
+    }
+    running.name.replace(0, std::string_view("a task").size(),
+                         fork_base_.name_of(*type, arguments));
+    return running;
+}
+
+std::vector<PoolCore::RunningTask> PoolCore::running_tasks() const {
+    std::vector<RunningTask> tasks;
+    for (unsigned worker = 0; worker < workers(); ++worker) {
+        if (auto task = running_task(worker)) tasks.push_back(std::move(*task));
+    }
+    return tasks;
+}
+
+} // namespace prong::executor

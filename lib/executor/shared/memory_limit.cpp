@@ -1,0 +1,72 @@
+#include "executor/shared/memory_limit.hpp"
+
+#include "os/usage.hpp"
+
+#include <prong/error.hpp>
+
+#include <array>
+#include <cstdio>
+#include <string>
+
+namespace prong::executor {
+namespace {
+
+/// From here on a look at the machine's memory costs little beside the copying.
+constexpr std::uint64_t large_bytes = 64 << 20;
+
+/// Kept free for everything else on the machine.
+constexpr std::uint64_t reserve_bytes = 64 << 20;
+
+} // namespace
+
+std::string size_text(std::uint64_t bytes) {
+    const char* const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    auto size = static_cast<double>(bytes);
+    std::size_t unit = 0;
+    for (; size >= 1024 && unit < 4; ++unit) size /= 1024;
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
+    return text.data();
+}
+
+namespace {
+
+void require(std::uint64_t bytes, std::uint64_t available, const char* what) {
+    if (available >= reserve_bytes && bytes <= available - reserve_bytes) return;
+    throw LimitExceeded(LimitKind::shared_memory,
+                        std::string(what) + " takes " + size_text(bytes) + ", but only " +
+                            size_text(available) +
+                            " of memory are available (machine, memory cgroup or RLIMIT_AS); free "
+                            "some, or work in smaller pieces");
+}
+
+} // namespace
+
+void require_memory(std::uint64_t bytes, const char* what) {
+    if (bytes < large_bytes) return;
+    require(bytes, std::min(shm::available_memory(), os::address_space_left()), what);
+}
+
+void require_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {
+    if (bytes > state.payload.largest()) {
+        throw LimitExceeded(
+            LimitKind::shared_memory,
+            std::string(what) + " takes " + size_text(bytes) +
+                ", but the pool's limit for one is " + size_text(state.payload.largest()) +
+                "; raise PoolOptions::max_payload_bytes, or RLIMIT_AS and RLIMIT_FSIZE, "
+                "which bound shared memory");
+    }
+    if (bytes >= large_bytes) require(bytes, shm::available_memory(), what);
+}
+
+void throw_no_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {
+    throw LimitExceeded(LimitKind::shared_memory,
+                        std::string(what) + " takes " + size_text(bytes) +
+                            ", but all shared memory for this size (" +
+                            size_text(state.payload.largest()) +
+                            ") is in use; take results of earlier tasks, or raise "
+                            "PoolOptions::max_payload_bytes, or RLIMIT_AS and RLIMIT_FSIZE, which "
+                            "bound shared memory");
+}
+
+} // namespace prong::executor

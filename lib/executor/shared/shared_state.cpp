@@ -1,0 +1,181 @@
+#include "executor/shared/shared_state.hpp"
+
+#include "os/usage.hpp"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <system_error>
+#include <utility>
+
+namespace prong::executor {
+namespace {
+
+constexpr std::uint64_t page_bytes = 4096;
+constexpr std::uint64_t most_ring_entries = 1 << 24;
+constexpr std::uint64_t most_records = 1 << 26;
+constexpr std::uint64_t least_ring_entries = 1 << 10;
+constexpr std::uint64_t least_payload_span = 1 << 16;
+
+/// The largest file that this process may make: shared memory is one.
+std::uint64_t largest_file() {
+    rlimit limit{};
+    const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return is_limited ? limit.rlim_cur : std::numeric_limits<std::uint64_t>::max();
+}
+
+std::uint64_t physical_memory() {
+    return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * page_bytes;
+}
+
+} // namespace
+
+void SharedText::set(std::string_view text) noexcept {
+    const std::size_t length = std::min(text.size(), text_.size());
+    std::memcpy(text_.data(), text.data(), length);
+    length_.store(static_cast<std::uint32_t>(length), std::memory_order_release);
+}
+
+std::string SharedText::get() const {
+    const std::size_t length = length_.load(std::memory_order_acquire);
+    return {text_.data(), std::min(length, text_.size())};
+}
+
+struct SharedState::Layout {
+    explicit Layout(const Sizes& sizes)
+        : slots(add<Control>(1)), wake_words(add<WorkerSlot>(sizes.workers)),
+          entries(add<ring::WakeWord>(sizes.workers)),
+          records(add<std::atomic<std::uint64_t>>(ring::lane_count * sizes.ring_entries)),
+          settings(add<ring::Record>(sizes.records)),
+          payload{.begin = add<TaskSettings>(sizes.records),
+                  .span_bytes = sizes.payload_span,
+                  .largest_bytes = largest_of(sizes)} {}
+
+    // The parts follow each other; each begins where the one before it was added.
+    std::uint64_t end = 0;
+    std::uint64_t slots;
+    std::uint64_t wake_words;
+    std::uint64_t entries;
+    std::uint64_t records;
+    std::uint64_t settings;
+    shm::Payload::Geometry payload;
+
+private:
+    /// Where address space is short, not so much that one argument list leaves nothing for a
+    /// result.
+    static std::uint64_t largest_of(const Sizes& sizes) {
+        if (sizes.payload_most != 0) return std::min(sizes.payload_most, sizes.payload_span);
+        const bool is_short = sizes.payload_span < physical_memory();
+        return is_short ? sizes.payload_span / 4 : sizes.payload_span;
+    }
+
+    template <typename T>
+    std::uint64_t add(std::uint64_t count) {
+        end = (end + count * sizeof(T) + page_bytes - 1) / page_bytes * page_bytes;
+        return end;
+    }
+};
+
+SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t most_bytes) {
+    // Of the address space, leave the larger part to the program.
+    constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
+    const std::uint64_t address_space = os::address_space_left();
+    const std::uint64_t share =
+        std::min(address_space == unlimited ? unlimited : address_space / 4, largest_file());
+    Sizes sizes{.workers = workers,
+                .ring_entries = most_ring_entries,
+                .records = most_records,
+                .payload_span = std::bit_ceil(std::max(physical_memory(), most_bytes)),
+                .payload_most = most_bytes};
+    if (share != unlimited) {
+        // Ring and records are touched as they fill.
+        sizes.ring_entries =
+            std::clamp(std::bit_floor(share / 128 + 1), least_ring_entries, most_ring_entries);
+        sizes.records = std::clamp(share / 4 / (sizeof(ring::Record) + sizeof(TaskSettings)),
+                                   2 * least_ring_entries, most_records);
+        while (sizes.payload_span > least_payload_span && Layout(sizes).payload.end() > share) {
+            sizes.payload_span /= 2;
+        }
+    }
+    return sizes;
+}
+
+SharedState SharedState::create(Sizes sizes) {
+    for (;;) {
+        try {
+            const Layout layout(sizes);
+            return {shm::Region(layout.payload.end()), layout, sizes};
+        } catch (const std::system_error&) {
+            if (sizes.payload_span <= least_payload_span) throw;
+            sizes.payload_span /= 2;
+            sizes.records = std::max(sizes.records / 2, 2 * least_ring_entries);
+            sizes.ring_entries = std::max(sizes.ring_entries / 2, least_ring_entries);
+        }
+    }
+}
+
+SharedState SharedState::attach(base::UniqueFd memory, const Sizes& sizes) {
+    const Layout layout(sizes);
+    return {shm::Region(std::move(memory), layout.payload.end()), layout, sizes};
+}
+
+SharedState::SharedState(shm::Region memory, const Layout& layout, const Sizes& sizes)
+    : region(std::move(memory)),
+      records(reinterpret_cast<ring::Record*>(region.base() + layout.records), sizes.records),
+      lanes(reinterpret_cast<Control*>(region.base())->lanes,
+            {reinterpret_cast<std::atomic<std::uint64_t>*>(region.base() + layout.entries),
+             ring::lane_count * sizes.ring_entries},
+            records),
+      payload(region, layout.payload),
+      notifier(reinterpret_cast<Control*>(region.base())->notifier,
+              {reinterpret_cast<ring::WakeWord*>(region.base() + layout.wake_words), sizes.workers}),
+      control_(reinterpret_cast<Control*>(region.base())),
+      slots_(reinterpret_cast<WorkerSlot*>(region.base() + layout.slots), sizes.workers),
+      settings_(reinterpret_cast<TaskSettings*>(region.base() + layout.settings), sizes.records),
+      sizes_(sizes), entries_offset_(layout.entries) {}
+
+bool SharedState::has_large_arguments(const ring::Record& record) const noexcept {
+    return ring::read_once(record.arguments_offset) >= sizeof(ring::Record) &&
+           ring::read_once(record.arguments_length) >= page_bytes;
+}
+
+void SharedState::discard_arguments(const ring::Record& record) const noexcept {
+    const std::uint64_t begin = ring::read_once(record.arguments_offset);
+    const std::uint64_t length = ring::read_once(record.arguments_length);
+    if (payload.contains(begin, length)) region.discard(begin, begin + length);
+}
+
+void SharedState::announce(const ring::Record& record, std::uint8_t flags) const noexcept {
+    if ((flags & ring::Status::watched) != 0) os::futex_wake(record.status, os::everyone);
+    if ((flags & ring::Status::watched_with_others) != 0) {
+        // Sequentially consistent with who is about to sleep: either this sees them counted, or
+        // they see the change.
+        control_->completions.fetch_add(1);
+        if (control_->waiting_for_completions.load() != 0) {
+            os::futex_wake(control_->completions, os::everyone);
+        }
+    }
+}
+
+void SharedState::retire_entries() noexcept {
+    lanes.retire([this](std::uint64_t first, std::uint64_t last) {
+        region.discard(entries_offset_ + first * sizeof(std::uint64_t),
+                       entries_offset_ + last * sizeof(std::uint64_t));
+    });
+}
+
+void SharedState::discard_records(std::uint32_t first, std::uint32_t last) noexcept {
+    const auto discard = [this](const auto& begin, const auto& end) {
+        region.discard(
+            static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&begin) - region.base()),
+            static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&end) - region.base()));
+    };
+    discard(records[first], *(records.data() + last));
+    discard(settings_[first], *(settings_.data() + last));
+}
+
+} // namespace prong::executor

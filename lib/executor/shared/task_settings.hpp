@@ -1,0 +1,47 @@
+#pragma once
+
+#include <prong/task_options.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace prong::executor {
+
+/// How an attempt at a task ended its worker.
+struct FailedAttempt {
+    std::int32_t pid;
+    std::int32_t exitcode;
+};
+
+/// What a task with options has beside its record, in shared memory. Nanoseconds on the steady
+/// clock, bytes; 0 means none. Written by the parent before the task is queued; what follows
+/// `capture_output` by the supervisor, when an attempt has failed.
+struct alignas(256) TaskSettings {
+    std::int64_t timeout_ns; ///< an attempt's; at least 1
+    std::int64_t grace_ns;
+    std::int64_t deadline_ns; ///< a point in time
+    std::int64_t cpu_ns;
+    std::uint64_t resident_bytes;
+    std::uint64_t address_space_bytes;
+    std::uint64_t output_bytes;
+    std::uint32_t max_retries;
+    std::uint8_t capture_output; ///< a bool
+    std::uint64_t seal;          ///< of all before it: tells whether a worker has written over them
+
+    std::atomic<std::uint32_t> deaths;         ///< attempts that have failed
+    std::array<FailedAttempt, 16> last_deaths; ///< the n-th in place n modulo 16
+};
+static_assert(sizeof(TaskSettings) == 256);
+
+/// Fills in what the user wants of a task that is submitted now. Throws `std::invalid_argument`.
+void write_settings(TaskSettings& settings, const TaskOptions& options);
+
+/// Whether they are as `write_settings` has left them, as far as a worker that has gone mad is no
+/// forger.
+[[nodiscard]] bool is_intact(const TaskSettings& settings);
+
+/// Whether these options differ from none at all (but for the priority).
+[[nodiscard]] bool needs_settings(const TaskOptions& options);
+
+} // namespace prong::executor

@@ -1,0 +1,403 @@
+#include "executor/worker/loop.hpp"
+
+#include "base/clock.hpp"
+#include "codec/exception.hpp"
+#include "os/process.hpp"
+#include "os/seed.hpp"
+#include "os/usage.hpp"
+#include "diag/crash_dump.hpp"
+#include "executor/worker/result_writer.hpp"
+#include "executor/worker/this_task.hpp"
+#include "executor/worker/timer_sweep.hpp"
+#include "ring/spinner.hpp"
+
+#include <prong/detail/task_type.hpp>
+#include <prong/this_task.hpp>
+
+#include <cxxabi.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace prong::executor {
+namespace {
+
+/// How long a worker waits for its end; it is overdue if some word that the supervisor needs to see
+/// it was written over.
+constexpr std::chrono::seconds condemned_patience{1};
+
+detail::Reader arguments_of(const SharedState& state, const ring::Record& record) {
+    const auto* const begin = record.arguments_offset < sizeof(ring::Record)
+                                  ? record.bytes
+                                  : state.payload.at(record.arguments_offset);
+    detail::Reader reader({begin, record.arguments_length});
+    reader.set_max_nesting(state.sizes().max_nesting);
+    return reader;
+}
+
+/// Tells the functions that tasks run apart.
+std::uint64_t kind_of(const SharedState& state, const ring::Record& record) {
+    const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
+    std::uint64_t address = 0;
+    if (type->begins_with_address) arguments_of(state, record).read(&address, sizeof(address));
+    return record.task_type ^ address;
+}
+
+/// Writes the exception that is being handled in place of a result.
+ring::TaskState write_exception(ResultWriter& writer) {
+    writer.start_over();
+    try {
+        codec::encode_current_exception(writer);
+    } catch (...) { // no shared memory for it: the parent finds an empty result
+        writer.start_over();
+    }
+    writer.store();
+    return ring::TaskState::thrown;
+}
+
+/// Runs the task and writes its result or exception into the record. Returns how it ended.
+/// `on_bad_alloc`: handles a `std::bad_alloc` in another way, if it returns a state.
+template <typename OnBadAlloc>
+ring::TaskState execute(const SharedState& state, unsigned worker, ring::Record& record,
+                        OnBadAlloc on_bad_alloc) {
+    ResultWriter writer(state, worker, record);
+    try {
+        const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
+        detail::Reader arguments = arguments_of(state, record);
+        type->run(arguments, writer);
+        detail::end_copy_of_worker(0);
+        writer.store();
+        return ring::TaskState::returned;
+    } catch (abi::__forced_unwind&) { // pthread_exit in the task: the end of this process
+        detail::end_copy_of_worker(0);
+        throw;
+    } catch (const std::bad_alloc&) {
+        detail::end_copy_of_worker(1);
+        if (const auto end = on_bad_alloc(writer)) return *end;
+        return write_exception(writer);
+    } catch (...) {
+        detail::end_copy_of_worker(1);
+        return write_exception(writer);
+    }
+}
+
+/// One worker at its work.
+class Worker {
+public:
+    Worker(SharedState& state, unsigned worker, const Recycling& recycling,
+           const WorkerSurroundings& surroundings)
+        : state_(state), slot_(state.slot(worker)), worker_(worker),
+          owner_(static_cast<std::uint16_t>(worker)), recycling_(recycling),
+          surroundings_(surroundings) {
+        if (surroundings.supervisor != 0) timers_.emplace(); // not in threads of a test
+    }
+
+    Leaving run();
+
+private:
+    bool found_work() { // false: somebody else was faster
+        if (may_retry()) claim_ = claim_retry();
+        if (!claim_) claim_ = state_.lanes.claim(owner_, slot_.intent, turn_);
+        return claim_.has_value();
+    }
+    [[nodiscard]] bool may_retry() const {
+        return state_.control().retries.load(std::memory_order_relaxed) != 0;
+    }
+    std::optional<ring::Claim> claim_retry();
+    [[nodiscard]] bool has_work() const;
+    /// Whether nothing will come any more. A ring alone that looks so may have been written over.
+    [[nodiscard]] bool is_over() const {
+        return state_.control().stop_mode.load(std::memory_order_relaxed) != proc::StopMode::none &&
+               state_.lanes.drained();
+    }
+    bool complete();
+    ring::TaskState execute_task();
+    ring::TaskState execute_with_options();
+    ring::Status finish(ring::TaskState end);
+    [[nodiscard]] bool may_be_tried_again() const;
+    [[nodiscard]] FailureReport report_of_late_task() const;
+    void count(ring::TaskState end);
+    bool is_due_for_recycling();
+    void pass_work_on();
+    [[nodiscard]] bool dies_with_supervisor() const;
+
+    SharedState& state_;
+    WorkerSlot& slot_;
+    unsigned worker_;
+    std::uint16_t owner_;
+    const Recycling& recycling_;
+    WorkerSurroundings surroundings_;
+
+    std::optional<ring::Claim> claim_;
+    std::uint64_t turn_ = slot_.finished.load(std::memory_order_relaxed);
+    std::uint64_t first_turn_ = turn_;
+    std::int64_t next_look_ns_ = 0;
+    ring::Spinner spinner_;
+    bool searching_ = true;
+    bool has_captured_ = false;   ///< the task's output
+    std::int64_t stop_at_ns_ = 0; ///< of a task with options: when its time is over
+    std::optional<TimerSweep> timers_;
+};
+
+/// When memory runs out, the kernel should choose a worker before the parent.
+void volunteer_for_out_of_memory() {
+    const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    [[maybe_unused]] const ssize_t written = write(fd, "500", 3);
+    close(fd);
+}
+
+void prepare_process(WorkerSlot& slot) {
+    signal(SIGINT, SIG_IGN); // the parent decides what Ctrl-C means
+    // What opens a terminal anew is in no foreground group there: it may write, and reading fails.
+    signal(SIGTTOU, SIG_IGN);
+    signal(SIGTTIN, SIG_IGN);
+    rlimit core{};
+    if (getrlimit(RLIMIT_CORE, &core) == 0) {
+        core.rlim_cur = 0; // an initializer may raise it again
+        setrlimit(RLIMIT_CORE, &core);
+    }
+    os::leave_quietly_on_exit();
+    volunteer_for_out_of_memory();
+    os::write_whole_lines();
+    diag::dump_crashes_to(slot.crash);
+}
+
+Leaving Worker::run() {
+    state_.notifier.set_searching(worker_);
+    for (;;) {
+        if (found_work()) {
+            if (!complete()) return Leaving::condemned;
+            if (is_due_for_recycling()) {
+                pass_work_on();
+                return Leaving::recycled;
+            }
+        } else if (is_over()) {
+            state_.notifier.stop_searching(worker_);
+            state_.notifier.wake_all(); // the others should leave, too
+            return Leaving::drained;
+        } else if (!searching_) {
+            searching_ = true;
+            slot_.since_ns.store(base::coarse_now_ns(), std::memory_order_relaxed);
+            state_.notifier.set_searching(worker_); // and look once more
+        } else if (!spinner_.spin(state_.notifier.searching())) {
+            if (!dies_with_supervisor()) return Leaving::orphaned;
+            if (timers_) timers_->idle();
+            state_.notifier.park(worker_, [&] { return has_work() || is_over(); });
+        }
+    }
+}
+
+/// What a dead worker has left: first this one's predecessor, whose note it will need.
+std::optional<ring::Claim> Worker::claim_retry() {
+    for (unsigned i = 0; i < state_.workers(); ++i) {
+        ring::WorkerIntent& left = state_.slot((worker_ + i) % state_.workers()).intent;
+        if (auto claimed = ring::claim_retry(state_.records, owner_, slot_.intent, left))
+            return claimed;
+    }
+    return std::nullopt;
+}
+
+bool Worker::has_work() const {
+    if (state_.lanes.has_work()) return true;
+    if (!may_retry()) return false;
+    for (unsigned worker = 0; worker < state_.workers(); ++worker) {
+        if (state_.retried_task(worker) != nullptr) return true;
+    }
+    return false;
+}
+
+/// Runs the claimed task to its end; false if the task is condemned.
+bool Worker::complete() {
+    const std::int64_t now = base::coarse_now_ns();
+    slot_.since_ns.store(now, std::memory_order_relaxed);
+    if (timers_) timers_->begin(now);
+    const std::uint64_t kind = kind_of(state_, *claim_->record);
+    if (searching_) {
+        searching_ = false;
+        spinner_.found();
+        state_.notifier.stop_searching(worker_);
+        if (state_.lanes.has_work()) state_.notifier.work_arrived(); // for the others
+    }
+    set_current_task(claim_->record);
+    const bool has_options = claim_->status.has(ring::Status::has_options);
+    const ring::Status after = finish(has_options ? execute_with_options() : execute_task());
+    set_current_task(nullptr);
+    if (after.state == ring::TaskState::condemned) return false;
+    if (std::exchange(has_captured_, false)) os::clear_capture(surroundings_.capture_fd());
+    count(after.state);
+    state_.announce(*claim_->record, after.flags);
+    claim_.reset();
+    if (timers_) timers_->end(kind);
+    return true;
+}
+
+ring::TaskState Worker::execute_task() {
+    const auto not_special = [](const ResultWriter&) -> std::optional<ring::TaskState> {
+        return std::nullopt;
+    };
+    const ring::TaskState end = execute(state_, worker_, *claim_->record, not_special);
+    if (surroundings_.supervisor != 0) os::flush_task_output();
+    return end;
+}
+
+ring::TaskState Worker::execute_with_options() {
+    const TaskSettings& settings = state_.settings(claim_->index);
+    ring::Record& record = *claim_->record;
+    if (TaskScope::is_too_late(settings)) return ring::TaskState::expired;
+    has_captured_ = settings.capture_output != 0;
+    TaskScope scope(state_, worker_, settings, surroundings_);
+    stop_at_ns_ = scope.stop_at_ns();
+    const auto over_limit = [&](ResultWriter& writer) -> std::optional<ring::TaskState> {
+        scope.leave(); // what comes now needs memory
+        const auto excess = scope.memory_excess();
+        if (!excess) return std::nullopt;
+        writer.start_over();
+        write_failure_report(state_, worker_, record,
+                       {.death = {.last_output = scope.last_output()}, .excess = excess});
+        return ring::TaskState::over_limit;
+    };
+    const ring::TaskState end = execute(state_, worker_, record, over_limit);
+    forget_stop_token();
+    scope.leave();
+    return end;
+}
+
+/// Ends the task in its state word; one that was told to stop in the meantime as timed out, one
+/// that was abandoned without anything that nobody will ask for.
+ring::Status Worker::finish(ring::TaskState end) {
+    ring::Record& record = *claim_->record;
+    bool holds_arguments = state_.has_large_arguments(record) && !may_be_tried_again();
+    for (;;) {
+        const bool holds_result = slot_.intent.block.load(std::memory_order_relaxed) != 0;
+        const ring::Status after = ring::finish(*claim_, end, holds_result || holds_arguments);
+        const bool is_refused = after.state == ring::TaskState::running &&
+                                after.generation == claim_->status.generation;
+        if (!is_refused) return after;
+        state_.payload.reclaim(slot_.intent.block.load(std::memory_order_relaxed), worker_);
+        slot_.intent.block.store(0, std::memory_order_release);
+        const bool abandoned = after.has(ring::Status::abandoned);
+        if (abandoned && std::exchange(holds_arguments, false)) state_.discard_arguments(record);
+        if (after.has(ring::Status::stop_requested)) {
+            end = ring::TaskState::timed_out;
+            write_failure_report(state_, worker_, record, report_of_late_task(), abandoned);
+        } else {
+            ResultWriter(state_, worker_, record).store(); // nothing
+        }
+    }
+}
+
+/// Whether the arguments will be needed once more if this worker dies now.
+bool Worker::may_be_tried_again() const {
+    return claim_->status.has(ring::Status::has_options) &&
+           state_.settings(claim_->index).max_retries != 0;
+}
+
+FailureReport Worker::report_of_late_task() const {
+    const TaskSettings& settings = state_.settings(claim_->index);
+    FailureReport failure_report{.missed_deadline = is_deadline(settings, stop_at_ns_)};
+    if (settings.capture_output != 0)
+        failure_report.death.last_output = os::captured_output(surroundings_.capture_fd());
+    return failure_report;
+}
+
+void Worker::count(ring::TaskState end) {
+    ++turn_;
+    if (end != ring::TaskState::expired)
+        slot_.finished.store(slot_.finished.load() + 1, std::memory_order_relaxed);
+    if (end == ring::TaskState::returned) return;
+    slot_.failed.store(slot_.failed.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+bool Worker::is_due_for_recycling() {
+    if (recycling_.max_tasks && turn_ - first_turn_ >= *recycling_.max_tasks) return true;
+    if (!recycling_.max_resident_bytes) return false;
+    const std::int64_t now = base::steady_now_ns();
+    if (now < next_look_ns_) return false;
+    next_look_ns_ = now + usage_interval.count();
+    return os::own_resident_bytes(getpid()) > *recycling_.max_resident_bytes;
+}
+
+/// Whoever leaves while there is work must not be the one on whom the others rely.
+void Worker::pass_work_on() {
+    state_.notifier.stop_searching(worker_);
+    if (state_.lanes.has_work()) state_.notifier.work_arrived();
+}
+
+/// Sees to it, or returns false if the supervisor is gone: the kernel forgets it when a task gives
+/// up its user.
+bool Worker::dies_with_supervisor() const {
+    return surroundings_.supervisor == 0 ||
+           os::set_parent_death_signal(SIGKILL, surroundings_.supervisor);
+}
+
+/// A worker's part is up to an eighth smaller than the option says, so that workers that began
+/// together do not leave together.
+Recycling with_jitter(Recycling recycling) {
+    if (recycling.max_tasks)
+        *recycling.max_tasks -=
+            static_cast<std::uint64_t>(getpid()) * 2654435761U % (*recycling.max_tasks / 8 + 1);
+    return recycling;
+}
+
+/// Runs a hook; empty if it went well.
+std::string trouble_in(const WorkerHook& hook, const std::string& name) {
+    try {
+        if (hook) hook();
+        detail::end_copy_of_worker(0);
+        return {};
+    } catch (const std::exception& error) {
+        detail::end_copy_of_worker(1);
+        return name + " threw: " + error.what();
+    } catch (...) {
+        detail::end_copy_of_worker(1);
+        return name + " threw something that is no std::exception";
+    }
+}
+
+} // namespace
+
+Leaving run_tasks(SharedState& state, unsigned worker, const Recycling& recycling,
+                  const WorkerSurroundings& surroundings) {
+    return Worker(state, worker, recycling, surroundings).run();
+}
+
+int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& hooks,
+                       const Recycling& recycling, const WorkerSurroundings& surroundings) {
+    WorkerSlot& slot = state.slot(worker);
+    prepare_process(slot);
+    become_worker(state, worker);
+    os::seed_c_library(this_worker::seed()); // otherwise all workers draw the same numbers
+    std::string trouble = trouble_in(hooks.initializer, "the initializer");
+    if (trouble.empty()) trouble = trouble_in(hooks.on_start, "on_worker_start");
+    if (!trouble.empty()) {
+        slot.failure.set(trouble);
+        return 1;
+    }
+    // Again: the kernel forgets it when an initializer gives up its user.
+    if (!os::set_parent_death_signal(SIGKILL, surroundings.supervisor)) return 1;
+    slot.ready.store(true, std::memory_order_release);
+    state.control().starts.fetch_add(1, std::memory_order_release);
+    const Leaving leaving = run_tasks(state, worker, with_jitter(recycling), surroundings);
+    if (leaving == Leaving::condemned) {
+        std::this_thread::sleep_for(condemned_patience); // for the supervisor's SIGKILL
+        kill(getpid(), SIGKILL);
+    }
+    slot.leaving.store(true, std::memory_order_release);
+    trouble = trouble_in(hooks.on_exit, "on_worker_exit");
+    if (!trouble.empty()) std::fprintf(stderr, "prong: %s\n", trouble.c_str());
+    return 0;
+}
+
+} // namespace prong::executor

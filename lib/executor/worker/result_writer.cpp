@@ -1,0 +1,58 @@
+#include "executor/worker/result_writer.hpp"
+
+#include "executor/shared/memory_limit.hpp"
+
+#include <algorithm>
+
+namespace prong::executor {
+namespace {
+
+std::size_t align_up(std::size_t size) {
+    return (size + detail::wire_alignment - 1) / detail::wire_alignment * detail::wire_alignment;
+}
+
+/// Where the record's bytes are free while the arguments stay as they are.
+std::size_t free_bytes_begin(const ring::Record& record) {
+    const bool inline_arguments = record.arguments_offset < sizeof(ring::Record);
+    const std::size_t used = inline_arguments ? record.arguments_length : 0;
+    return std::min(align_up(used), sizeof(record.bytes));
+}
+
+} // namespace
+
+ResultWriter::ResultWriter(const SharedState& state, unsigned worker, ring::Record& record)
+    : Writer(state.sizes().max_nesting), state_(state), intent_(state.slot(worker).intent),
+      record_(record), owner_(worker), inline_begin_(free_bytes_begin(record)) {
+    set_window(record_.bytes + inline_begin_, 0, room_in_record());
+}
+
+void ResultWriter::start_over() {
+    if (block_ != 0) {
+        state_.payload.free(block_, size());
+        intent_.block.store(0, std::memory_order_release);
+        block_ = 0;
+    }
+    set_window(record_.bytes + inline_begin_, 0, room_in_record());
+}
+
+void ResultWriter::store() const {
+    record_.result_offset = block_ != 0 ? block_ : ring::Record::bytes_offset + inline_begin_;
+    record_.result_length = size();
+}
+
+void ResultWriter::grow(std::size_t more) {
+    const std::size_t used = size();
+    const std::size_t wanted = grown_size(used, more, state_.payload.largest());
+    require_shared_memory(state_, wanted, "the task's result");
+    intent_.outgrown_block.store(block_, std::memory_order_release);
+    const auto block = state_.payload.allocate(wanted, owner_, intent_.block);
+    if (!block) throw_no_shared_memory(state_, wanted, "the task's result");
+    std::byte* const place = state_.payload.at(block->offset);
+    std::copy_n(data(), used, place);
+    if (block_ != 0) state_.payload.free(block_, used);
+    intent_.outgrown_block.store(0, std::memory_order_release);
+    block_ = block->offset;
+    set_window(place, used, block->capacity);
+}
+
+} // namespace prong::executor

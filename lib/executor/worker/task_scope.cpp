@@ -1,0 +1,127 @@
+#include "executor/worker/task_scope.hpp"
+
+#include "base/clock.hpp"
+#include "os/process.hpp"
+#include "os/usage.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <limits>
+
+namespace prong::executor {
+namespace {
+
+/// Not more than the largest number.
+std::uint64_t sum(std::uint64_t one, std::uint64_t other) {
+    return one + std::min(other, std::numeric_limits<std::uint64_t>::max() - one);
+}
+
+/// Of the task that this thread runs.
+thread_local const TaskScope* current_scope = nullptr;
+
+/// Where the program limits the size of files, captured output is a file, too: writing more of it
+/// is to fail rather than to kill the task. Returns whether that was to be seen to.
+bool ignore_file_size_signal() {
+    rlimit limit{};
+    const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    if (!is_limited || !os::has_disposition(SIGXFSZ, SIG_DFL)) return false;
+    signal(SIGXFSZ, SIG_IGN);
+    return true;
+}
+
+} // namespace
+
+void WorkerSurroundings::notify_supervisor() const noexcept {
+    // Once the supervisor is gone its number may be a stranger's.
+    if (supervisor == 0 || getppid() != supervisor) return;
+    if (kill(supervisor, SIGUSR1) != 0) doorbell.ring();
+}
+
+std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns) {
+    std::int64_t stop = no_alarm;
+    if (settings.timeout_ns != 0 && settings.timeout_ns < no_alarm - now_ns)
+        stop = now_ns + settings.timeout_ns;
+    if (settings.deadline_ns != 0) stop = std::min(stop, settings.deadline_ns);
+    return stop;
+}
+
+bool is_deadline(const TaskSettings& settings, std::int64_t stop_at_ns) {
+    return settings.deadline_ns != 0 && stop_at_ns == settings.deadline_ns;
+}
+
+bool is_metered(const TaskSettings& settings) {
+    return settings.resident_bytes != 0 || settings.cpu_ns != 0 || settings.capture_output != 0;
+}
+
+bool TaskScope::is_too_late(const TaskSettings& settings) {
+    return settings.deadline_ns != 0 && settings.deadline_ns <= base::steady_now_ns();
+}
+
+TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettings& settings,
+                     const WorkerSurroundings& surroundings)
+    : slot_(state.slot(worker)), settings_(settings), surroundings_(surroundings) {
+    if (settings.resident_bytes != 0)
+        slot_.resident_at_start.store(os::own_resident_bytes(getpid()), std::memory_order_relaxed);
+    if (settings.cpu_ns != 0)
+        slot_.cpu_ns_at_start.store(os::processor_time(getpid()).count(),
+                                    std::memory_order_relaxed);
+    if (settings.capture_output != 0 && surroundings.capture != nullptr) {
+        output_.emplace(*surroundings.capture);
+        ignores_file_size_ = settings.output_bytes == 0 && ignore_file_size_signal();
+    }
+    arm(state);
+    if (settings.output_bytes != 0) file_size_.emplace(RLIMIT_FSIZE, settings.output_bytes);
+    if (settings.address_space_bytes != 0) {
+        address_space_at_start_ = os::address_space();
+        address_space_.emplace(RLIMIT_AS,
+                               sum(address_space_at_start_.reserved, settings.address_space_bytes));
+    }
+    current_scope = this;
+}
+
+void TaskScope::arm(const SharedState& state) {
+    const std::int64_t now = base::steady_now_ns();
+    stop_at_ns_ = stop_time(settings_, now);
+    const std::int64_t look =
+        is_metered(settings_) ? std::min(stop_at_ns_, now + usage_interval.count()) : stop_at_ns_;
+    // Sequentially consistent with the supervisor going to sleep: either it sees this, or this sees
+    // how long it will sleep.
+    slot_.stop_at_ns.store(stop_at_ns_);
+    if (look < state.control().next_alarm_ns.load()) surroundings_.notify_supervisor();
+}
+
+void TaskScope::leave() noexcept {
+    if (!inside_) return;
+    inside_ = false;
+    current_scope = nullptr;
+    address_space_.reset();
+    output_.reset();
+    file_size_.reset();
+    if (ignores_file_size_ && os::has_disposition(SIGXFSZ, SIG_IGN)) signal(SIGXFSZ, SIG_DFL);
+    // Before the task is finished: the next one must not be stopped at this one's time.
+    slot_.stop_at_ns.store(0);
+}
+
+std::optional<Excess> TaskScope::memory_excess() const {
+    if (settings_.address_space_bytes == 0) return std::nullopt;
+    // The peak is the process's: it is the task's only if it was higher than any task's before.
+    const os::AddressSpace now = os::address_space();
+    const std::uint64_t most = now.peak > address_space_at_start_.peak ? now.peak : now.reserved;
+    return Excess{.kind = LimitKind::address_space,
+                  .allowed = settings_.address_space_bytes,
+                  .used = most - std::min(most, address_space_at_start_.reserved)};
+}
+
+std::optional<Excess> TaskScope::current_memory_excess() {
+    return current_scope == nullptr ? std::nullopt : current_scope->memory_excess();
+}
+
+std::string TaskScope::last_output() const {
+    return settings_.capture_output != 0 ? os::captured_output(surroundings_.capture_fd())
+                                         : std::string();
+}
+
+} // namespace prong::executor

@@ -1,0 +1,140 @@
+#include "executor/worker/this_task.hpp"
+
+#include "os/fork_depth.hpp"
+#include "os/futex.hpp"
+#include "os/seed.hpp"
+
+#include <prong/detail/task_type.hpp>
+#include <prong/this_task.hpp>
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace prong {
+namespace {
+
+using executor::SharedState;
+using ring::Record;
+using ring::Status;
+
+const SharedState* shared_state = nullptr; ///< null: this process is no worker
+unsigned depth_of_worker = 0;              ///< what it forks is no worker
+unsigned this_index = 0;
+std::uint64_t this_seed = 0;
+std::atomic<const Record*> current{nullptr};
+
+bool is_worker() noexcept {
+    return shared_state != nullptr && depth_of_worker == os::fork_depth();
+}
+
+/// The task that this process runs, or null.
+const Record* current_task() noexcept {
+    return is_worker() ? current.load(std::memory_order_relaxed) : nullptr;
+}
+
+bool is_told_to_stop(const Record& record) {
+    return ring::status_of(record).has(Status::stop_requested);
+}
+
+/// A thread that waits until the task is told to stop, and tells the stop source.
+class StopWatch {
+public:
+    explicit StopWatch(const Record& record) : record_(record) {
+        sigset_t all;
+        sigset_t before;
+        sigfillset(&all); // the task's signals are not for this thread
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        thread_ = std::thread([this] { watch(); });
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+    ~StopWatch() {
+        over_.store(true);
+        os::futex_wake(record_.status, os::everyone);
+        thread_.join();
+    }
+    StopWatch(const StopWatch&) = delete;
+    StopWatch& operator=(const StopWatch&) = delete;
+
+    [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
+
+private:
+    void watch() {
+        while (!over_.load()) {
+            const std::uint64_t word = record_.status.load();
+            if (Status::unpack(word).has(Status::stop_requested)) {
+                source_.request_stop();
+                return;
+            }
+            // Bounded: a wake may come between the look and the sleep.
+            os::futex_wait(record_.status, static_cast<std::uint32_t>(word),
+                           std::chrono::milliseconds(20));
+        }
+    }
+
+    const Record& record_;
+    std::stop_source source_;
+    std::atomic<bool> over_ = false;
+    std::thread thread_;
+};
+
+constinit std::mutex stop_watch_mutex;
+constinit StopWatch* stop_watch = nullptr; ///< deleted only when its task ends
+
+} // namespace
+
+void executor::become_worker(const SharedState& state, unsigned worker) noexcept {
+    shared_state = &state;
+    depth_of_worker = os::fork_depth();
+    this_index = worker;
+    this_seed = os::fresh_seed();
+    // What a task forks may read the task's arguments, and no more.
+    pthread_atfork(nullptr, nullptr, [] { shared_state->region.make_read_only(); });
+}
+
+void detail::end_copy_of_worker(int exit_code) noexcept {
+    if (shared_state != nullptr && depth_of_worker != os::fork_depth()) _exit(exit_code);
+}
+
+void executor::set_current_task(const Record* record) noexcept {
+    if (shared_state != nullptr) current.store(record, std::memory_order_relaxed);
+}
+
+void executor::forget_stop_token() {
+    const std::lock_guard lock(stop_watch_mutex);
+    delete std::exchange(stop_watch, nullptr);
+}
+
+bool this_task::stop_requested() noexcept {
+    const Record* const record = current_task();
+    return record != nullptr && is_told_to_stop(*record);
+}
+
+std::stop_token this_task::stop_token() {
+    const Record* const record = current_task();
+    if (record == nullptr || !ring::status_of(*record).has(Status::has_options)) return {};
+    const std::lock_guard lock(stop_watch_mutex);
+    if (stop_watch == nullptr) stop_watch = new StopWatch(*record);
+    return stop_watch->token();
+}
+
+int this_task::attempt() noexcept {
+    const Record* const record = current_task();
+    if (record == nullptr || !ring::status_of(*record).has(Status::has_options)) return 1;
+    const auto index = static_cast<std::uint32_t>(record - shared_state->records.data());
+    return static_cast<int>(shared_state->settings(index).deaths.load()) + 1;
+}
+
+int this_worker::index() noexcept {
+    return is_worker() ? static_cast<int>(this_index) : -1;
+}
+
+std::uint64_t this_worker::seed() noexcept {
+    return is_worker() ? this_seed : 0;
+}
+
+} // namespace prong

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace prong::os {
+
+/// Lowers a resource's soft limit while it lives.
+class SoftLimit {
+public:
+    SoftLimit(int resource, std::uint64_t most);
+    ~SoftLimit();
+    SoftLimit(const SoftLimit&) = delete;
+    SoftLimit& operator=(const SoftLimit&) = delete;
+
+private:
+    int resource_;
+    std::optional<std::uint64_t> before_;
+};
+
+} // namespace prong::os

@@ -1,0 +1,88 @@
+#include "ring/worker_notifier.hpp"
+
+#include <bit>
+
+namespace prong::ring {
+
+unsigned WorkerSet::count(unsigned workers) const noexcept {
+    unsigned total = 0;
+    for (unsigned i = 0; i * 64 < workers; ++i) {
+        total += static_cast<unsigned>(std::popcount(words_[i].load(std::memory_order_relaxed)));
+    }
+    return total;
+}
+
+void WorkerSet::clear(unsigned workers) noexcept {
+    for (unsigned i = 0; i * 64 < workers; ++i) words_[i].store(0);
+}
+
+int WorkerSet::first(unsigned workers) const noexcept {
+    for (unsigned i = 0; i * 64 < workers; ++i) {
+        const std::uint64_t members = words_[i].load(std::memory_order_relaxed);
+        if (members == 0) continue;
+        const auto worker = i * 64 + static_cast<unsigned>(std::countr_zero(members));
+        return worker < workers ? static_cast<int>(worker) : -1; // -1: overwritten with nonsense
+    }
+    return -1;
+}
+
+void WorkerNotifier::work_arrived() noexcept {
+    // Sequentially consistent with park: either this sees the bit, or that sees the work.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    // A bound, for a worker that has gone mad may set bits again and again.
+    for (unsigned tries = 0; tries < workers_; ++tries) {
+        const int chosen = words_->parked.first(workers_);
+        if (chosen < 0 || !words_->searching.empty(workers_)) return;
+        if (choose(static_cast<unsigned>(chosen))) return;
+    }
+}
+
+bool WorkerNotifier::choose(unsigned worker) noexcept {
+    // In this order: once the worker is no longer parked it may be busy any time, and a bit that
+    // is set after that would keep everybody from waking the others.
+    words_->searching.insert(worker);
+    if (words_->parked.erase(worker)) {
+        wake(worker);
+        return true;
+    }
+    words_->searching.erase(worker); // somebody else was faster
+    return false;
+}
+
+void WorkerNotifier::wake_parked() noexcept {
+    for (unsigned worker = 0; worker < workers_; ++worker) {
+        if (words_->parked.contains(worker)) choose(worker);
+    }
+}
+
+void WorkerNotifier::wake_all() noexcept {
+    for (unsigned worker = 0; worker < workers_; ++worker) {
+        words_->parked.erase(worker);
+        wake(worker);
+    }
+}
+
+void WorkerNotifier::wake(unsigned worker) noexcept {
+    wake_words_[worker].woken.store(1, std::memory_order_release);
+    os::futex_wake(wake_words_[worker].woken, 1);
+}
+
+void WorkerNotifier::sleep(unsigned worker) noexcept {
+    os::FutexWord& woken = wake_words_[worker].woken;
+    while (woken.load(std::memory_order_acquire) == 0) {
+        os::futex_wait(woken, 0, std::chrono::nanoseconds(-1));
+    }
+    woken.store(0, std::memory_order_relaxed);
+}
+
+void WorkerNotifier::forget(unsigned worker) noexcept {
+    // In this order: whoever is choosing the worker either fails from now on and takes the
+    // searching bit back, or has set it before all are cleared.
+    words_->parked.erase(worker);
+    // All, since the worker may have set another's in `choose`. One that is really searching and
+    // not counted as such costs a wake too many at most.
+    words_->searching.clear(workers_);
+    wake_all();
+}
+
+} // namespace prong::ring

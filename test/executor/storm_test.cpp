@@ -1,0 +1,145 @@
+// Workers are killed at random while a great many tasks run.
+
+#include "executor/helpers.hpp"
+#include "support/catch.hpp"
+#include "support/environment.hpp"
+
+#include <prong/prong.hpp>
+
+#include <csignal>
+#include <iostream>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace prong::test;
+using namespace std::chrono_literals;
+using prong::Future;
+using prong::ProcessPoolExecutor;
+using prong::WorkerDied;
+
+namespace {
+
+std::uint64_t mix(std::uint64_t n) {
+    n ^= n >> 31;
+    n *= 0x9E3779B97F4A7C15;
+    return n ^ n >> 29;
+}
+
+/// A result that does not fit into a record for some of the tasks.
+std::vector<std::uint64_t> work(std::uint64_t n) {
+    const std::size_t size = n % 64 == 0 ? 1000 : n % 5;
+    std::vector<std::uint64_t> result{mix(n)};
+    for (std::size_t i = 0; i < size; ++i) result.push_back(mix(result.back()));
+    return result;
+}
+
+/// Kills workers at random until told to stop; then says how many it has killed.
+class Killer {
+public:
+    Killer(pid_t supervisor, std::uint64_t seed)
+        : thread_([this, supervisor, seed](const std::stop_token& stop) {
+              std::mt19937_64 random(seed);
+              while (!stop.stop_requested()) {
+                  const auto workers = workers_of(supervisor);
+                  if (workers.empty()) continue;
+                  kills_ += kill(workers[random() % workers.size()], SIGKILL) == 0 ? 1 : 0;
+                  std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
+              }
+          }) {}
+
+    int stop() {
+        thread_.request_stop();
+        thread_.join();
+        return kills_;
+    }
+
+private:
+    std::atomic<int> kills_ = 0;
+    std::jthread thread_;
+};
+
+} // namespace
+
+TEST_CASE("workers are killed at random: every future ends, and only what they ran is lost") {
+    const std::uint64_t tasks = full_run() ? 1'000'000U : 100'000U;
+    ProcessPoolExecutor pool(4);
+    static_cast<void>(pool.submit(square, 1).get());
+    Killer killer(supervisor_of(getpid()), test_seed());
+    std::vector<Future<std::vector<std::uint64_t>>> futures;
+    for (std::uint64_t n = 0; n < tasks; ++n) futures.push_back(pool.submit(work, n));
+    int died = 0;
+    std::uint64_t wrong = 0;
+    for (std::uint64_t n = 0; n < tasks; ++n) {
+        try {
+            if (futures[n].get() != work(n)) ++wrong;
+        } catch (const WorkerDied& error) {
+            ++died;
+            if (error.exitcode() != -SIGKILL) ++wrong;
+        }
+    }
+    const int kills = killer.stop();
+    CHECK(wrong == 0);
+    CHECK(died <= kills);
+    CHECK(kills > 0);
+    CHECK(pool.submit(square, 5).get() == 25);
+}
+
+TEST_CASE("workers are killed at random under map: every element comes, or its worker's death") {
+    const std::uint64_t count = full_run() ? 1'000'000U : 100'000U;
+    ProcessPoolExecutor pool(3);
+    static_cast<void>(pool.submit(square, 1).get());
+    Killer killer(supervisor_of(getpid()), test_seed());
+    std::uint64_t n = 0;
+    std::uint64_t wrong = 0;
+    auto results = pool.map(work, std::views::iota(std::uint64_t{0}, count));
+    for (auto it = results.begin(); it != results.end(); ++it, ++n) {
+        try {
+            if (*it != work(n)) ++wrong;
+        } catch (const WorkerDied&) {
+        }
+    }
+    CHECK(killer.stop() > 0);
+    CHECK(wrong == 0);
+    CHECK(n == count);
+}
+
+TEST_CASE("threads submit, cancel, wait and drop futures while workers are killed") {
+    const int rounds = full_run() ? 20'000 : 2'000;
+    ProcessPoolExecutor pool(3);
+    static_cast<void>(pool.submit(square, 1).get());
+    Killer killer(supervisor_of(getpid()), test_seed());
+    std::atomic<int> wrong = 0;
+    {
+        std::vector<std::jthread> threads;
+        for (int t = 0; t < 4; ++t) {
+            threads.emplace_back([&, t] {
+                std::mt19937_64 random(test_seed() + static_cast<unsigned>(t));
+                for (int round = 0; round < rounds; ++round) try {
+                        const int n = static_cast<int>(random() % 10'000);
+                        Future<int> future = pool.submit(square, n);
+                        const auto what = random() % 4;
+                        const bool cancelled = what == 0 && future.cancel();
+                        if (what == 1) continue; // drop it
+                        if (what == 2)
+                            static_cast<void>(future.wait_for(std::chrono::microseconds(50)));
+                        try {
+                            wrong += future.get() != n * n || cancelled ? 1 : 0;
+                        } catch (const WorkerDied&) {
+                            wrong += cancelled ? 1 : 0;
+                        } catch (const prong::CancelledError&) {
+                            wrong += cancelled ? 0 : 1;
+                        }
+                    } catch (const prong::BrokenProcessPool& error) {
+                        ++wrong;
+                        std::cerr << error.what() << std::endl;
+                        return;
+                    }
+            });
+        }
+    }
+    CHECK(killer.stop() > 0);
+    CHECK(wrong == 0);
+    CHECK(pool.submit(square, 5).get() == 25);
+}

@@ -1,0 +1,219 @@
+// The harness of worker_test.cpp must notice when something is wrong: here, workers and
+// supervisors do one thing wrong on purpose, over the same shared memory.
+
+#include "executor/supervisor/delegate.hpp"
+#include "executor/shared/failure_report.hpp"
+#include "executor/worker/result_writer.hpp"
+#include "executor/worker/loop.hpp"
+#include "proc/supervisor.hpp"
+#include "steps/parent_trial.hpp"
+#include "steps/trial.hpp"
+#include "support/catch.hpp"
+
+#include <prong/detail/task_type.hpp>
+
+#include <functional>
+#include <optional>
+#include <string>
+
+using namespace prong::test;
+using prong::os::ProcessExit;
+using prong::executor::SharedState;
+using prong::ring::Claim;
+using prong::ring::WorkerIntent;
+using prong::ring::Record;
+using prong::ring::Status;
+using prong::ring::TaskState;
+
+namespace {
+
+enum class Mutation {
+    none,
+    ticket_before_owner, ///< takes the position, then the record
+    late_note,           ///< notes what it has claimed, not what it is about to claim
+    early_end,           ///< says that the task has ended, then runs it
+    no_repair,           ///< the supervisor replaces a dead worker, no more
+    payload_forgotten,   ///< the supervisor repairs the record, not the payload
+    abandoned_result,    ///< ends a task as if somebody would ask for its result
+};
+
+/// As a ring does whose position is the claim: each position is given to one worker, which then
+/// takes the record that is there.
+std::optional<Claim> take_ticket(SharedState& state, std::uint16_t owner, WorkerIntent& intent) {
+    if (!state.lanes.has_work()) return std::nullopt;
+    const auto generation =
+        prong::ring::generation_of(state.control().lanes.cursors[0].head.fetch_add(1));
+    for (std::uint32_t index = 0; index < state.records.size(); ++index) {
+        Record& record = state.records[index];
+        Status status = Status::unpack(record.status.load());
+        if (status.state != TaskState::queued || status.generation != generation) continue;
+        intent.record = index + 1;
+        std::uint64_t word = status.pack();
+        status.state = TaskState::running;
+        status.owner = owner;
+        if (!record.status.compare_exchange_strong(word, status.pack())) return std::nullopt;
+        return Claim{.record = &record, .index = index, .status = status};
+    }
+    return std::nullopt; // cancelled
+}
+
+std::optional<Claim> claim(SharedState& state, std::uint16_t owner, Mutation mutation) {
+    WorkerIntent& intent = state.slot(owner).intent;
+    if (mutation == Mutation::ticket_before_owner) return take_ticket(state, owner, intent);
+    if (mutation != Mutation::late_note) return state.lanes.claim(owner, intent, 0);
+    WorkerIntent own{};
+    const auto claimed = state.lanes.claim(owner, own, 0);
+    if (claimed) intent.record = claimed->index + 1;
+    return claimed;
+}
+
+void run(const SharedState& state, std::uint16_t owner, Record& record) {
+    const auto* const arguments = record.arguments_offset < sizeof(Record)
+                                      ? record.bytes
+                                      : state.payload.at(record.arguments_offset);
+    prong::detail::Reader reader({arguments, record.arguments_length});
+    prong::executor::ResultWriter writer(state, owner, record);
+    reinterpret_cast<const prong::detail::TaskType*>(record.task_type)->run(reader, writer);
+    writer.store();
+}
+
+void run_and_end(const SharedState& state, const Claim& claim, Mutation mutation) {
+    if (mutation != Mutation::early_end) run(state, claim.status.owner, *claim.record);
+    std::atomic<std::uint64_t>& block = state.slot(claim.status.owner).intent.block;
+    const bool holds_payload = block.load() != 0 && mutation != Mutation::abandoned_result;
+    Status after = prong::ring::finish(claim, TaskState::returned, holds_payload);
+    if (after.state == TaskState::running) { // abandoned
+        state.payload.reclaim(block.exchange(0), claim.status.owner);
+        prong::executor::ResultWriter(state, claim.status.owner, *claim.record).store();
+        after = prong::ring::finish(claim, TaskState::returned);
+    }
+    state.announce(*claim.record, after.flags);
+    if (mutation == Mutation::early_end) run(state, claim.status.owner, *claim.record);
+}
+
+/// The worker's loop in short.
+int work_wrongly(SharedState& state, std::uint16_t worker, Mutation mutation) {
+    state.slot(worker).ready.store(true);
+    state.control().starts.fetch_add(1);
+    state.notifier.set_searching(worker);
+    while (!state.lanes.drained()) {
+        if (const auto claimed = claim(state, worker, mutation)) {
+            run_and_end(state, *claimed, mutation);
+        } else {
+            state.notifier.park(worker,
+                               [&] { return state.lanes.has_work() || state.lanes.drained(); });
+        }
+    }
+    return 0;
+}
+
+/// The pool's delegate, but for the mutation.
+class MutantDelegate final : public prong::proc::SupervisorDelegate {
+public:
+    MutantDelegate(SharedState& state, Mutation mutation) : state_(state), mutation_(mutation) {}
+
+    int work(unsigned worker) override {
+        return work_wrongly(state_, static_cast<std::uint16_t>(worker), mutation_);
+    }
+    bool ended(unsigned worker, ProcessExit exit) override {
+        if (mutation_ == Mutation::no_repair) return true;
+        if (mutation_ != Mutation::payload_forgotten) return delegate_.ended(worker, exit);
+        if (const auto task = prong::ring::unfinished(
+                state_.records, static_cast<std::uint16_t>(worker), state_.slot(worker).intent)) {
+            write_failure_report(state_, worker, *task->record,
+                           {.death = {.pid = exit.pid, .exitcode = exit.exitcode}});
+            state_.announce(*task->record, prong::ring::fail_dead(*task, TaskState::died).flags);
+        }
+        state_.notifier.forget(worker);
+        return true;
+    }
+
+    prong::proc::StopMode stop_mode() override { return delegate_.stop_mode(); }
+    bool has_work() override { return delegate_.has_work(); }
+    void starting(unsigned worker) override { delegate_.starting(worker); }
+    void started(unsigned worker, pid_t pid) override { delegate_.started(worker, pid); }
+    std::string reason_to_give_up() override { return delegate_.reason_to_give_up(); }
+    prong::base::Deadline attend(const std::function<void(unsigned)>& kill) override {
+        return delegate_.attend(kill);
+    }
+    unsigned starts() override { return delegate_.starts(); }
+    std::string failure(unsigned worker) override { return delegate_.failure(worker); }
+    void stopped(unsigned worker) override { delegate_.stopped(worker); }
+    void continued(unsigned worker) override { delegate_.continued(worker); }
+    void broke(const std::string& cause) override { delegate_.broke(cause); }
+
+private:
+    SharedState& state_;
+    Mutation mutation_;
+    prong::executor::SupervisorOptions options_;
+    prong::executor::PoolDelegate delegate_{state_, options_};
+};
+
+template <typename AnyTrial, typename Content>
+std::size_t violations(Mutation mutation, const AnyTrial& trial, const Content& content,
+                       const Share& share) {
+    const auto supervise = [mutation](SharedState& state, int parent_pidfd) {
+        MutantDelegate delegate(state, mutation);
+        return prong::proc::supervise(delegate, state.workers(),
+                                      {.parent_pidfd = parent_pidfd, .bell = -1});
+    };
+    const Tally tally = try_points(trial, content, share, supervise);
+    CHECK(tally.points() > 0);
+    UNSCOPED_INFO(tally.examples());
+    return tally.violations();
+}
+
+constexpr Share all{.few = 10'000};
+constexpr Share some{.few = 50, .most = 50};
+
+} // namespace
+
+TEST_CASE("a worker's loop that does nothing wrong is found to be right") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::none, killed, small_task, some) == 0);
+    CHECK(violations(Mutation::none, killed, block_task, some) == 0);
+}
+
+TEST_CASE("a claim that takes the position before the record is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::ticket_before_owner, killed, small_task, all) > 0);
+}
+
+TEST_CASE("a claim that is noted after it is made is caught") {
+    if (skipped()) return;
+    // Several tasks: the note of the one before must not happen to be right.
+    CHECK(violations(Mutation::late_note, killed, three_tasks, all) > 0);
+}
+
+TEST_CASE("an end that is told before the task has run is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::early_end, killed, small_task, some) > 0);
+}
+
+TEST_CASE("a result that is kept though its future was dropped is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::none, dropped, block_task, some) == 0);
+    CHECK(violations(Mutation::abandoned_result, dropped, block_task, some) > 0);
+}
+
+TEST_CASE("a supervisor that does not repair is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::no_repair, killed, small_task, some) > 0);
+}
+
+TEST_CASE("a supervisor that does not take back payload is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::payload_forgotten, killed, block_task, some) > 0);
+}
+
+TEST_CASE("a parent that is told of an end before it is there is seen to be wrong") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::none, worker_dies_under_sleeper, one_small, some) == 0);
+    CHECK(violations(Mutation::early_end, worker_dies_under_sleeper, one_small, some) > 0);
+}
+
+TEST_CASE("a parent that waits for ever is seen to do so") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::none, worker_dies_under_parent, everything, some) == 0);
+    CHECK(violations(Mutation::no_repair, worker_dies_under_parent, everything, some) > 0);
+}
