@@ -33,8 +33,9 @@
 
 namespace prong {
 
-/// A type whose values can be encoded in one process and decoded in another. AuditState inside standard
-/// types and aggregates; what a class's own `serialize` does is seen only when it is compiled.
+/// A type whose values can be encoded in one process and decoded in another. AuditState inside
+/// standard types and aggregates; what a class's own `serialize` does is seen only when it is
+/// compiled.
 template <class T>
 concept Transferable = std::same_as<T, std::remove_cvref_t<T>> && !detail::ObstacleTo<T>::any;
 

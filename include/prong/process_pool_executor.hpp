@@ -99,8 +99,8 @@ struct PoolOptions {
     std::optional<std::size_t> max_tasks_per_worker = std::nullopt;
 
     /// Replaces a worker whose resident memory, without shared memory, exceeds this number of bytes
-    /// after a task. Memory that it was forked with counts. AuditState at most every 10 ms. Default:
-    /// never.
+    /// after a task. Memory that it was forked with counts. AuditState at most every 10 ms.
+    /// Default: never.
     std::optional<std::size_t> max_worker_rss_bytes = std::nullopt;
 
     /// Runs in each worker after `initializer`, under the same conditions. The pool's constructor

@@ -1,7 +1,7 @@
 #include "codec/exception.hpp"
 
-#include "diag/current_exception.hpp"
 #include "codec/exception_types.hpp"
+#include "diag/current_exception.hpp"
 
 #include <prong/detail/names.hpp>
 #include <prong/error.hpp>
@@ -56,8 +56,8 @@ Description describe_current_exception() {
     const std::type_info* const type = diag::type_of_current_exception();
     description.type_name =
         type != nullptr ? detail::type_name(*type) : "an exception of another programming language";
-    description.what = diag::message_of_current_exception().value_or(
-        "an exception that is not a std::exception");
+    description.what =
+        diag::message_of_current_exception().value_or("an exception that is not a std::exception");
     if (type == nullptr) return description;
     const ExceptionType* const known = find_exception_type(*type);
     if (known == nullptr) { // perhaps the receiver does, and can make one from its text

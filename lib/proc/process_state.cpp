@@ -2,12 +2,12 @@
 
 #include <prong/process.hpp>
 
+#include "diag/current_exception.hpp"
 #include "os/child.hpp"
 #include "os/fork_depth.hpp"
 #include "os/fork_safe_mutex.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
-#include "diag/current_exception.hpp"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -185,7 +185,7 @@ void watch(State& state) {
         exitcode = 1;
         os::flush_streams();
         os::write_to_stderr("prong: " + name(*state) + " (pid " + std::to_string(getpid()) +
-                        ") ended by an exception: " + diag::text_of_current_exception() + "\n");
+                            ") ended by an exception: " + diag::text_of_current_exception() + "\n");
     }
     end_children();
     os::exit_process(exitcode);

@@ -52,7 +52,8 @@ sigset_t signals_of_interest() {
 class Supervisor {
 public:
     Supervisor(SupervisorDelegate& delegate, unsigned workers, const SupervisorEvents& events)
-        : delegate_(delegate), workers_(workers), own_pid_(getpid()), parent_(getppid()), events_(events) {
+        : delegate_(delegate), workers_(workers), own_pid_(getpid()), parent_(getppid()),
+          events_(events) {
         // From now on only the parent's end, the crew's wish and SIGKILL end this process.
         sigset_t all;
         sigfillset(&all);
@@ -90,7 +91,8 @@ private:
 
     /// Whether nobody is to be replaced any more.
     [[nodiscard]] bool is_ending() const {
-        return stop_mode_ >= StopMode::terminate || (stop_mode_ == StopMode::drain && !delegate_.has_work());
+        return stop_mode_ >= StopMode::terminate ||
+               (stop_mode_ == StopMode::drain && !delegate_.has_work());
     }
 
     void apply_stop_mode() {
@@ -137,7 +139,8 @@ private:
             if (workers_[worker].pid != 0) continue;
             if (Clock::now() < next_fork_) return;
             if (!start(worker)) return;
-            if (stop_mode_ != delegate_.stop_mode()) return; // a pool that is ended at once need not be complete
+            if (stop_mode_ != delegate_.stop_mode())
+                return; // a pool that is ended at once need not be complete
         }
     }
 
@@ -245,7 +248,8 @@ private:
         const int fatal_stop = std::exchange(workers_[worker], {}).fatal_stop;
         int exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
         if (fatal_stop != 0 && exitcode == -SIGKILL) exitcode = -fatal_stop;
-        const bool had_started = delegate_.ended(worker, {.pid = info.si_pid, .exitcode = exitcode});
+        const bool had_started =
+            delegate_.ended(worker, {.pid = info.si_pid, .exitcode = exitcode});
         if (!had_started && stop_mode_ <= StopMode::drain) count_failed_start(worker, exitcode);
         const std::string reason = delegate_.reason_to_give_up();
         if (!reason.empty() && !broken_) give_up(reason);

@@ -31,7 +31,7 @@ Ring::ReserveResult Lanes::reserve(Lane lane, std::uint64_t limit, Position& pos
 }
 
 Ring::ReserveResult Lanes::reserve_among_all(Ring& ring, std::uint64_t limit,
-                                       Position& position) noexcept {
+                                             Position& position) noexcept {
     const std::uint64_t entries =
         count_elsewhere(ring, [](const Ring& other) { return other.entries_ahead(); });
     const Ring::ReserveResult refusal = ring.reserve(limit - std::min(limit, entries), position);
@@ -70,7 +70,8 @@ std::optional<Position> Lanes::blocked_at() const noexcept {
     return std::nullopt;
 }
 
-std::optional<Claim> Lanes::claim(std::uint16_t owner, WorkerIntent& intent, std::uint64_t turn) noexcept {
+std::optional<Claim> Lanes::claim(std::uint16_t owner, WorkerIntent& intent,
+                                  std::uint64_t turn) noexcept {
     Ring& normal = (*this)[Lane::normal];
     if (!words_->several.load(std::memory_order_relaxed)) return normal.claim(owner, intent);
     Ring& high = (*this)[Lane::high];

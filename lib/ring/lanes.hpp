@@ -65,7 +65,8 @@ public:
     void forget(Lane lane, std::uint32_t index, std::uint32_t generation) noexcept;
 
     /// The next task for a worker; `turn` is how many it has claimed so far.
-    std::optional<Claim> claim(std::uint16_t owner, WorkerIntent& intent, std::uint64_t turn) noexcept;
+    std::optional<Claim> claim(std::uint16_t owner, WorkerIntent& intent,
+                               std::uint64_t turn) noexcept;
 
     [[nodiscard]] bool has_work() const noexcept;
     [[nodiscard]] bool drained() const noexcept;
@@ -82,7 +83,8 @@ public:
     }
 
 private:
-    Ring::ReserveResult reserve_among_all(Ring& ring, std::uint64_t limit, Position& position) noexcept;
+    Ring::ReserveResult reserve_among_all(Ring& ring, std::uint64_t limit,
+                                          Position& position) noexcept;
     template <typename Count>
     std::uint64_t count_elsewhere(const Ring& ring, Count count) noexcept;
 

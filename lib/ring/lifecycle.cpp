@@ -88,8 +88,8 @@ std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::
     return Claim{.record = &records[index], .index = index, .status = after};
 }
 
-std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner, WorkerIntent& intent,
-                                 WorkerIntent& left) noexcept {
+std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
+                                 WorkerIntent& intent, WorkerIntent& left) noexcept {
     std::uint64_t retry = left.retry.load(std::memory_order_acquire);
     const auto index_and_one = static_cast<std::uint32_t>(retry);
     if (index_and_one == 0) return std::nullopt;
@@ -181,7 +181,7 @@ Status fail_dead(const Claim& claim, TaskState end, bool holds_payload) noexcept
 
 Status requeue(const Claim& claim, WorkerIntent& intent) noexcept {
     intent.retry.store(std::uint64_t{claim.status.generation} << 32 | (claim.index + 1),
-                     std::memory_order_release);
+                       std::memory_order_release);
     return change_status(*claim.record, [&](Status& status) {
         if (status.state != TaskState::running || !is_same_task(status, claim.status) ||
             status.has(Status::stop_requested))

@@ -69,8 +69,8 @@ std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::
 
 /// The task that some dead worker has `left` to be tried again, if it still is to be. A worker
 /// claims what its own predecessor has left before it claims from a queue.
-std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner, WorkerIntent& intent,
-                                 WorkerIntent& left) noexcept;
+std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
+                                 WorkerIntent& intent, WorkerIntent& left) noexcept;
 
 /// Running to `end`, unless the task is condemned. If the status is still `running` after this, the
 /// flags tell how to end it: one that was told to stop ends in `timed_out` and no other state, one

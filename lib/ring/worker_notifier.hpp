@@ -58,7 +58,8 @@ struct alignas(64) WakeWord {
 class WorkerNotifier {
 public:
     WorkerNotifier(NotifierWords& words, std::span<WakeWord> wake_words)
-        : words_(&words), wake_words_(wake_words), workers_(static_cast<unsigned>(wake_words.size())) {}
+        : words_(&words), wake_words_(wake_words),
+          workers_(static_cast<unsigned>(wake_words.size())) {}
 
     /// After work was put where workers look: wakes a worker unless one is searching already.
     void work_arrived() noexcept;

@@ -136,8 +136,9 @@ std::optional<Payload::Place> Payload::recycle(unsigned size_class, Owner owner,
     return std::nullopt;
 }
 
-std::optional<Payload::Place> Payload::take_fresh(unsigned size_class, Owner owner,
-                                                  std::atomic<std::uint64_t>& intent) const noexcept {
+std::optional<Payload::Place>
+Payload::take_fresh(unsigned size_class, Owner owner,
+                    std::atomic<std::uint64_t>& intent) const noexcept {
     Word& fresh = head(size_class).fresh;
     for (int attempt = 0; attempt < attempts_limit; ++attempt) {
         const std::uint64_t index = fresh.load(std::memory_order_relaxed);

@@ -112,8 +112,8 @@ private:
     [[nodiscard]] std::optional<Place> find(std::uint64_t offset) const;
     [[nodiscard]] std::optional<Place> recycle(unsigned size_class, Owner owner,
                                                std::atomic<std::uint64_t>& intent) const noexcept;
-    [[nodiscard]] std::optional<Place> take_fresh(unsigned size_class, Owner owner,
-                                                  std::atomic<std::uint64_t>& intent) const noexcept;
+    [[nodiscard]] std::optional<Place>
+    take_fresh(unsigned size_class, Owner owner, std::atomic<std::uint64_t>& intent) const noexcept;
     void push(Place place, std::uint64_t kept_bytes) const noexcept;
     void reset_class(unsigned size_class) const noexcept;
 

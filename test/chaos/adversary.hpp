@@ -2,9 +2,9 @@
 
 #include "base/fd.hpp"
 #include "chaos/scripted_task.hpp"
+#include "executor/shared/shared_state.hpp"
 #include "os/child.hpp"
 #include "os/process.hpp"
-#include "executor/shared/shared_state.hpp"
 
 #include <algorithm>
 #include <atomic>

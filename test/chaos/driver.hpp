@@ -1,10 +1,10 @@
 #pragma once
 
 #include "chaos/adversary.hpp"
-#include "chaos/scripted_task.hpp"
 #include "chaos/findings.hpp"
-#include "os/child.hpp"
+#include "chaos/scripted_task.hpp"
 #include "executor/parent/core.hpp"
+#include "os/child.hpp"
 #include "support/environment.hpp"
 #include "support/leaks.hpp"
 
@@ -40,19 +40,21 @@ inline std::chrono::milliseconds chaos_time(std::chrono::seconds shortly,
 class CoredPool {
 public:
     /// A supervisor's whole life; returns its exit status.
-    using Supervise =
-        std::function<int(executor::SharedState&, const executor::SupervisorOptions&, int parent_pidfd)>;
+    using Supervise = std::function<int(executor::SharedState&, const executor::SupervisorOptions&,
+                                        int parent_pidfd)>;
 
     /// `supervise` replaces the real supervisor.
-    CoredPool(unsigned workers, const executor::SupervisorOptions& options, const Supervise& supervise = {})
-        : core_(executor::PoolCore::create({.workers = workers,
-                                        .max_pending = std::numeric_limits<std::uint64_t>::max(),
-                                        .sizes = {.workers = workers,
-                                                  .ring_entries = 1 << 12,
-                                                  .records = 1 << 14,
-                                                  .payload_span = 1 << 26,
-                                                  .payload_most = 1 << 24},
-                                        .supervisor = options})) {
+    CoredPool(unsigned workers, const executor::SupervisorOptions& options,
+              const Supervise& supervise = {})
+        : core_(
+              executor::PoolCore::create({.workers = workers,
+                                          .max_pending = std::numeric_limits<std::uint64_t>::max(),
+                                          .sizes = {.workers = workers,
+                                                    .ring_entries = 1 << 12,
+                                                    .records = 1 << 14,
+                                                    .payload_span = 1 << 26,
+                                                    .payload_most = 1 << 24},
+                                          .supervisor = options})) {
         if (!supervise) {
             core_->start();
         } else {
@@ -219,13 +221,13 @@ public:
 private:
     ScriptedTask invent() {
         ScriptedTask task{.order = {.id = next_id_++,
-                                .kind = Kind::plain,
-                                .place = free_places_.back(),
-                                .result_size = static_cast<std::uint32_t>(up_to(random_, 4)),
-                                .pause_us = 0,
-                                .lucky_attempt = 1,
-                                .talks = false},
-                      .data = Data(random_() % 3, random_())};
+                                    .kind = Kind::plain,
+                                    .place = free_places_.back(),
+                                    .result_size = static_cast<std::uint32_t>(up_to(random_, 4)),
+                                    .pause_us = 0,
+                                    .lucky_attempt = 1,
+                                    .talks = false},
+                          .data = Data(random_() % 3, random_())};
         const auto choice = random_() % (10'000 * mildness_);
         Order& order = task.order;
         if (choice < 300) {
@@ -299,8 +301,8 @@ private:
     void submit() {
         ScriptedTask task = invent();
         run_table->runs[task.order.place] = 0;
-        task.future = pool_.submit(task.options ? &*task.options : nullptr, run, task.order,
-                                     task.data);
+        task.future =
+            pool_.submit(task.options ? &*task.options : nullptr, run, task.order, task.data);
         free_places_.pop_back();
         tasks_in_flight_.push_back(std::move(task));
     }
@@ -336,7 +338,8 @@ private:
     }
 
     void wait_for_first() {
-        std::vector<std::reference_wrapper<ScriptedTask>> all(tasks_in_flight_.begin(), tasks_in_flight_.end());
+        std::vector<std::reference_wrapper<ScriptedTask>> all(tasks_in_flight_.begin(),
+                                                              tasks_in_flight_.end());
         auto futures = all | std::views::transform(
                                  [](ScriptedTask& task) -> Future<Data>& { return task.future; });
         const auto result =
@@ -350,14 +353,15 @@ private:
         ScriptedTask task = invent();
         task.order.place = RunTable::nobody;
         if (task.naturally() == Ending::What::over_limit) return;
-        static_cast<void>(pool_.submit(task.options ? &*task.options : nullptr, run,
-                                       task.order, task.data));
+        static_cast<void>(
+            pool_.submit(task.options ? &*task.options : nullptr, run, task.order, task.data));
     }
 
     /// The result of the oldest, or of any.
     void take() {
         auto task = tasks_in_flight_.begin();
-        if (one_in(random_, 3)) task += static_cast<std::ptrdiff_t>(random_() % tasks_in_flight_.size());
+        if (one_in(random_, 3))
+            task += static_cast<std::ptrdiff_t>(random_() % tasks_in_flight_.size());
         judge_.judge(*task, task->end(circumstances_.patience));
         free_places_.push_back(task->order.place);
         tasks_in_flight_.erase(task);

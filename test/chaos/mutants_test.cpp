@@ -12,19 +12,19 @@
 
 using namespace prong::test;
 using namespace std::chrono_literals;
-using prong::executor::SupervisorOptions;
 using prong::executor::SharedState;
+using prong::executor::SupervisorOptions;
 
 namespace {
 
 enum class Mutation {
     none,
-    no_repair,    ///< dead workers are replaced, no more
-    no_failure_report,  ///< a dead worker's task is said to have returned
-    wrong_exit,   ///< the exit code is another worker's
-    always_again, ///< every task is tried again, wanted or not
-    no_sentence,  ///< whose time is over is killed, without a look at what it does by then
-    lost_retry,   ///< a task that is to be tried again is forgotten
+    no_repair,         ///< dead workers are replaced, no more
+    no_failure_report, ///< a dead worker's task is said to have returned
+    wrong_exit,        ///< the exit code is another worker's
+    always_again,      ///< every task is tried again, wanted or not
+    no_sentence,       ///< whose time is over is killed, without a look at what it does by then
+    lost_retry,        ///< a task that is to be tried again is forgotten
 };
 
 /// The pool's delegate, but for the mutation.
@@ -90,17 +90,17 @@ std::size_t violations(Mutation mutation, int rounds, bool kills = true) {
     Tally tally;
     Random random(test_seed());
     for (int i = 0; i < rounds && findings.hold(); ++i) {
-        const Round round{.seed = random(),
-                          .time = 500ms,
-                          .manner = {.kills = kills},
-                          .patience = mutation == Mutation::none ? 20s : 2s,
-                          .supervise = [mutation](SharedState& state, const SupervisorOptions& options,
-                                                 int parent_pidfd) {
-                              MutantDelegate delegate(state, options, mutation);
-                              return prong::proc::supervise(
-                                  delegate, state.workers(),
-                                  {.parent_pidfd = parent_pidfd, .bell = -1});
-                          }};
+        const Round round{
+            .seed = random(),
+            .time = 500ms,
+            .manner = {.kills = kills},
+            .patience = mutation == Mutation::none ? 20s : 2s,
+            .supervise = [mutation](SharedState& state, const SupervisorOptions& options,
+                                    int parent_pidfd) {
+                MutantDelegate delegate(state, options, mutation);
+                return prong::proc::supervise(delegate, state.workers(),
+                                              {.parent_pidfd = parent_pidfd, .bell = -1});
+            }};
         tally += play(round, findings);
     }
     tell("mutation " + std::to_string(static_cast<int>(mutation)), tally, findings);

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "os/child.hpp"
 #include "executor/parent/core.hpp"
+#include "os/child.hpp"
 
 #include <prong/detail/task.hpp>
 #include <prong/future.hpp>
@@ -26,14 +26,15 @@ public:
     /// `supervise` replaces the real supervisor.
     explicit CorePool(unsigned workers, const Supervise& supervise = {},
                       const executor::Recycling& recycling = {})
-        : core_(executor::PoolCore::create({.workers = workers,
-                                        .max_pending = std::numeric_limits<std::uint64_t>::max(),
-                                        .sizes = {.workers = workers,
-                                                  .ring_entries = 1 << 12,
-                                                  .records = 1 << 14,
-                                                  .payload_span = 1 << 26,
-                                                  .payload_most = 1 << 20},
-                                        .supervisor = {.hooks = {}, .recycling = recycling}})) {
+        : core_(
+              executor::PoolCore::create({.workers = workers,
+                                          .max_pending = std::numeric_limits<std::uint64_t>::max(),
+                                          .sizes = {.workers = workers,
+                                                    .ring_entries = 1 << 12,
+                                                    .records = 1 << 14,
+                                                    .payload_span = 1 << 26,
+                                                    .payload_most = 1 << 20},
+                                          .supervisor = {.hooks = {}, .recycling = recycling}})) {
         if (!supervise) {
             core_->start();
             return;

@@ -49,7 +49,7 @@ void fail_dead(ThreadPool& pool, unsigned worker) {
     crash.frames.fill(1);
     crash.signal.store(SIGSEGV);
     prong::executor::repair_after_death(pool.state(), worker,
-                                    {.exit = {.pid = 4711, .exitcode = -SIGSEGV}});
+                                        {.exit = {.pid = 4711, .exitcode = -SIGSEGV}});
 }
 
 } // namespace

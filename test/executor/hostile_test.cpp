@@ -334,17 +334,19 @@ TEST_CASE("an failure_report tells of no exit code that cannot be") {
     Record& record = pool.state().records[0];
     const auto written = [&](int last, int earlier) {
         prong::executor::write_failure_report(pool.state(), 0, record,
-                                    {.death = {.pid = 2, .exitcode = last},
-                                     .earlier = {{.pid = 1, .exitcode = earlier}},
-                                     .attempts = 2});
+                                              {.death = {.pid = 2, .exitcode = last},
+                                               .earlier = {{.pid = 1, .exitcode = earlier}},
+                                               .attempts = 2});
         return prong::detail::Reader(
             {reinterpret_cast<const std::byte*>(&record) + record.result_offset,
              record.result_length});
     };
     constexpr int impossible = std::numeric_limits<int>::min();
     CHECK(prong::executor::read_failure_report(written(-9, -9)).earlier.size() == 1);
-    CHECK_THROWS_AS(prong::executor::read_failure_report(written(impossible, -9)), prong::CodecError);
-    CHECK_THROWS_AS(prong::executor::read_failure_report(written(-9, impossible)), prong::CodecError);
+    CHECK_THROWS_AS(prong::executor::read_failure_report(written(impossible, -9)),
+                    prong::CodecError);
+    CHECK_THROWS_AS(prong::executor::read_failure_report(written(-9, impossible)),
+                    prong::CodecError);
 }
 
 TEST_CASE("workers write nonsense over all shared memory, and nothing crashes or hangs") {

@@ -2,8 +2,8 @@
 
 // Pools that show their insides to a test.
 
-#include "executor/supervisor/delegate.hpp"
 #include "executor/parent/core.hpp"
+#include "executor/supervisor/delegate.hpp"
 #include "executor/worker/loop.hpp"
 
 #include <prong/detail/task.hpp>
@@ -25,12 +25,12 @@ public:
 
     explicit BarePool(unsigned workers, std::uint64_t max_pending = no_limit)
         : core_(executor::PoolCore::create({.workers = workers,
-                                        .max_pending = max_pending,
-                                        .sizes = {.workers = workers,
-                                                  .ring_entries = 1 << 12,
-                                                  .records = 1 << 14,
-                                                  .payload_span = 1 << 22,
-                                                  .payload_most = 1 << 20}})) {}
+                                            .max_pending = max_pending,
+                                            .sizes = {.workers = workers,
+                                                      .ring_entries = 1 << 12,
+                                                      .records = 1 << 14,
+                                                      .payload_span = 1 << 22,
+                                                      .payload_most = 1 << 20}})) {}
     BarePool(const BarePool&) = delete;
     BarePool& operator=(const BarePool&) = delete;
     ~BarePool() {

@@ -285,7 +285,8 @@ TEST_CASE("the task of a thread that dies fails with WorkerDied, and no other") 
     {
         const std::jthread waiter([&] { death = error_of<prong::WorkerDied>(victim); });
         pool.start(1);
-        prong::executor::repair_after_death(pool.state(), 0, {.exit = {.pid = 4711, .exitcode = -11}});
+        prong::executor::repair_after_death(pool.state(), 0,
+                                            {.exit = {.pid = 4711, .exitcode = -11}});
     }
     REQUIRE(death);
     CHECK(death->pid() == 4711);
@@ -311,7 +312,7 @@ TEST_CASE("workers die again and again while another works and threads wait") {
             while (!over) {
                 const bool claimed = claim_and_die(pool, 0).has_value();
                 prong::executor::repair_after_death(pool.state(), 0,
-                                                {.exit = {.pid = 1, .exitcode = -9}});
+                                                    {.exit = {.pid = 1, .exitcode = -9}});
                 deaths += claimed ? 1 : 0;
             }
         });

@@ -2,8 +2,8 @@
 // killed, cancelled and run out of time. Workers and supervisor are threads, so that
 // ThreadSanitizer sees what happens.
 
-#include "executor/supervisor/limit_monitor.hpp"
 #include "executor/helpers.hpp"
+#include "executor/supervisor/limit_monitor.hpp"
 #include "executor/thread_pool.hpp"
 #include "support/catch.hpp"
 #include "support/environment.hpp"
@@ -58,7 +58,7 @@ private:
             const Leaving leaving = prong::executor::run_tasks(
                 state(), worker,
                 leaves_early ? prong::executor::Recycling{.max_tasks = 1 + random() % 8,
-                                                      .max_resident_bytes = {}}
+                                                          .max_resident_bytes = {}}
                              : prong::executor::Recycling{});
             fail_dead(worker, leaving == Leaving::condemned ? -SIGKILL : 0);
             const bool awaited = state().retried_task(worker);
@@ -81,7 +81,7 @@ private:
     void fail_dead(unsigned worker, int exitcode) {
         const std::lock_guard lock(supervising_);
         prong::executor::repair_after_death(state(), worker,
-                                        {.exit = {.pid = 4711, .exitcode = exitcode}});
+                                            {.exit = {.pid = 4711, .exitcode = exitcode}});
         limit_monitor_.forget(worker);
     }
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "faults/judge.hpp"
 #include "executor/helpers.hpp"
+#include "faults/judge.hpp"
 
 #include <span>
 #include <string_view>

@@ -3,8 +3,8 @@
 #include "codec/exception.hpp"
 #include "codec/samples.hpp"
 #include "executor/shared/failure_report.hpp"
-#include "executor/worker/result_writer.hpp"
 #include "executor/thread_pool.hpp"
+#include "executor/worker/result_writer.hpp"
 
 #include <prong/prong.hpp>
 
@@ -250,14 +250,16 @@ std::vector<Bytes> encoded_failures() {
     return of_each_exception([](BufferWriter& to) { detail::encode_element_failure(to); });
 }
 
-// ---- failure_reports ---------------------------------------------------------------------------------
+// ---- failure_reports
+// ---------------------------------------------------------------------------------
 
 void decode_failure_report(std::span<const std::byte> input) {
     const auto end = static_cast<TaskState>(take<std::uint8_t>(input));
     executor::TaskSettings settings{};
     settings.timeout_ns = take<std::int64_t>(input);
     run_quietly<CodecError>([&] {
-        look_at(executor::error_of(end, executor::read_failure_report(Reader(input)), &settings, "task"));
+        look_at(executor::error_of(end, executor::read_failure_report(Reader(input)), &settings,
+                                   "task"));
     });
 }
 

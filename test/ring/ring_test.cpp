@@ -15,13 +15,13 @@ namespace {
 
 using prong::executor::SharedState;
 using prong::ring::Claim;
-using prong::ring::WorkerIntent;
 using prong::ring::Position;
 using prong::ring::Record;
 using prong::ring::Ring;
 using prong::ring::Status;
 using prong::ring::status_of;
 using prong::ring::TaskState;
+using prong::ring::WorkerIntent;
 using prong::test::make_state;
 
 /// The normal lane of a small pool's memory.

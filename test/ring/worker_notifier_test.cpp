@@ -9,7 +9,8 @@ using namespace prong::ring;
 
 namespace {
 
-/// A sleepers of which the test sets the bits as workers would who are killed or stopped in between.
+/// A sleepers of which the test sets the bits as workers would who are killed or stopped in
+/// between.
 struct Notifier {
     NotifierWords words{};
     std::array<WakeWord, 3> wake_words{};

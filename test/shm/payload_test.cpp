@@ -136,7 +136,8 @@ TEST_CASE("no block ever has two owners", "[threads]") {
             std::vector<Block> held;
             for (int i = 0; i < 20'000; ++i) {
                 if (held.size() < 8 && random() % 2 == 0) {
-                    const auto block = space.payload.allocate(256U << (random() % 4), owner, intent);
+                    const auto block =
+                        space.payload.allocate(256U << (random() % 4), owner, intent);
                     if (!block) continue;
                     std::memset(space.payload.at(block->offset), static_cast<int>(owner),
                                 block->capacity);

@@ -1,10 +1,10 @@
 // The harness of worker_test.cpp must notice when something is wrong: here, workers and
 // supervisors do one thing wrong on purpose, over the same shared memory.
 
-#include "executor/supervisor/delegate.hpp"
 #include "executor/shared/failure_report.hpp"
-#include "executor/worker/result_writer.hpp"
+#include "executor/supervisor/delegate.hpp"
 #include "executor/worker/loop.hpp"
+#include "executor/worker/result_writer.hpp"
 #include "proc/supervisor.hpp"
 #include "steps/parent_trial.hpp"
 #include "steps/trial.hpp"
@@ -17,13 +17,13 @@
 #include <string>
 
 using namespace prong::test;
-using prong::os::ProcessExit;
 using prong::executor::SharedState;
+using prong::os::ProcessExit;
 using prong::ring::Claim;
-using prong::ring::WorkerIntent;
 using prong::ring::Record;
 using prong::ring::Status;
 using prong::ring::TaskState;
+using prong::ring::WorkerIntent;
 
 namespace {
 
@@ -101,7 +101,7 @@ int work_wrongly(SharedState& state, std::uint16_t worker, Mutation mutation) {
             run_and_end(state, *claimed, mutation);
         } else {
             state.notifier.park(worker,
-                               [&] { return state.lanes.has_work() || state.lanes.drained(); });
+                                [&] { return state.lanes.has_work() || state.lanes.drained(); });
         }
     }
     return 0;
@@ -121,7 +121,7 @@ public:
         if (const auto task = prong::ring::unfinished(
                 state_.records, static_cast<std::uint16_t>(worker), state_.slot(worker).intent)) {
             write_failure_report(state_, worker, *task->record,
-                           {.death = {.pid = exit.pid, .exitcode = exit.exitcode}});
+                                 {.death = {.pid = exit.pid, .exitcode = exit.exitcode}});
             state_.announce(*task->record, prong::ring::fail_dead(*task, TaskState::died).flags);
         }
         state_.notifier.forget(worker);

@@ -76,7 +76,7 @@ inline constexpr auto submit_and_get = [](CorePool& pool, RunCounts& runs, Invar
 
 inline constexpr Script one_small{"submit and get an int", submit_and_get<int, next_value>};
 inline constexpr Script one_large{"submit and get 1 KiB",
-                                submit_and_get<std::string, [] { return next_text(1000); }>};
+                                  submit_and_get<std::string, [] { return next_text(1000); }>};
 
 template <bool cancel_queued>
 inline constexpr auto shut_down = [](CorePool& pool, RunCounts& runs, Invariants& invariants) {
@@ -104,8 +104,7 @@ struct ParentTrial {
     const char* name;
     Path (ProcessTree::*way)();
     /// `work`: the worker's way. Returns whether it has come to the point.
-    bool (*round)(ProcessTree& tree, const Point& point, const Path& work,
-                  Invariants& invariants);
+    bool (*round)(ProcessTree& tree, const Point& point, const Path& work, Invariants& invariants);
     bool ends_household = false;
 };
 
@@ -118,8 +117,7 @@ inline void finish_act(ProcessTree& tree, Invariants& invariants) {
 inline constexpr ParentTrial worker_dies_under_parent{
     .name = "SIGKILL for the worker under the parent",
     .way = &ProcessTree::way_of_parent,
-    .round = [](ProcessTree& tree, const Point& point, const Path& work,
-                Invariants& invariants) {
+    .round = [](ProcessTree& tree, const Point& point, const Path& work, Invariants& invariants) {
         const bool reached = tree.bring_parent_to(point);
         if (tree.worker_is_called()) tree.bring_worker_to(random_point(work));
         tree.kill_worker();

@@ -1,10 +1,10 @@
 #pragma once
 
-#include "os/futex.hpp"
-#include "os/process.hpp"
 #include "executor/core_pool.hpp"
 #include "executor/helpers.hpp"
 #include "executor/invariants.hpp"
+#include "os/futex.hpp"
+#include "os/process.hpp"
 #include "ring/lifecycle.hpp"
 #include "steps/scenario.hpp"
 #include "steps/tracee.hpp"

@@ -1,10 +1,10 @@
 #include "executor/parent/core.hpp"
 
 #include "base/clock.hpp"
+#include "executor/worker/task_scope.hpp"
 #include "os/child.hpp"
 #include "os/fork_depth.hpp"
 #include "os/process.hpp"
-#include "executor/worker/task_scope.hpp"
 #include "ring/spinner.hpp"
 
 #include <prong/error.hpp>
@@ -82,7 +82,7 @@ PoolCore* PoolCore::create(Setup setup) {
 void PoolCore::start() {
     supervisor_options_.program = getpid();
     supervisor_ = fork_base_.start_supervisor(state_, supervisor_options_);
-    supervisor_options_.hooks = {};           // what they hold may be in a module that is unloaded
+    supervisor_options_.hooks = {};     // what they hold may be in a module that is unloaded
     state_.region.keep_from_children(); // the user's forks get no copy of the pool
 }
 
@@ -222,7 +222,8 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
 bool PoolCore::wait_for_position(ring::Lane lane, base::Deadline limit, base::Deadline deadline,
                                  ring::Position& position) {
     for (;;) {
-        const ring::Ring::ReserveResult refusal = state_.lanes.reserve(lane, max_pending_, position);
+        const ring::Ring::ReserveResult refusal =
+            state_.lanes.reserve(lane, max_pending_, position);
         if (refusal == ring::Ring::ReserveResult::ok) return true;
         if (refusal == ring::Ring::ReserveResult::closed) {
             throw PoolShutdown("the pool has been shut down and accepts no more tasks");
@@ -565,7 +566,8 @@ void PoolCore::notify_supervisor_if_due(std::uint32_t index) noexcept {
     const std::int64_t stop_at = state_.slot(now.owner).stop_at_ns.load();
     const std::int64_t alarm = state_.control().next_alarm_ns.load();
     const bool metered = is_metered(state_.settings(index));
-    if (stop_at != 0 && (stop_at < alarm || (metered && alarm == no_alarm))) try_notify_supervisor();
+    if (stop_at != 0 && (stop_at < alarm || (metered && alarm == no_alarm)))
+        try_notify_supervisor();
 }
 
 void PoolCore::shutdown(bool wait, bool cancel_queued) {

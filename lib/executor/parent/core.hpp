@@ -1,11 +1,11 @@
 #pragma once
 
 #include "base/deadline.hpp"
-#include "os/child.hpp"
 #include "executor/parent/fork_base.hpp"
 #include "executor/parent/known_types.hpp"
 #include "executor/parent/records.hpp"
 #include "executor/shared/shared_state.hpp"
+#include "os/child.hpp"
 
 #include <prong/detail/task_handle.hpp>
 #include <prong/pool_stats.hpp>
@@ -178,9 +178,9 @@ private:
     /// No task that is queued has a deadline before this.
     std::atomic<std::int64_t> next_deadline_ns_ = no_alarm;
     std::atomic<proc::StopMode> stop_mode_ = proc::StopMode::none;
-    std::atomic<bool> ended_ = false;      ///< the supervisor is gone
-    std::atomic<bool> aborted_ = false; ///< it is to go, since nothing can be relied on any more
-    std::atomic<bool> corrupted_ = false;     ///< that is because a worker has spoilt shared memory
+    std::atomic<bool> ended_ = false;     ///< the supervisor is gone
+    std::atomic<bool> aborted_ = false;   ///< it is to go, since nothing can be relied on any more
+    std::atomic<bool> corrupted_ = false; ///< that is because a worker has spoilt shared memory
     std::atomic<std::int64_t> next_look_ns_ = 0;
     std::mutex supervisor_mutex_; ///< guards the next ones
     os::PidFd supervisor_;        ///< none if workers are threads of a test

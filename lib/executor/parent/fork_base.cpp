@@ -1,11 +1,11 @@
 #include "executor/parent/fork_base.hpp"
 
+#include "executor/supervisor/delegate.hpp"
 #include "os/child.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
 #include "os/stack.hpp"
 #include "os/terminal.hpp"
-#include "executor/supervisor/delegate.hpp"
 #include "proc/inherit.hpp"
 #include "proc/zygote.hpp"
 
@@ -62,7 +62,8 @@ int run_delegate(SharedState& state, const SupervisorOptions& options, int paren
 
 /// All of a supervisor process; returns its exit status. Nothing leaves it: beyond it is the user's
 /// program.
-int run_supervisor(SharedState& state, const SupervisorOptions& options, int parent_pidfd) noexcept {
+int run_supervisor(SharedState& state, const SupervisorOptions& options,
+                   int parent_pidfd) noexcept {
     try {
         // The thread that has made the pool may be pinned, or have a small stack.
         if (CPU_COUNT(&options.cpus) != 0)
@@ -99,15 +100,15 @@ proc::Zygote::Child prepare_supervisor(std::vector<base::UniqueFd> fds,
         new SharedState(SharedState::attach(std::move(fds.at(0)), request.sizes)));
     static_cast<void>(state->region.release_descriptor());
     SupervisorOptions options{.hooks = {.initializer = request.initializer,
-                                  .on_start = request.on_start,
-                                  .on_exit = request.on_exit},
-                        .recycling = request.recycling,
-                        .break_on_death = request.break_on_death,
-                        .inherited = request.inherited,
-                        .kept = {},
-                        .cpus = request.cpus,
-                        .doorbell = request.doorbell,
-                        .program = request.program};
+                                        .on_start = request.on_start,
+                                        .on_exit = request.on_exit},
+                              .recycling = request.recycling,
+                              .break_on_death = request.break_on_death,
+                              .inherited = request.inherited,
+                              .kept = {},
+                              .cpus = request.cpus,
+                              .doorbell = request.doorbell,
+                              .program = request.program};
     const auto passed = std::make_shared<std::vector<os::PassedFd>>();
     for (std::size_t i = 1; i < fds.size(); ++i) {
         const int number = request.numbers.at(i - 1);
@@ -120,7 +121,8 @@ proc::Zygote::Child prepare_supervisor(std::vector<base::UniqueFd> fds,
         try {
             os::restore_numbers(*passed, parent);
         } catch (const std::exception& error) {
-            PoolDelegate(*state, options).broke(std::string("descriptors to keep: ") + error.what());
+            PoolDelegate(*state, options)
+                .broke(std::string("descriptors to keep: ") + error.what());
             return 1;
         }
         passed->clear();

@@ -1,9 +1,9 @@
 #pragma once
 
+#include "executor/shared/shared_state.hpp"
+#include "executor/supervisor/delegate.hpp"
 #include "os/child.hpp"
 #include "os/modules.hpp"
-#include "executor/supervisor/delegate.hpp"
-#include "executor/shared/shared_state.hpp"
 
 #include <prong/detail/task_type.hpp>
 

@@ -1,8 +1,8 @@
 #include <prong/map.hpp>
 
 #include "codec/exception.hpp"
-#include "executor/shared/failure_report.hpp"
 #include "executor/parent/core.hpp"
+#include "executor/shared/failure_report.hpp"
 #include "executor/worker/task_scope.hpp"
 
 namespace prong::detail {
@@ -126,7 +126,7 @@ void MapRun::read_chunk(std::size_t most) {
 bool MapRun::send_chunk() {
     try {
         auto task = unsent_->writer.try_submit(source_->type(),
-                                              task_options_ ? &*task_options_ : nullptr, limit_);
+                                               task_options_ ? &*task_options_ : nullptr, limit_);
         if (!task) return false;
         keep(std::move(*task), unsent_->elements);
     } catch (...) { // the pool takes nothing more

@@ -1,7 +1,7 @@
 #include <prong/process_pool_executor.hpp>
 
-#include "os/cpus.hpp"
 #include "executor/parent/core.hpp"
+#include "os/cpus.hpp"
 #include "proc/inherit.hpp"
 
 #include <algorithm>
@@ -56,14 +56,14 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
          .max_pending = max_pending,
          .sizes = sizes,
          .supervisor = {.hooks = {.initializer = std::move(options.initializer),
-                            .on_start = std::move(options.on_worker_start),
-                            .on_exit = std::move(options.on_worker_exit)},
-                  .recycling = recycling_of(options),
-                  .break_on_death = options.on_worker_death == OnWorkerDeath::break_pool,
-                  .inherited = proc::inherited_by(options.inherit),
-                  .kept = proc::checked_descriptors(options.inherit),
-                  .cpus = os::process_cpus(),
-                  .doorbell = os::Doorbell::unique()},
+                                  .on_start = std::move(options.on_worker_start),
+                                  .on_exit = std::move(options.on_worker_exit)},
+                        .recycling = recycling_of(options),
+                        .break_on_death = options.on_worker_death == OnWorkerDeath::break_pool,
+                        .inherited = proc::inherited_by(options.inherit),
+                        .kept = proc::checked_descriptors(options.inherit),
+                        .cpus = os::process_cpus(),
+                        .doorbell = os::Doorbell::unique()},
          .limits = options.limits});
     try {
         core_->start(); // core_ is there before the fork: in a worker it tells that this is a copy

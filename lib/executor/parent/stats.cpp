@@ -1,7 +1,6 @@
-#include "executor/parent/core.hpp"
-#include "executor/worker/task_scope.hpp"
-
 #include "base/clock.hpp"
+#include "executor/parent/core.hpp"
+
 #include <algorithm>
 #include <string_view>
 

@@ -1,9 +1,9 @@
 #include <prong/detail/task_handle.hpp>
 
 #include "codec/exception.hpp"
-#include "executor/shared/memory_limit.hpp"
-#include "executor/shared/failure_report.hpp"
 #include "executor/parent/core.hpp"
+#include "executor/shared/failure_report.hpp"
+#include "executor/shared/memory_limit.hpp"
 #include "ring/spinner.hpp"
 
 #include <prong/error.hpp>
@@ -104,7 +104,7 @@ void TaskHandle::require_memory() const {
     executor::PoolCore& pool = core();
     if (pool.status(key()).state != TaskState::returned) return;
     executor::require_memory(ring::read_once(pool.state().records[key().index].result_length),
-                         "this task's result");
+                             "this task's result");
 }
 
 Reader TaskHandle::result() const {
@@ -208,7 +208,7 @@ TaskHandle TaskWriter::submit(const TaskType& type, const TaskOptions* options) 
 }
 
 std::optional<TaskHandle> TaskWriter::try_submit(const TaskType& type, const TaskOptions* options,
-                                            TimePoint limit) {
+                                                 TimePoint limit) {
     core_->fork_base().require_known(type, {data(), size()});
     auto handle = core_->submit({.index = index_,
                                  .type = type,

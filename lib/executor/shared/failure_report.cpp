@@ -33,10 +33,12 @@ constexpr std::size_t text_overhead = sizeof(std::uint64_t) + detail::wire_align
 enum class Extent { all, with_output_only, in_short };
 
 /// `room`: how many bytes the writer takes at most.
-void encode_failure_report(Writer& writer, const FailureReport& failure_report, Extent extent, std::size_t room) {
+void encode_failure_report(Writer& writer, const FailureReport& failure_report, Extent extent,
+                           std::size_t room) {
     const bool tell_earlier = failure_report.attempts > 1 && extent == Extent::all;
     const bool tell_frames = !failure_report.death.frames.empty() && extent == Extent::all;
-    const bool tell_output = !failure_report.death.last_output.empty() && extent != Extent::in_short;
+    const bool tell_output =
+        !failure_report.death.last_output.empty() && extent != Extent::in_short;
     const bool tell_excess = failure_report.excess && extent != Extent::in_short;
     encode(writer, std::int32_t{failure_report.death.pid});
     encode(writer, std::int32_t{failure_report.death.exitcode});
@@ -125,7 +127,7 @@ std::vector<Death> all_deaths(FailureReport& failure_report) {
 } // namespace
 
 void write_failure_report(const SharedState& state, unsigned worker, ring::Record& record,
-                    const FailureReport& failure_report, bool in_short) noexcept {
+                          const FailureReport& failure_report, bool in_short) noexcept {
     ResultWriter writer(state, worker, record);
     const std::size_t room =
         std::max<std::size_t>(state.payload.largest(), writer.room_in_record());
@@ -151,18 +153,21 @@ FailureReport read_failure_report(Reader reader) {
     if ((what_follows & with_excess) != 0) {
         const auto kind = decode<LimitKind>(reader);
         const auto allowed = decode<std::uint64_t>(reader);
-        failure_report.excess = {.kind = kind, .allowed = allowed, .used = decode<std::uint64_t>(reader)};
+        failure_report.excess = {
+            .kind = kind, .allowed = allowed, .used = decode<std::uint64_t>(reader)};
     }
     if ((what_follows & with_earlier) != 0) {
         failure_report.attempts = decode<std::uint32_t>(reader);
         failure_report.earlier = decode<std::vector<FailedAttempt>>(reader);
-        for (const FailedAttempt& attempt : failure_report.earlier) checked_exitcode(attempt.exitcode);
+        for (const FailedAttempt& attempt : failure_report.earlier)
+            checked_exitcode(attempt.exitcode);
     }
     if ((what_follows & with_frames) != 0) {
         for (const std::uint64_t address : decode<std::vector<std::uint64_t>>(reader))
             failure_report.death.frames.push_back(reinterpret_cast<const void*>(address));
     }
-    if ((what_follows & with_output) != 0) failure_report.death.last_output = decode<std::string>(reader);
+    if ((what_follows & with_output) != 0)
+        failure_report.death.last_output = decode<std::string>(reader);
     return failure_report;
 }
 
@@ -172,12 +177,13 @@ LimitExceeded limit_exceeded(const Excess& excess, const std::string& what,
                          excess.allowed, excess.used, std::move(last_output));
 }
 
-std::exception_ptr error_of(ring::TaskState end, FailureReport failure_report, const TaskSettings* settings,
-                            const std::string& task) {
+std::exception_ptr error_of(ring::TaskState end, FailureReport failure_report,
+                            const TaskSettings* settings, const std::string& task) {
     switch (end) {
     case ring::TaskState::timed_out: {
         const std::string text = timeout_text(failure_report, settings, task);
-        return std::make_exception_ptr(TaskTimeout(text, std::move(failure_report.death.last_output)));
+        return std::make_exception_ptr(
+            TaskTimeout(text, std::move(failure_report.death.last_output)));
     }
     case ring::TaskState::killed:
         return std::make_exception_ptr(

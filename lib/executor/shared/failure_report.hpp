@@ -33,7 +33,7 @@ struct FailureReport {
 /// memory for, from the output its beginning: process and exit code always find room. `in_short`:
 /// writes no more than those, without payload.
 void write_failure_report(const SharedState& state, unsigned worker, ring::Record& record,
-                    const FailureReport& failure_report, bool in_short = false) noexcept;
+                          const FailureReport& failure_report, bool in_short = false) noexcept;
 
 /// Throws `CodecError` for bytes that no failure_report has.
 FailureReport read_failure_report(detail::Reader reader);
@@ -43,7 +43,7 @@ LimitExceeded limit_exceeded(const Excess& excess, const std::string& what,
                              std::string last_output = {});
 
 /// The error that a task with this end state throws. `settings` is null for a task without options.
-std::exception_ptr error_of(ring::TaskState end, FailureReport failure_report, const TaskSettings* settings,
-                            const std::string& task);
+std::exception_ptr error_of(ring::TaskState end, FailureReport failure_report,
+                            const TaskSettings* settings, const std::string& task);
 
 } // namespace prong::executor

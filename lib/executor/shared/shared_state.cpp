@@ -131,8 +131,9 @@ SharedState::SharedState(shm::Region memory, const Layout& layout, const Sizes& 
              ring::lane_count * sizes.ring_entries},
             records),
       payload(region, layout.payload),
-      notifier(reinterpret_cast<Control*>(region.base())->notifier,
-              {reinterpret_cast<ring::WakeWord*>(region.base() + layout.wake_words), sizes.workers}),
+      notifier(
+          reinterpret_cast<Control*>(region.base())->notifier,
+          {reinterpret_cast<ring::WakeWord*>(region.base() + layout.wake_words), sizes.workers}),
       control_(reinterpret_cast<Control*>(region.base())),
       slots_(reinterpret_cast<WorkerSlot*>(region.base() + layout.slots), sizes.workers),
       settings_(reinterpret_cast<TaskSettings*>(region.base() + layout.settings), sizes.records),

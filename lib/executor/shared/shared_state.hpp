@@ -1,14 +1,14 @@
 #pragma once
 
 #include "diag/crash_dump.hpp"
+#include "executor/shared/task_settings.hpp"
 #include "os/futex.hpp"
 #include "proc/stop_mode.hpp"
-#include "executor/shared/task_settings.hpp"
 #include "ring/lanes.hpp"
+#include "ring/worker_notifier.hpp"
 #include "shm/flag.hpp"
 #include "shm/payload.hpp"
 #include "shm/region.hpp"
-#include "ring/worker_notifier.hpp"
 
 #include <prong/detail/wire.hpp>
 

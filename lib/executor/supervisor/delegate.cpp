@@ -2,8 +2,8 @@
 
 #include "base/clock.hpp"
 #include "diag/exit_text.hpp"
-#include "os/capture.hpp"
 #include "executor/worker/task_scope.hpp"
+#include "os/capture.hpp"
 #include "proc/process_state.hpp"
 
 #include <unistd.h>
@@ -52,7 +52,7 @@ bool is_over_output(const SharedState& state, const ring::Claim& task, os::Proce
 
 /// Makes the task final with its failure_report; an abandoned one keeps no payload.
 ring::Status fail_dead(SharedState& state, unsigned worker, const ring::Claim& task,
-                  const FailureReport& failure_report, ring::TaskState otherwise) {
+                       const FailureReport& failure_report, ring::TaskState otherwise) {
     for (bool is_abandoned = task.status.has(ring::Status::abandoned);; is_abandoned = true) {
         if (is_abandoned) {
             state.payload.reclaim(state.slot(worker).intent.block.load(), worker);
@@ -69,17 +69,18 @@ ring::Status fail_dead(SharedState& state, unsigned worker, const ring::Claim& t
 bool end_task(SharedState& state, unsigned worker, const ring::Claim& task, const WorkerEnd& end) {
     WorkerSlot& slot = state.slot(worker);
     FailureReport failure_report{.death = {.pid = end.exit.pid,
-                                .exitcode = end.exit.exitcode,
-                                .out_of_memory = end.out_of_memory,
-                                .frames = frames_of(slot.crash)},
-                      .excess = end.excess};
+                                           .exitcode = end.exit.exitcode,
+                                           .out_of_memory = end.out_of_memory,
+                                           .frames = frames_of(slot.crash)},
+                                 .excess = end.excess};
     ring::TaskState otherwise = ring::TaskState::died;
     if (task.status.has(ring::Status::has_options)) {
         TaskSettings& settings = state.settings(task.index);
         note_attempt(settings, end, failure_report);
         failure_report.missed_deadline = is_deadline(settings, end.stop_at_ns);
         if (is_over_output(state, task, end.exit)) {
-            failure_report.excess = {LimitKind::output, settings.output_bytes, settings.output_bytes};
+            failure_report.excess = {LimitKind::output, settings.output_bytes,
+                                     settings.output_bytes};
             otherwise = ring::TaskState::over_limit;
         } else if (end.may_retry && is_intact(settings) &&
                    failure_report.attempts <= settings.max_retries &&
@@ -88,7 +89,8 @@ bool end_task(SharedState& state, unsigned worker, const ring::Claim& task, cons
             state.control().retries.fetch_add(1, std::memory_order_release);
             return true;
         }
-        if (settings.capture_output != 0) failure_report.death.last_output = os::captured_output(end.capture);
+        if (settings.capture_output != 0)
+            failure_report.death.last_output = os::captured_output(end.capture);
     }
     if (end.breaks_pool) return false;
     const ring::Status after = fail_dead(state, worker, task, failure_report, otherwise);
@@ -170,8 +172,8 @@ bool PoolDelegate::ended(unsigned worker, os::ProcessExit exit) {
                                         is_over_output(state_, *task, exit));
     const bool has_died = had_started && !has_left;
     if (has_died) slot.deaths.store(slot.deaths.load() + 1, std::memory_order_relaxed);
-    const bool may_break =
-        has_died && options_.break_on_death && !was_sentenced && stop_mode() <= proc::StopMode::drain;
+    const bool may_break = has_died && options_.break_on_death && !was_sentenced &&
+                           stop_mode() <= proc::StopMode::drain;
     // In a broken pool the parent ends all tasks alike, with the cause.
     if (!reason_to_give_up_.empty() || state_.control().broken.load(std::memory_order_relaxed)) {
         return had_started;

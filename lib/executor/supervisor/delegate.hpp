@@ -1,11 +1,11 @@
 #pragma once
 
+#include "executor/shared/shared_state.hpp"
+#include "executor/supervisor/limit_monitor.hpp"
+#include "executor/worker/loop.hpp"
 #include "os/descriptor.hpp"
 #include "os/doorbell.hpp"
 #include "os/usage.hpp"
-#include "executor/supervisor/limit_monitor.hpp"
-#include "executor/shared/shared_state.hpp"
-#include "executor/worker/loop.hpp"
 #include "proc/supervisor.hpp"
 
 #include <sched.h>

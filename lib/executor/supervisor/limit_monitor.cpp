@@ -1,9 +1,9 @@
 #include "executor/supervisor/limit_monitor.hpp"
 
 #include "base/clock.hpp"
-#include "os/usage.hpp"
-#include "os/capture.hpp"
 #include "executor/worker/task_scope.hpp"
+#include "os/capture.hpp"
+#include "os/usage.hpp"
 
 #include <unistd.h>
 
@@ -56,7 +56,8 @@ std::int64_t LimitMonitor::look_at(unsigned worker, const std::function<void(uns
     return next;
 }
 
-std::int64_t LimitMonitor::look_at_time(unsigned worker, const ring::Claim& task, std::int64_t now) {
+std::int64_t LimitMonitor::look_at_time(unsigned worker, const ring::Claim& task,
+                                        std::int64_t now) {
     const TaskSettings& settings = state_.settings(task.index);
     const WorkerSlot& slot = state_.slot(worker);
     Watched& watched = workers_[worker];
@@ -80,7 +81,8 @@ std::int64_t LimitMonitor::look_at_time(unsigned worker, const ring::Claim& task
     return no_alarm;
 }
 
-std::int64_t LimitMonitor::look_at_usage(unsigned worker, const ring::Claim& task, std::int64_t now) {
+std::int64_t LimitMonitor::look_at_usage(unsigned worker, const ring::Claim& task,
+                                         std::int64_t now) {
     const TaskSettings& settings = state_.settings(task.index);
     if (!is_metered(settings)) return no_alarm;
     if (state_.slot(worker).stop_at_ns.load(std::memory_order_acquire) == 0) return no_alarm;

@@ -19,9 +19,9 @@ public:
     /// `captures`: the workers' captured output, by worker.
     LimitMonitor(SharedState& state, const std::vector<base::UniqueFd>& captures);
 
-    /// AuditState at all workers; calls `kill(worker)` for those that are to be killed. Returns when to
-    /// look again, on the steady clock (`no_alarm`: not before a worker asks for it), after having
-    /// told the workers so.
+    /// AuditState at all workers; calls `kill(worker)` for those that are to be killed. Returns
+    /// when to look again, on the steady clock (`no_alarm`: not before a worker asks for it), after
+    /// having told the workers so.
     std::int64_t look(const std::function<void(unsigned)>& kill);
 
     /// What was found out about a worker's last task.

@@ -2,13 +2,13 @@
 
 #include "base/clock.hpp"
 #include "codec/exception.hpp"
-#include "os/process.hpp"
-#include "os/seed.hpp"
-#include "os/usage.hpp"
 #include "diag/crash_dump.hpp"
 #include "executor/worker/result_writer.hpp"
 #include "executor/worker/this_task.hpp"
 #include "executor/worker/timer_sweep.hpp"
+#include "os/process.hpp"
+#include "os/seed.hpp"
+#include "os/usage.hpp"
 #include "ring/spinner.hpp"
 
 #include <prong/detail/task_type.hpp>
@@ -265,7 +265,7 @@ ring::TaskState Worker::execute_with_options() {
         if (!excess) return std::nullopt;
         writer.start_over();
         write_failure_report(state_, worker_, record,
-                       {.death = {.last_output = scope.last_output()}, .excess = excess});
+                             {.death = {.last_output = scope.last_output()}, .excess = excess});
         return ring::TaskState::over_limit;
     };
     const ring::TaskState end = execute(state_, worker_, record, over_limit);

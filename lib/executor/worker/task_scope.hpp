@@ -1,12 +1,12 @@
 #pragma once
 
+#include "executor/shared/failure_report.hpp"
+#include "executor/shared/shared_state.hpp"
+#include "os/capture.hpp"
 #include "os/descriptor.hpp"
 #include "os/doorbell.hpp"
 #include "os/rlimit.hpp"
 #include "os/usage.hpp"
-#include "executor/shared/failure_report.hpp"
-#include "os/capture.hpp"
-#include "executor/shared/shared_state.hpp"
 
 #include <optional>
 
@@ -80,6 +80,5 @@ inline constexpr std::chrono::nanoseconds usage_interval = std::chrono::millisec
 
 /// Whether it has to.
 [[nodiscard]] bool is_metered(const TaskSettings& settings);
-
 
 } // namespace prong::executor
