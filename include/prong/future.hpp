@@ -80,7 +80,7 @@ public:
     /// Waits for the task's end; the exception that `get` would throw, or null.
     [[nodiscard]] std::exception_ptr exception() const {
         wait();
-        return task_.exception();
+        return task_.outcome().error;
     }
 
     /// Whether the task has ended, in whatever way.
@@ -107,13 +107,14 @@ private:
     explicit Future(detail::TaskHandle task) : task_(std::move(task)) {}
 
     R take() {
-        task_.require_memory();
+        detail::Outcome outcome = task_.outcome();
+        if (!outcome.error) outcome.require_memory();
         struct Release { // whatever the result turns out to be, the record goes back
             detail::TaskHandle& task;
             ~Release() { task.release(); }
         } release{task_};
-        detail::Reader reader = task_.result();
-        if constexpr (!std::is_void_v<R>) return detail::decode<R>(reader);
+        if (outcome.error) std::rethrow_exception(outcome.error);
+        if constexpr (!std::is_void_v<R>) return detail::decode<R>(outcome.result);
     }
 
     detail::TaskHandle task_;

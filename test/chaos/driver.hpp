@@ -69,7 +69,7 @@ public:
     CoredPool& operator=(const CoredPool&) = delete;
     ~CoredPool() {
         end();
-        core_->leave();
+        core_->close();
     }
 
     template <typename F, typename... Args>

@@ -4,6 +4,7 @@
 #include "os/child.hpp"
 
 #include <prong/detail/task.hpp>
+#include <prong/detail/task_writer.hpp>
 #include <prong/future.hpp>
 #include <prong/task_options.hpp>
 
@@ -52,7 +53,7 @@ public:
             os::reap(supervisor_);
         }
         core_->shutdown(true, false);
-        core_->leave();
+        core_->close();
     }
 
     template <typename F, typename... Args>

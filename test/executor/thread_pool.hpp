@@ -35,7 +35,7 @@ public:
     BarePool& operator=(const BarePool&) = delete;
     ~BarePool() {
         core_->shutdown(true, false);
-        core_->leave();
+        core_->close();
     }
 
     void start_processes() { core_->start(); }

@@ -163,8 +163,9 @@ void MapRun::load() {
     Chunk& chunk = chunks_[next_.front()];
     loaded_ = true;
     elements_left_ = chunk.elements;
-    chunk_error_ = chunk.task.exception();
-    if (!chunk_error_) reader_ = chunk.task.result();
+    const Outcome outcome = chunk.task.outcome();
+    chunk_error_ = outcome.error;
+    reader_ = outcome.result;
 }
 
 bool MapRun::at_end() const {

@@ -139,6 +139,26 @@ SharedState::SharedState(shm::Region memory, const Layout& layout, const Sizes& 
       settings_(reinterpret_cast<TaskSettings*>(region.base() + layout.settings), sizes.records),
       sizes_(sizes), entries_offset_(layout.entries) {}
 
+SharedState::Bytes SharedState::bytes_at(const ring::Record& record, std::uint64_t offset,
+                                         std::uint64_t length) const noexcept {
+    if (offset < sizeof(ring::Record)) {
+        if (offset < ring::Record::bytes_offset || length > sizeof(ring::Record) - offset)
+            return std::nullopt;
+        return std::span(reinterpret_cast<const std::byte*>(&record) + offset, length);
+    }
+    if (!payload.contains(offset, length)) return std::nullopt;
+    return std::span<const std::byte>(payload.at(offset), length);
+}
+
+std::uint32_t SharedState::count_retried() const {
+    std::uint32_t count = 0;
+    any_retried([&count](const ring::Record&) {
+        ++count;
+        return false;
+    });
+    return count;
+}
+
 bool SharedState::has_large_arguments(const ring::Record& record) const noexcept {
     return ring::read_once(record.arguments_offset) >= sizeof(ring::Record) &&
            ring::read_once(record.arguments_length) >= page_bytes;
