@@ -2,9 +2,9 @@
 // supervisors do one thing wrong on purpose, over the same shared memory.
 
 #include "executor/shared/failure_report.hpp"
+#include "executor/shared/result_writer.hpp"
 #include "executor/supervisor/delegate.hpp"
 #include "executor/worker/loop.hpp"
-#include "executor/worker/result_writer.hpp"
 #include "proc/supervisor.hpp"
 #include "steps/parent_trial.hpp"
 #include "steps/trial.hpp"

@@ -1,7 +1,6 @@
 #include "executor/parent/core.hpp"
 
 #include "base/clock.hpp"
-#include "executor/worker/task_scope.hpp"
 #include "os/fork_depth.hpp"
 #include "os/process.hpp"
 #include "ring/spinner.hpp"
@@ -276,7 +275,7 @@ bool PoolCore::expire_late() noexcept {
         const bool has_options = ring::status_of(record).has(ring::Status::has_options);
         if (!has_options || settings.deadline_ns == 0) return;
         // If this is the record's next task by now, `expire` does nothing.
-        if (TaskScope::is_too_late(settings))
+        if (is_too_late(settings))
             leave_queue(task, ring::expire(record, task.generation), expired_);
         else
             lower(next_deadline_ns_, settings.deadline_ns);
@@ -305,7 +304,7 @@ void PoolCore::rewake_workers() noexcept {
 
 bool PoolCore::is_late(const ring::Status& status, std::uint32_t index) const noexcept {
     return status.state == ring::TaskState::queued && status.has(ring::Status::has_options) &&
-           TaskScope::is_too_late(state_.settings(index));
+           is_too_late(state_.settings(index));
 }
 
 ring::Status PoolCore::look(const detail::TaskKey& task) const noexcept {

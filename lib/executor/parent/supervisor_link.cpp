@@ -1,7 +1,5 @@
 #include "executor/parent/supervisor_link.hpp"
 
-#include "executor/worker/task_scope.hpp"
-
 #include <csignal>
 #include <system_error>
 

@@ -16,7 +16,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -75,8 +74,6 @@ struct Control {
     std::atomic<std::uint64_t> died;
     std::atomic<std::uint64_t> killed;
 };
-
-inline constexpr std::int64_t no_alarm = std::numeric_limits<std::int64_t>::max();
 
 /// A worker's place in shared memory. Survives the process: its successor goes on with the counts.
 struct WorkerSlot {

@@ -2,7 +2,6 @@
 
 #include "base/clock.hpp"
 #include "diag/exit_text.hpp"
-#include "executor/worker/task_scope.hpp"
 #include "os/capture.hpp"
 #include "proc/process_state.hpp"
 

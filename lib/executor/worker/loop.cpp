@@ -3,7 +3,7 @@
 #include "base/clock.hpp"
 #include "codec/exception.hpp"
 #include "diag/crash_dump.hpp"
-#include "executor/worker/result_writer.hpp"
+#include "executor/shared/result_writer.hpp"
 #include "executor/worker/this_task.hpp"
 #include "executor/worker/timer_sweep.hpp"
 #include "os/process.hpp"
@@ -253,7 +253,7 @@ ring::TaskState Worker::execute_task() {
 ring::TaskState Worker::execute_with_options() {
     const TaskSettings& settings = state_.settings(claim_->index);
     ring::Record& record = *claim_->record;
-    if (TaskScope::is_too_late(settings)) return ring::TaskState::expired;
+    if (is_too_late(settings)) return ring::TaskState::expired;
     has_captured_ = settings.capture_output != 0;
     TaskScope scope(state_, worker_, settings, surroundings_);
     stop_at_ns_ = scope.stop_at_ns();

@@ -1,4 +1,4 @@
-#include "executor/worker/result_writer.hpp"
+#include "executor/shared/result_writer.hpp"
 
 #include "executor/shared/memory_limit.hpp"
 
