@@ -1,4 +1,4 @@
-// At the end of the parent a daemon is killed; any other child is waited for.
+// Ends a program that has a daemon and an ordinary child: kills the daemon, waits for the child.
 
 #include <prong/process.hpp>
 
@@ -26,4 +26,4 @@ int main(int argc, char** argv) {
     prong::Process child(work, "the child", 2 * second);
     child.start();
     std::cout << "the parent has nothing more to do\n" << std::flush;
-} // waits for the child and kills the daemon
+} // kills the daemon and waits for the child

@@ -1,5 +1,5 @@
-// Starts several processes and then joins them all: the wait is as long as the longest of them
-// takes, not as long as all of them one after the other.
+// Starts several processes, then joins them all. Takes as long as the longest process, not as long
+// as all of them in turn.
 
 #include <prong/process.hpp>
 

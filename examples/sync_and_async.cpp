@@ -1,5 +1,5 @@
-// Ten tasks of one second on four workers: synchronously (each submitted when the one before is
-// done) they take about ten seconds, asynchronously (all submitted, then all awaited) about three.
+// Runs ten tasks of one second on four workers. Synchronously (submit one, wait for it) they take
+// about ten seconds; asynchronously (submit all, then wait) about three.
 
 #include <prong/prong.hpp>
 
