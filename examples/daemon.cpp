@@ -17,7 +17,7 @@ void work(const std::string& who, double seconds) {
 int main(int argc, char** argv) {
     CLI::App app("A daemon and an ordinary child at the end of their parent");
     double second = 1;
-    app.add_option("--second", second, "how long a second takes, in seconds (default 1)");
+    app.add_option("--second", second, "scale of all times; 0.1: ten times as fast");
     CLI11_PARSE(app, argc, argv);
 
     prong::Process daemon(work, "the daemon", 1'000'000 * second);

@@ -15,7 +15,7 @@ using Seconds = std::chrono::duration<double>;
 int main(int argc, char** argv) {
     CLI::App app("Start several processes, then join them");
     double second = 1;
-    app.add_option("--second", second, "how long a second takes, in seconds (default 1)");
+    app.add_option("--second", second, "scale of all times; 0.1: ten times as fast");
     CLI11_PARSE(app, argc, argv);
 
     const auto begin = std::chrono::steady_clock::now();
