@@ -38,6 +38,7 @@ ci_needs=(
     'clang-format-16|command clang-format-16'
     'clang-tidy-16|command clang-tidy-16'
     'shellcheck|command shellcheck'
+    'doxygen|command doxygen'
 )
 
 say() { printf '%s\n' "$*" >&2; }

@@ -1,4 +1,4 @@
-// Which children run just now, and how many CPUs there are for them.
+// Lists the child processes that run, and counts the machine's CPUs.
 
 #include <prong/process.hpp>
 
@@ -17,7 +17,7 @@ int main() {
     std::cout << "this machine has " << prong::cpu_count() << " CPUs\n";
 
     std::vector<prong::Process> processes;
-    for (int i = 0; i < 3; ++i) processes.emplace_back([] { pause(); }); // until a signal comes
+    for (int i = 0; i < 3; ++i) processes.emplace_back([] { pause(); }); // until a signal arrives
     show_children("before the start");
 
     for (auto& process : processes) process.start();

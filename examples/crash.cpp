@@ -1,5 +1,5 @@
-// A task that crashes takes nothing with it: the others give their results, its future says what
-// happened, and the pool goes on with a new worker.
+// Shows that a crash fails one task only: its future throws `WorkerDied`, all other tasks return
+// their results, and a new worker replaces the dead one.
 
 #include <prong/prong.hpp>
 

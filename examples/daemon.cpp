@@ -1,4 +1,4 @@
-// At the end of the parent a daemon is killed; any other child is waited for.
+// Ends a program that has a daemon and an ordinary child: kills the daemon, waits for the child.
 
 #include <prong/process.hpp>
 
@@ -17,7 +17,7 @@ void work(const std::string& who, double seconds) {
 int main(int argc, char** argv) {
     CLI::App app("A daemon and an ordinary child at the end of their parent");
     double second = 1;
-    app.add_option("--second", second, "how long a second takes, in seconds (default 1)");
+    app.add_option("--second", second, "scale of all times; 0.1: ten times as fast");
     CLI11_PARSE(app, argc, argv);
 
     prong::Process daemon(work, "the daemon", 1'000'000 * second);
@@ -26,4 +26,4 @@ int main(int argc, char** argv) {
     prong::Process child(work, "the child", 2 * second);
     child.start();
     std::cout << "the parent has nothing more to do\n" << std::flush;
-} // waits for the child and kills the daemon
+} // kills the daemon and waits for the child

@@ -1,5 +1,5 @@
-// Tasks that must not run too long, may be tried again, may be unwanted after all, or want too
-// much.
+// Ends tasks that run too long or use too much, retries one that crashes, and kills one that is no
+// longer wanted.
 
 #include <prong/prong.hpp>
 
@@ -39,11 +39,11 @@ void print(const char* what, prong::Future<int> future) {
     try {
         std::cout << future.get() << std::endl;
     } catch (const prong::TaskTimeout&) {
-        std::cout << "out of time" << std::endl;
+        std::cout << "timed out" << std::endl;
     } catch (const prong::LimitExceeded&) {
-        std::cout << "wanted too much" << std::endl;
+        std::cout << "exceeded its limit" << std::endl;
     } catch (const prong::PoisonedTask& error) {
-        std::cout << "given up after " << error.attempts() << " attempts" << std::endl;
+        std::cout << "gave up after " << error.attempts() << " attempts" << std::endl;
     } catch (const prong::CancelledError&) {
         std::cout << "killed" << std::endl;
     }
@@ -67,5 +67,5 @@ int main() {
 
     auto unwanted = pool.submit(hang);
     unwanted.kill();
-    print("not wanted any more", std::move(unwanted));
+    print("no longer wanted", std::move(unwanted));
 }

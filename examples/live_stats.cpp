@@ -1,4 +1,4 @@
-// Shows what a pool is at while it runs tasks of all kinds, redrawn in place like `top`.
+// Shows the state of a pool and of its workers while tasks run, redrawn in place like `top`.
 
 #include <prong/prong.hpp>
 
@@ -46,7 +46,7 @@ const char* name_of(prong::WorkerState state) {
 }
 
 void draw(const prong::PoolStats& stats, bool in_place) {
-    const char* const end = in_place ? "\x1b[K\n" : "\n"; // clears what an older line has left
+    const char* const end = in_place ? "\x1b[K\n" : "\n"; // clears the rest of the line
     if (in_place) std::printf("\x1b[H");
     std::printf("queued %lu  running %lu  submitted %lu  finished %lu  failed %lu  cancelled %lu  "
                 "retried %lu  killed %lu%s",
@@ -66,7 +66,7 @@ void draw(const prong::PoolStats& stats, bool in_place) {
 } // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app("Shows what a process pool is at while it runs.");
+    CLI::App app("Shows the state of a process pool while tasks run.");
     int workers = 4;
     int tasks = 400;
     app.add_option("--workers", workers, "worker processes")->capture_default_str();

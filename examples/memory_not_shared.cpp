@@ -1,4 +1,4 @@
-// A child works on a copy of the parent's memory: what it changes, the parent does not see.
+// Shows that a child works on a copy of the parent's memory: the parent sees none of its changes.
 
 #include <prong/process.hpp>
 

@@ -1,4 +1,4 @@
-// Calls a function for every element of a range in parallel; the results come in order.
+// Calls a function for each element of a range in parallel; results come in input order.
 
 #include <prong/prong.hpp>
 
@@ -32,7 +32,7 @@ int main() {
     for (const bool prime : pool.map(is_prime, std::views::iota(0, 100'000))) primes += prime;
     std::cout << primes << " primes below 100000\n";
 
-    // Several ranges, in step; one of them has no end.
+    // Several ranges in step, up to the end of the shortest; one of them is endless.
     const std::vector<std::string> letters{"a", "b", "c"};
     for (const std::string& text : pool.map(repeat, letters, std::views::iota(1))) {
         std::cout << text << "\n";

@@ -1,4 +1,4 @@
-// Which process is which: each one's number and its parent's.
+// Prints each process's name, its pid and the pid of its parent.
 
 #include <prong/process.hpp>
 
@@ -16,5 +16,5 @@ int main() {
     prong::Process process(show, "child");
     process.start();
     process.join();
-    std::cout << "the main process has seen the child as pid " << process.pid() << "\n";
+    std::cout << "the main process knows the child as pid " << process.pid() << "\n";
 }

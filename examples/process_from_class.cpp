@@ -1,4 +1,4 @@
-// Derives from Process: what run() does, it does in the child, with a copy of the members.
+// Derives from `Process`: `run()` runs in the child, on a copy of the members.
 
 #include <prong/process.hpp>
 

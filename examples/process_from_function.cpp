@@ -1,4 +1,4 @@
-// Runs a function in a process of its own, and learns how that ended.
+// Runs a function in a child process and prints the exit code.
 
 #include <prong/process.hpp>
 
@@ -12,6 +12,6 @@ void greet(const std::string& whom) {
 int main() {
     prong::Process process(greet, "world");
     process.start(); // returns at once
-    process.join();  // waits for its end
+    process.join();  // waits until the child has ended
     std::cout << "exit code " << process.exitcode().value() << "\n";
 }

@@ -1,5 +1,5 @@
-// Starts several processes and then joins them all: the wait is as long as the longest of them
-// takes, not as long as all of them one after the other.
+// Starts several processes, then joins them all. Takes as long as the longest process, not as long
+// as all of them in turn.
 
 #include <prong/process.hpp>
 
@@ -15,7 +15,7 @@ using Seconds = std::chrono::duration<double>;
 int main(int argc, char** argv) {
     CLI::App app("Start several processes, then join them");
     double second = 1;
-    app.add_option("--second", second, "how long a second takes, in seconds (default 1)");
+    app.add_option("--second", second, "scale of all times; 0.1: ten times as fast");
     CLI11_PARSE(app, argc, argv);
 
     const auto begin = std::chrono::steady_clock::now();

@@ -1,5 +1,5 @@
-// Ten tasks of one second on four workers: synchronously (each submitted when the one before is
-// done) they take about ten seconds, asynchronously (all submitted, then all awaited) about three.
+// Runs ten tasks of one second on four workers. Synchronously (submit one, wait for it) they take
+// about ten seconds; asynchronously (submit all, then wait) about three.
 
 #include <prong/prong.hpp>
 
@@ -39,7 +39,8 @@ int asynchronous(prong::ProcessPoolExecutor& pool, double second) {
 int main(int argc, char** argv) {
     double second = 1;
     CLI::App app("Synchronous against asynchronous invocation.");
-    app.add_option("--second", second, "how long a second is")->capture_default_str();
+    app.add_option("--second", second, "scale of all times; 0.1: ten times as fast")
+        ->capture_default_str();
     CLI11_PARSE(app, argc, argv);
 
     prong::ProcessPoolExecutor pool(4);

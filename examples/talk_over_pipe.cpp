@@ -1,4 +1,4 @@
-// Two processes talk over a pipe: whole values go both ways.
+// Exchanges whole values between two processes through a pipe.
 
 #include <prong/error.hpp>
 #include <prong/pipe.hpp>
@@ -29,6 +29,6 @@ int main() {
         const auto counts = connection.recv<std::map<std::string, int>>();
         std::cout << word << ": " << counts.at(word) << "\n";
     }
-    connection.close(); // before the wait for the child, who waits for this
+    connection.close(); // ends the child's loop, so before `join`
     process.join();
 }

@@ -1,4 +1,4 @@
-// Sends its lines of input to a tcp_server, and prints the answers.
+// Sends each line of standard input to tcp_server and prints the answer.
 
 #include <CLI/CLI.hpp>
 #include <boost/asio.hpp>

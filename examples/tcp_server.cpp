@@ -1,5 +1,5 @@
-// A TCP server that serves each connection in a process of its own, and answers in upper case.
-// Talk to it with tcp_client. One client that crashes its server process harms nobody else.
+// Serves each TCP connection in a process of its own, and answers in upper case. A client that
+// crashes its process affects no other client. Talk to it with tcp_client.
 
 #include <prong/process.hpp>
 
@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
     unsigned short port = 0;
     int connections = -1;
     app.add_option("--port", port, "port on 127.0.0.1 (default: any that is free)");
-    app.add_option("--connections", connections, "end after so many (default: never)");
+    app.add_option("--connections", connections, "how many to serve (default: no limit)");
     CLI11_PARSE(app, argc, argv);
 
     // Only blocking calls: an io_context that runs must not be forked.
@@ -45,12 +45,12 @@ int main(int argc, char** argv) {
 
     std::list<prong::Process> processes;
     while (connections < 0 || connections-- > 0) {
-        tcp::socket socket = acceptor.accept();
+        tcp::socket socket = acceptor.accept(); // the parent's copy lives for this iteration only
         processes.emplace_back([&] {
             acceptor.close(); // the child's copy
             serve(socket);
         });
-        processes.back().start(); // the parent's copy of the socket goes at the end of this round
+        processes.back().start();
         processes.remove_if([](const prong::Process& process) { return !process.is_alive(); });
     }
 } // waits for the clients that are still being served

@@ -32,7 +32,7 @@ namespace {
 
 using Count = std::uint64_t;
 
-/// Lets a map from strings be asked for a piece of text without a copy of it.
+/// Lets a map with `std::string` keys look up a `std::string_view` without a copy.
 struct TextHash : std::hash<std::string_view> {
     using is_transparent = void;
 };
@@ -257,7 +257,7 @@ int main(int argc, char** argv) {
     Totals expected;
     {
         ProgressBar progress("in this process", files.size());
-        in_process(files, progress); // reads the disk, so that all the others find files in memory
+        in_process(files, progress); // fills the page cache for all later runs
     }
     const auto warm_start = Clock::now();
     {

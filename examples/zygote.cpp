@@ -1,5 +1,5 @@
-// A server that answers from several threads makes a pool whenever it needs one: the workers are
-// forked from the zygote, in which no thread can hold a lock.
+// Creates pools from several threads of a server. Workers are forked from the zygote, in which no
+// thread can hold a lock.
 
 #include <prong/prong.hpp>
 
@@ -15,7 +15,7 @@ namespace {
 std::mutex output;
 
 int square(int n) {
-    const std::lock_guard lock(output); // free in every worker, whoever holds it in the server
+    const std::lock_guard lock(output); // free in every worker, whatever the server's threads hold
     return n * n;
 }
 
@@ -30,7 +30,7 @@ void answer(int request) {
 } // namespace
 
 int main() {
-    prong::start_zygote(); // first of all: this is still the only thread
+    prong::start_zygote(); // first, while this is the only thread
     std::vector<std::jthread> threads;
     for (const int request : {10, 20, 30}) threads.emplace_back(answer, request);
 }

@@ -33,7 +33,7 @@
 
 namespace prong {
 
-/// A type whose values can be encoded in one process and decoded in another. AuditState inside
+/// A type whose values can be encoded in one process and decoded in another. Looks inside
 /// standard types and aggregates; what a class's own `serialize` does is seen only when it is
 /// compiled.
 template <class T>

@@ -18,6 +18,7 @@ namespace prong {
 /// The base of prong's errors.
 class PRONG_API Error : public std::runtime_error {
 public:
+    /// Stores the text for `what()`.
     explicit Error(const std::string& what) : std::runtime_error(what) {}
     ~Error() override;
 };
@@ -27,12 +28,13 @@ public:
 /// cause. A new pool may be made at once.
 class PRONG_API BrokenProcessPool : public Error {
 public:
-    using Error::Error;
+    using Error::Error; ///< stores the text for `what()`
     ~BrokenProcessPool() override;
 };
 
 /// How a worker died, as far as it is known.
 struct Death {
+    /// The process, which has ended.
     int pid = 0;
     /// What the process exited with, or -N when signal N killed it.
     int exitcode = 0;
@@ -50,9 +52,11 @@ struct Death {
 /// replaced unless the pool is ending.
 class PRONG_API WorkerDied : public Error {
 public:
+    /// The death of the worker that ran `task`.
     WorkerDied(Death death, std::string task);
     ~WorkerDied() override;
 
+    /// The worker, which has ended.
     [[nodiscard]] int pid() const noexcept { return death_.pid; }
     /// What the process exited with, or -N when signal N killed it.
     [[nodiscard]] int exitcode() const noexcept { return death_.exitcode; }
@@ -69,6 +73,7 @@ public:
     [[nodiscard]] const std::string& last_output() const noexcept { return death_.last_output; }
     /// The task's function and number, such as `parse(std::string) [task 17]`.
     [[nodiscard]] const std::string& task() const noexcept { return task_; }
+    /// All of the above in one value.
     [[nodiscard]] const Death& death() const noexcept { return death_; }
 
 private:
@@ -88,9 +93,11 @@ public:
     /// How the workers died, the last 16 at most, in their order; only the last one is told with
     /// frames and output.
     [[nodiscard]] const std::vector<Death>& deaths() const noexcept { return deaths_; }
+    /// The task's function and number.
     [[nodiscard]] const std::string& task() const noexcept { return task_; }
     /// Of the last attempt.
     [[nodiscard]] std::string backtrace() const;
+    /// The end of what the last attempt has written, if `TaskOptions::capture_output` was set.
     [[nodiscard]] const std::string& last_output() const noexcept;
 
 private:
@@ -104,6 +111,7 @@ private:
 /// affected.
 class PRONG_API TaskTimeout : public Error {
 public:
+    /// `last_output` is what the task has written.
     explicit TaskTimeout(const std::string& what, std::string last_output = {})
         : Error(what), last_output_(std::move(last_output)) {}
     ~TaskTimeout() override;
@@ -119,21 +127,21 @@ private:
 /// it.
 class PRONG_API CancelledError : public Error {
 public:
-    using Error::Error;
+    using Error::Error; ///< stores the text for `what()`
     ~CancelledError() override;
 };
 
 /// The time given to a wait ran out. The task goes on.
 class PRONG_API TimeoutError : public Error {
 public:
-    using Error::Error;
+    using Error::Error; ///< stores the text for `what()`
     ~TimeoutError() override;
 };
 
 /// `submit` after `shutdown`.
 class PRONG_API PoolShutdown : public Error {
 public:
-    using Error::Error;
+    using Error::Error; ///< stores the text for `what()`
     ~PoolShutdown() override;
 };
 
@@ -151,12 +159,14 @@ enum class LimitKind {
 /// how much there is.
 class PRONG_API LimitExceeded : public Error {
 public:
+    /// The arguments are what the functions of the same names return.
     LimitExceeded(LimitKind kind, const std::string& what, std::uint64_t allowed = 0,
                   std::uint64_t used = 0, std::string last_output = {})
         : Error(what), kind_(kind), allowed_(allowed), used_(used),
           last_output_(std::move(last_output)) {}
     ~LimitExceeded() override;
 
+    /// Which limit was exceeded.
     [[nodiscard]] LimitKind kind() const noexcept { return kind_; }
     /// What a task was allowed: bytes, or nanoseconds of processor time. 0 for the kinds that are
     /// no `TaskLimits`.
@@ -178,7 +188,7 @@ private:
 /// Bytes that do not decode to the type that was asked for.
 class PRONG_API CodecError : public Error {
 public:
-    using Error::Error;
+    using Error::Error; ///< stores the text for `what()`
     ~CodecError() override;
 };
 
@@ -187,6 +197,7 @@ public:
 /// what was nested in it is nested in this.
 class PRONG_API RemoteError : public Error {
 public:
+    /// `type_name` and `what` are those of the original.
     RemoteError(std::string type_name, const std::string& what)
         : Error(what), type_name_(std::move(type_name)) {}
     ~RemoteError() override;
@@ -201,7 +212,7 @@ private:
 /// The other end of a pipe is closed and everything that it sent has been received.
 class PRONG_API EndOfFile : public Error {
 public:
-    using Error::Error;
+    using Error::Error; ///< stores the text for `what()`
     ~EndOfFile() override;
 };
 

@@ -71,6 +71,7 @@ public:
     /// Waits at most so long (0: only looks); returns whether the task has ended. Running out of
     /// time does not cancel anything.
     bool wait_for(detail::Timeout wait) const { return task_.wait_until(detail::time_after(wait)); }
+    /// Like `wait_for`, up to a point in time.
     template <typename Clock, typename Duration>
     bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
         const auto now = Clock::now();
@@ -160,7 +161,9 @@ enum class ReturnWhen {
 
 /// Positions in the range that was waited for, ascending.
 struct WaitResult {
+    /// Futures whose tasks have ended.
     std::vector<std::size_t> done;
+    /// All others.
     std::vector<std::size_t> not_done;
 };
 
@@ -203,6 +206,7 @@ WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
 template <typename R>
 class AsCompleted {
 public:
+    /// Made by `as_completed`.
     explicit AsCompleted(std::vector<Future<R>*> futures, detail::TimePoint limit)
         : futures_(std::move(futures)), limit_(limit) {
         for (std::size_t i = 0; i < futures_.size(); ++i)
@@ -233,11 +237,13 @@ public:
         AsCompleted* owner_ = nullptr;
     };
 
+    /// Waits for the first future.
     Iterator begin() {
         if (!started_) collect();
         started_ = true;
         return Iterator(*this);
     }
+    /// Reached when all have come.
     [[nodiscard]] std::default_sentinel_t end() const { return {}; }
 
 private:
@@ -292,6 +298,7 @@ struct BracedFuture {
 
 } // namespace detail
 
+/// \cond refusals
 // Templates, so that `wait({})` is no question.
 template <typename = void>
 WaitResult wait(std::initializer_list<detail::BracedFuture>, ReturnWhen = {},
@@ -303,5 +310,6 @@ std::vector<detail::BracedFuture> as_completed(std::initializer_list<detail::Bra
                                                detail::Timeout = std::nullopt) {
     return {};
 }
+/// \endcond
 
 } // namespace prong

@@ -16,6 +16,7 @@ namespace prong {
 /// opened.
 class Inherit {
 public:
+    /// What is kept beside the descriptors that `only` lists.
     enum Kind : unsigned char {
         /// All but sockets that lead to another program: of any family but AF_UNIX, and of that one
         /// those that have an address or are connected to one. A listening port would stay bound, a
@@ -25,6 +26,7 @@ public:
         standard_only,
     };
 
+    /// Implicit, for `PoolOptions{.inherit = Inherit::standard_only}`.
     // NOLINTNEXTLINE(google-explicit-constructor): PoolOptions{.inherit = Inherit::standard_only}
     Inherit(Kind kind = all_but_network) : kind_(kind) {}
 
@@ -37,6 +39,7 @@ public:
         return inherit;
     }
 
+    /// `standard_only` after `only`.
     [[nodiscard]] Kind kind() const noexcept { return kind_; }
     /// What was given to `only`.
     [[nodiscard]] const std::vector<int>& listed() const noexcept { return listed_; }

@@ -250,8 +250,10 @@ private:
 template <class R>
 class MapResult {
 public:
+    /// One result; `std::monostate` for a function that returns nothing.
     using value_type = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
 
+    /// Made by `map`.
     explicit MapResult(std::unique_ptr<detail::MapRun> run) : run_(std::move(run)) {}
 
     class Iterator {
@@ -276,7 +278,9 @@ public:
         detail::MapRun* run_;
     };
 
+    /// The next result that was not passed on yet.
     Iterator begin() { return Iterator(*run_); }
+    /// Reached after the last result.
     [[nodiscard]] std::default_sentinel_t end() const { return {}; }
 
     /// All results that are left (nothing for a function that returns nothing), or the first error.

@@ -43,7 +43,9 @@ struct PipeEnds;
 class PRONG_API Connection {
 public:
     Connection() noexcept; ///< closed
+    /// Takes over the end; `other` is closed then.
     Connection(Connection&& other) noexcept;
+    /// Closes its own end, then takes over the other's.
     Connection& operator=(Connection&& other) noexcept;
     ~Connection();
 
@@ -79,6 +81,7 @@ public:
 
     /// One message of plain bytes, of any size, none included. Waits and throws as `send`.
     void send_bytes(std::span<const std::byte> message);
+    /// Sends the bytes of a text.
     void send_bytes(std::string_view message) { send_bytes(std::as_bytes(std::span(message))); }
 
     /// The next message as it was sent; `send` and `send_bytes` may be mixed. Waits and throws as
@@ -92,6 +95,7 @@ public:
 
     /// The other end sees that this one is gone, when no other process has a copy. May be repeated.
     void close() noexcept;
+    /// Whether `close` was called, or the end was moved away.
     [[nodiscard]] bool closed() const noexcept;
 
     /// The descriptor, readable when a message comes; it stays the connection's.

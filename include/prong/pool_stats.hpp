@@ -18,8 +18,10 @@ enum class WorkerState : unsigned char {
 
 /// One worker, as it was seen.
 struct WorkerStats {
+    /// The worker's number, as `this_worker::index`.
     int index;
     int pid; ///< 0 if absent
+    /// What the worker is doing.
     WorkerState state;
     std::string task;               ///< what it runs, such as `parse(std::string)`; else empty
     std::chrono::nanoseconds since; ///< how long it has been idle or run this task; coarse
@@ -39,11 +41,13 @@ struct PoolStats {
     std::uint64_t cancelled; ///< tasks cancelled before a worker had claimed them
     std::uint64_t retried;   ///< attempts after the first
     std::uint64_t killed;    ///< of the failed: ended with their worker, by `kill`, time or a limit
+    /// One for each worker, by index.
     std::vector<WorkerStats> workers;
 };
 
 /// Tasks that `shutdown_for` did not wait for.
 struct ShutdownReport {
+    /// A worker that was killed while it ran a task.
     struct Killed {
         int pid;          ///< the worker's
         std::string task; ///< what it was running

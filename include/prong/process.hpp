@@ -153,6 +153,7 @@ public:
     /// creator is not the main process, the creator's own first name and N: "Process-2:1",
     /// "PoolWorker-0:1".
     [[nodiscard]] std::string name() const;
+    /// Sets the name that messages use.
     void set_name(std::string name);
 
     /// A daemon dies with its parent, however that ends, also by SIGKILL, and may start no
@@ -188,8 +189,11 @@ private:
 /// Thread safety: as `Process`; each thread may have its own copy.
 class PRONG_API ProcessInfo {
 public:
+    /// The process id.
     [[nodiscard]] int pid() const;
+    /// The name that messages use.
     [[nodiscard]] std::string name() const;
+    /// Whether the process is a daemon.
     [[nodiscard]] bool daemon() const;
 
     /// Does not wait.
@@ -202,8 +206,11 @@ public:
 
     /// As those of `Process`; children only, else `std::logic_error`.
     void terminate() const;
+    /// Like `Process::kill`; children only.
     void kill() const;
+    /// Like `Process::interrupt`; children only.
     void interrupt() const;
+    /// Like `Process::exitcode`; children only.
     [[nodiscard]] std::optional<int> exitcode() const;
 
     /// Whether both are the same process.

@@ -99,7 +99,7 @@ struct PoolOptions {
     std::optional<std::size_t> max_tasks_per_worker = std::nullopt;
 
     /// Replaces a worker whose resident memory, without shared memory, exceeds this number of bytes
-    /// after a task. Memory that it was forked with counts. AuditState at most every 10 ms.
+    /// after a task. Memory that it was forked with counts. Checked at most every 10 ms.
     /// Default: never.
     std::optional<std::size_t> max_worker_rss_bytes = std::nullopt;
 
@@ -111,6 +111,7 @@ struct PoolOptions {
     /// stderr. Default: none.
     WorkerHook on_worker_exit = nullptr;
 
+    /// Whether a worker's death fails its task only, or breaks the pool.
     OnWorkerDeath on_worker_death = OnWorkerDeath::replace;
 
     /// The descriptors that the pool's processes keep, of those that the program (with
@@ -126,23 +127,28 @@ struct PoolOptions {
 /// options out of range.
 class PRONG_API PoolWithOptions {
 public:
+    /// Made by `ProcessPoolExecutor::with`.
     PoolWithOptions(executor::PoolCore& core, const TaskOptions& options);
 
+    /// Like `ProcessPoolExecutor::submit`.
     template <typename F, typename... Args>
     auto submit(F&& f, Args&&... args) const {
         return detail::submit_task(*core_, &options_, std::forward<F>(f),
                                    std::forward<Args>(args)...);
     }
+    /// Like `ProcessPoolExecutor::try_submit`.
     template <typename F, typename... Args>
     auto try_submit(F&& f, Args&&... args) const {
         return detail::try_submit_task(*core_, &options_, std::forward<F>(f),
                                        std::forward<Args>(args)...);
     }
+    /// Like `ProcessPoolExecutor::map`.
     template <typename F, std::ranges::input_range... Ranges>
         requires(sizeof...(Ranges) > 0)
     auto map(F f, Ranges&&... ranges) const {
         return map(MapOptions{}, std::move(f), std::forward<Ranges>(ranges)...);
     }
+    /// Like `ProcessPoolExecutor::map`.
     template <typename F, std::ranges::input_range... Ranges>
         requires(sizeof...(Ranges) > 0)
     auto map(const MapOptions& options, F f, Ranges&&... ranges) const {
@@ -290,6 +296,7 @@ public:
     auto map(F f, Ranges&&... ranges) {
         return map(MapOptions{}, std::move(f), std::forward<Ranges>(ranges)...);
     }
+    /// The same with options for this map.
     template <typename F, std::ranges::input_range... Ranges>
         requires(sizeof...(Ranges) > 0)
     auto map(const MapOptions& options, F f, Ranges&&... ranges) {
@@ -317,6 +324,7 @@ public:
     /// Like `terminate_workers`, but sends SIGKILL at once.
     void kill_workers();
 
+    /// The number of workers that the pool keeps.
     [[nodiscard]] unsigned max_workers() const;
 
     /// What the pool and each of its workers are at. Costs the workers nothing.

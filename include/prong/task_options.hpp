@@ -54,8 +54,10 @@ struct TaskOptions {
     /// tells the task which attempt it is. Default: 0.
     int max_retries = 0;
 
+    /// What the task may use. Default: what `PoolOptions::limits` says.
     TaskLimits limits = {};
 
+    /// Which queued tasks workers take first.
     Priority priority = Priority::normal;
 
     /// Captures standard output and error of the task and of what it starts; nothing reaches their

@@ -25,6 +25,7 @@ public:
     /// Throws `std::invalid_argument` if it is negative.
     Waitable(int fd);
 
+    /// The descriptor that becomes readable.
     [[nodiscard]] int fd() const noexcept { return fd_; }
 
 private:

@@ -18,10 +18,12 @@ class WorkerHook {
                                  std::is_copy_constructible_v<std::decay_t<F>>;
 
 public:
+    /// A hook as a plain function.
     using Function = void (*)();
 
     WorkerHook() noexcept = default;
 
+    /// Keeps a copy of the callable.
     template <class F>
         requires(!std::same_as<std::remove_cvref_t<F>, WorkerHook> && fits<F>)
     // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): hides neither copy nor move
@@ -41,8 +43,10 @@ public:
                       "be callable without arguments");
     }
 
+    /// Whether there is something to call.
     explicit operator bool() const noexcept { return static_cast<bool>(callable_); }
 
+    /// Calls it.
     void operator()() const { callable_(); }
 
     /// The same as a plain function; null if it is not one.

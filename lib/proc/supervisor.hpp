@@ -32,8 +32,8 @@ public:
     virtual unsigned starts() = 0;
     virtual std::string failure(unsigned worker) = 0;
 
-    /// AuditState after those that work: called after every event, and when the time has come that
-    /// it returned last. Calls `kill(worker)` for those that are to be ended by SIGKILL.
+    /// Checks the workers: called after every event, and at the time that it returned last. Calls
+    /// `kill(worker)` for each worker that is to be ended by SIGKILL.
     virtual base::Deadline attend(const std::function<void(unsigned)>& kill) = 0;
 
     /// The worker was stopped (SIGSTOP), or goes on.

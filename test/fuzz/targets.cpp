@@ -137,7 +137,7 @@ std::vector<Bytes> encoded_values() {
 
 // ---- arguments, as a worker reads them ----------------------------------------------------------
 
-/// AuditState at all that it is given.
+/// Reads every byte of its arguments.
 struct Looker {
     std::size_t operator()(std::span<const double> numbers, std::string_view text,
                            std::span<const std::uint16_t, 3> three,

@@ -19,9 +19,9 @@ public:
     /// `captures`: the workers' captured output, by worker.
     LimitMonitor(SharedState& state, const std::vector<base::UniqueFd>& captures);
 
-    /// AuditState at all workers; calls `kill(worker)` for those that are to be killed. Returns
-    /// when to look again, on the steady clock (`no_alarm`: not before a worker asks for it), after
-    /// having told the workers so.
+    /// Checks all workers; calls `kill(worker)` for each worker that is to be killed. Tells the
+    /// workers when it is to be called again, and returns that time on the steady clock
+    /// (`no_alarm`: not before a worker asks for it).
     std::int64_t look(const std::function<void(unsigned)>& kill);
 
     /// What was found out about a worker's last task.
