@@ -209,8 +209,7 @@ void PidFd::reset() noexcept {
 std::pair<idtype_t, id_t> PidFd::id_for_wait() const noexcept {
     try {
         return {static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(open())};
-    } catch (
-        const std::system_error&) { // no descriptor: a child that is not collected has its number
+    } catch (const std::system_error&) { // no descriptor: a child keeps its number until reaped
         return {P_PID, static_cast<id_t>(pid_)};
     }
 }
