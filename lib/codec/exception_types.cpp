@@ -157,7 +157,7 @@ struct RegexErrorCodec {
 
 // ---- exceptions with an error code --------------------------------------------------------------
 
-/// The error categories that every process has; others are objects of one process.
+/// Returns the error categories that every process has; others are objects of one process.
 std::array<const std::error_category*, 4> known_categories() {
     return {&std::generic_category(), &std::system_category(), &std::iostream_category(),
             &std::future_category()};

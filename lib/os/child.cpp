@@ -119,7 +119,7 @@ bool has_own_inode(int pidfd) {
 std::atomic<pid_t> watched_parent{0};
 static_assert(std::atomic<pid_t>::is_always_lock_free);
 
-/// The kernel signals the end of the parent's *thread*. If the parent has other threads, one of
+/// Handles the signal for the end of the parent's *thread*. If the parent has other threads, one of
 /// them is our parent by now, and its end will be signalled, too.
 void on_end_of_parent_thread(int) {
     const int error = errno;
@@ -252,8 +252,8 @@ void send_signal(const PidFd& process, int signal) {
     const int error = errno;
     if (error == ESRCH) return;
     // A sandbox may forbid it. Then signal by number: a child that is not reaped still has it.
-    const bool is_collected = info_of(pidfd).process == -1;
-    if (is_collected || kill(process.pid(), signal) == 0 || errno == ESRCH) return;
+    const bool is_reaped = info_of(pidfd).process == -1;
+    if (is_reaped || kill(process.pid(), signal) == 0 || errno == ESRCH) return;
     base::throw_errno("pidfd_send_signal", error);
 }
 

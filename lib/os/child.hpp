@@ -14,7 +14,7 @@
 #include <utility>
 
 /// Children that are known by a descriptor. No signal can reach another process that was given the
-/// child's number, and the child's end is seen even when other code collects its status.
+/// child's number, and the child's end is seen even when other code reaps it.
 namespace prong::os {
 
 /// A process, known by a pidfd. User code may close the descriptor or reuse its number: each use
@@ -24,7 +24,7 @@ namespace prong::os {
 class PidFd {
 public:
     PidFd() = default;
-    /// `pid` is the number of the process behind `fd`, which has not been collected yet.
+    /// `pid` is the number of the process behind `fd`, which has not been reaped yet.
     PidFd(base::UniqueFd fd, pid_t pid) noexcept;
     PidFd(PidFd&& other) noexcept { swap(other); }
     PidFd& operator=(PidFd&& other) noexcept {

@@ -41,7 +41,7 @@ DepthWord* make_word() noexcept {
     DepthWord* word = &before_first_use;
     if (detail::depth_word.compare_exchange_strong(word, made, std::memory_order_acq_rel))
         return made;
-    // Another thread was faster.
+    // Another thread has stored its word first.
     if (page != nullptr) munmap(page, page_bytes());
     return word;
 }

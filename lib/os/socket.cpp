@@ -24,7 +24,7 @@ bool is_passing(int error) {
     return error == EINTR || error == EAGAIN;
 }
 
-/// User code has access to the descriptor and may have made it non-blocking.
+/// Waits if the descriptor is non-blocking, as user code, which has access to it, may have made it.
 void wait_if_nonblocking(int fd, short events, const char* call) {
     if (!is_passing(errno)) base::throw_errno(call);
     if (errno == EINTR) return;
@@ -40,7 +40,7 @@ std::pair<base::UniqueFd, base::UniqueFd> connected_pair(int type) {
     return {lift(std::move(first)), lift(std::move(second))};
 }
 
-/// Room for descriptors beside a message.
+/// The buffer for descriptors that accompany a message.
 struct alignas(cmsghdr) Ancillary {
     std::array<std::byte, CMSG_SPACE(most_passed * sizeof(int))> bytes{};
 };

@@ -107,18 +107,18 @@ bool ended(const State& state) {
 }
 
 /// Reaps a child that has ended, and stores its exit code.
-void collect(State& state) {
+void reap(State& state) {
     if (state.exitcode) return;
     state.exitcode = os::reap(state.pidfd).value_or(Process::unknown_exitcode);
     std::erase_if(family().children, [&](const StatePtr& child) { return child.get() == &state; });
 }
 
-void collect_if_ended(State& state) {
-    if (!state.exitcode && ended(state)) collect(state);
+void reap_if_ended(State& state) {
+    if (!state.exitcode && ended(state)) reap(state);
 }
 
 /// Reaps all children that have ended; one system call finds them.
-void collect_ended_children() {
+void reap_ended_children() {
     std::vector<StatePtr> children;
     std::vector<int> fds;
     for (const StatePtr& child : family().children) {
@@ -129,7 +129,7 @@ void collect_ended_children() {
         fds.push_back(fd);
     }
     for (const std::size_t position : os::wait_readable(fds, base::Deadline::now()))
-        collect(*children[position]);
+        reap(*children[position]);
 }
 
 /// Marks the process as started by this call, so that no other call starts it.
@@ -141,7 +141,7 @@ void claim(const StatePtr& state) {
     if (family().current->daemon) {
         throw std::logic_error("prong::Process: a daemon may have no children");
     }
-    collect_ended_children();
+    reap_ended_children();
     if (!std::exchange(family().ends_children_at_exit, true)) std::atexit(end_children);
     family().children.push_back(state);
     state->claimed = true;
@@ -250,7 +250,7 @@ bool wait_for_end(State& state, base::Deadline deadline) {
         os::wait_for_end(state.pidfd); // the destructor must not leave a zombie
     }
     const Lock lock;
-    if (is_child) collect(state);
+    if (is_child) reap(state);
     return true;
 }
 
@@ -261,7 +261,7 @@ bool is_alive(State& state) {
     require_open(state);
     require_own(state);
     if (!state.pidfd) return false;
-    collect_if_ended(state);
+    reap_if_ended(state);
     return !state.exitcode;
 }
 
@@ -269,7 +269,7 @@ std::optional<int> exitcode(State& state) {
     const Lock lock;
     require_open(state);
     require_own(state);
-    if (state.pidfd) collect_if_ended(state);
+    if (state.pidfd) reap_if_ended(state);
     return state.exitcode;
 }
 
@@ -289,7 +289,7 @@ void close(State& state) {
     const Lock lock;
     if (state.closed) return;
     require_own(state);
-    if (state.pidfd) collect_if_ended(state);
+    if (state.pidfd) reap_if_ended(state);
     if (state.claimed && !state.exitcode) {
         throw std::logic_error("prong::Process: close() while it runs; join() it first");
     }
@@ -345,7 +345,7 @@ StatePtr parent() {
 
 std::vector<StatePtr> active_children() {
     const Lock lock;
-    collect_ended_children();
+    reap_ended_children();
     std::vector<StatePtr> started = family().children;
     std::erase_if(started, [](const StatePtr& child) { return !child->pidfd; });
     return started;

@@ -147,7 +147,7 @@ private:
 
 [[noreturn]] void become_zygote(base::UniqueFd socket, base::UniqueFd parent, std::uint64_t token,
                                 os::Inherited inherited, const std::vector<int>& kept) noexcept {
-    __fpurge(stdout); // what could not be flushed before the fork is the parent's to write
+    __fpurge(stdout); // the parent writes what it could not flush before the fork
     setpgid(0, 0);    // Ctrl-C in the terminal is for the parent
     prctl(PR_SET_NAME, "prong-zygote");
     // Makes the kernel reap the zygote's children, and the orphans that these leave behind.

@@ -7,7 +7,7 @@
 
 /// The steps of a task's state. Each is one compare-and-swap of the record's state word, so of
 /// several that compete exactly one wins. Unless said otherwise a step returns the status after it,
-/// also when another process has made the step: this tells the caller why it lost.
+/// also when another process has made the step, so that the caller learns why it lost.
 ///
 /// Thread safety: any thread of any process.
 namespace prong::ring {

@@ -214,11 +214,11 @@ void Payload::reset() const noexcept {
 void Payload::reset_class(unsigned size_class) const noexcept {
     const Place first{.size_class = size_class, .index = 0};
     Head& span = head(size_class);
-    // One more: its taker may have died before it moved `fresh` on.
+    // One block beyond `fresh`: its owner may have died before moving `fresh` on.
     const std::uint64_t used = span.fresh.load(std::memory_order_relaxed) + 1;
-    // It may be nonsense, so this is bounded, and not a loop.
+    // Bounded, because `fresh` may be corrupt.
     const std::uint64_t count = std::min(used, geometry_.blocks(size_class));
-    if (word(first).load(std::memory_order_relaxed) == 0) return; // none was ever used
+    if (word(first).load(std::memory_order_relaxed) == 0) return; // no block was ever used
     span.top.store(successor(span.top.load(std::memory_order_relaxed), 0),
                    std::memory_order_relaxed);
     const std::uint64_t table = geometry_.table_begin(size_class);
