@@ -44,8 +44,8 @@ void fill_standard() noexcept {
     }
 }
 
-/// Returns whether the descriptor is a socket that leads to another program: one with a network
-/// address, or a local one that is connected to an address.
+/// Returns whether the descriptor is a socket that leads to another program: a network socket, or a
+/// local one that has an address or is connected to one.
 bool is_network_socket(int fd) noexcept {
     const auto has_address = [fd](auto get_name) {
         sockaddr_storage address{};

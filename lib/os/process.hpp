@@ -30,9 +30,9 @@ enum class ChildSignals {
     blocked,   ///< all signals are blocked
 };
 
-/// Forks. Flushes the parent's standard streams before. The child starts with all handlers reset;
-/// `SIGPIPE`, `SIGTTIN` and `SIGTTOU` stay ignored if they were. Returns 0 in the child. Throws
-/// `std::system_error`.
+/// Forks, after flushing the parent's standard streams and with all signals blocked meanwhile. The
+/// child starts with all handlers reset; `SIGPIPE`, `SIGTTIN` and `SIGTTOU` stay ignored if they
+/// were. Returns 0 in the child. Throws `std::system_error`.
 pid_t fork_process(ChildSignals signals = ChildSignals::unblocked);
 
 /// Returns whether a signal has this disposition: SIG_DFL or SIG_IGN.

@@ -292,7 +292,7 @@ bool PoolCore::may_queue_ended() noexcept {
 /// Counts and announces a task that has left the queue without a worker.
 void PoolCore::leave_queue(const detail::TaskKey& task, ring::Step step,
                            std::atomic<std::uint64_t>& count) noexcept {
-    // No_lane: shared memory is corrupt.
+    // A task in no lane can have made the step only if shared memory is corrupt.
     if (!step.made || task.lane == detail::TaskKey::no_lane) return;
     count.fetch_add(1);
     state_.lanes.forget(ring::Lane{task.lane}, task.index, task.generation);

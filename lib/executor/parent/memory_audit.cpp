@@ -10,7 +10,7 @@
 namespace prong::executor {
 namespace {
 
-/// A head that does not move during so many checks and so long is corrupt: not even a thread that
+/// A head that does not move for this many checks and this long is corrupt: not even a thread that
 /// was preempted after it had reserved a position takes that long to publish its task.
 constexpr unsigned most_times_blocked = 16;
 constexpr std::chrono::nanoseconds longest_blocked = std::chrono::seconds(5);

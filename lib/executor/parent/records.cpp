@@ -5,10 +5,10 @@
 namespace prong::executor {
 namespace {
 
-/// So many records keep their pages for the next tasks when the pool is idle (8 MiB).
+/// The number of records that keep their pages for the next tasks when the pool is idle (8 MiB).
 constexpr std::uint32_t warm_records = 1 << 16;
 
-/// Each new task checks so many abandoned ones, so that they are freed faster than they come.
+/// The number of abandoned records that each new task checks: they are freed faster than they come.
 constexpr std::size_t abandoned_per_acquire = 2;
 
 } // namespace

@@ -60,7 +60,7 @@ ring::Status fail_dead(SharedState& state, unsigned worker, const ring::Claim& t
         }
         write_failure_report(state, worker, *task.record, failure_report, is_abandoned);
         const ring::Status after = ring::fail_dead(task, otherwise, !is_abandoned);
-        // Else its future was dropped meanwhile.
+        // Otherwise the future was dropped meanwhile.
         if (is_final(after.state) || is_abandoned) return after;
     }
 }

@@ -75,7 +75,7 @@ std::int64_t LimitMonitor::look_at_time(unsigned worker, const ring::Claim& task
     os::futex_wake(task.record->status, os::everyone); // a thread behind a stop token
     const std::int64_t grace = settings.grace_ns;
     if (stop_at > 0 && grace >= no_alarm - stop_at) return no_alarm;
-    // Else shared memory is corrupt.
+    // A negative stop time means that shared memory is corrupt.
     if (stop_at > 0 && now < stop_at + grace) return stop_at + grace;
     ring::condemn(*task.record, task.status, ring::Verdict::timeout);
     return no_alarm;
