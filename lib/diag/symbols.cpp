@@ -13,8 +13,8 @@
 namespace prong::diag {
 namespace {
 
-/// Returns whether Boost, which reads the list of modules once per thread, may take a module for
-/// another one that was unloaded.
+/// Whether Boost, which never looks again, takes the modules of now for others that this thread
+/// once had.
 bool is_out_of_date(const void* address) {
     thread_local const std::uint64_t unloads_at_first = os::unloaded_modules();
     return unloads_at_first != os::unloaded_modules() && !os::is_in_program(address);

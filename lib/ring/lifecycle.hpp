@@ -49,7 +49,7 @@ struct Step {
 /// Moves a queued task to cancelled.
 Step cancel(Record& record, std::uint32_t generation) noexcept;
 
-/// Moves a queued task whose deadline has passed to expired.
+/// Queued to expired: its deadline has passed.
 Step expire(Record& record, std::uint32_t generation) noexcept;
 
 /// Marks the task as abandoned: its future is gone. Does nothing if the task is final.

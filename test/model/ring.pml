@@ -27,8 +27,8 @@ typedef Record {
     byte owner;
     byte generation;
     bool watched;
-    bool abandoned; /* the future is gone */
-    mtype verdict; /* while condemned: the state that it ends in */
+    bool abandoned; /* nobody will ask for the result */
+    mtype verdict; /* while condemned: what it is going to be */
     byte result;   /* whose result the bytes are: its position + 1 */
 };
 

@@ -1,6 +1,6 @@
-/* The life of tasks: submitted, claimed, finished, cancelled, killed, dropped, timed out, requeued,
- * repaired, while workers die between any two steps. An idle process waits without polling; that
- * the real ones are woken is in sleeping.pml. */
+/* The life of tasks: submitted, claimed, finished, cancelled, killed, dropped, timed out, retried,
+ * repaired, while workers die between any two steps. Who has nothing to do waits without polling;
+ * that the real ones are woken is in sleeping.pml. */
 
 #ifndef RECORDS
 #define RECORDS 2
@@ -280,7 +280,7 @@ inline time_out(w) {
 #define was_running(r, w) is_owned_by(r, w)
 #endif
 
-/* repair_after_death: fail_dead or requeue. */
+/* Ends the task of a dead worker, or puts it back. */
 inline repair(w) {
     if
     :: d_step { r != 0 && was_running(r - 1, w) ->

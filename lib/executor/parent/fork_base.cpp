@@ -26,8 +26,8 @@
 namespace prong::executor {
 namespace {
 
-/// What the zygote needs to fork a supervisor. The memfd and copies of the descriptors to keep
-/// accompany it.
+/// What the zygote must know to make a supervisor. With it come the memfd and copies of the
+/// descriptors to keep.
 struct Request {
     SharedState::Sizes sizes;
     WorkerHook::Function initializer;

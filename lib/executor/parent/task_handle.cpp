@@ -18,13 +18,13 @@ namespace {
 using ring::Record;
 using ring::TaskState;
 
-/// Returns the error that a failure report describes.
+/// The error that an failure_report tells of.
 std::exception_ptr error_of(TaskState end, Reader bytes, const executor::TaskSettings* settings,
                             const std::string& task) {
     executor::FailureReport failure_report;
     try {
         failure_report = executor::read_failure_report(bytes);
-    } catch (const CodecError&) { // a worker has overwritten it: only the end state is known
+    } catch (const CodecError&) { // a worker has written over it: what is known is how it ended
     }
     return executor::error_of(end, std::move(failure_report), settings, task);
 }

@@ -30,7 +30,7 @@ enum class Admission : std::uint32_t {
     refused, ///< the parent will not receive it
 };
 
-/// A text in shared memory, cut to its fixed size.
+/// A text that crosses processes: a fixed place, cut when it is too long.
 class SharedText {
 public:
     void set(std::string_view text) noexcept;
@@ -98,7 +98,7 @@ struct WorkerSlot {
 
     /// Set by the worker when its initializer has returned.
     shm::Flag ready;
-    /// Set by the worker when it exits normally.
+    /// Set by the worker when it ends of its own accord.
     shm::Flag leaving;
     /// Why its initializer or `on_worker_start` failed. Written by the worker.
     SharedText failure;

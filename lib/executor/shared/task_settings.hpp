@@ -32,8 +32,8 @@ struct alignas(256) TaskSettings {
     /// A checksum of all fields before it, which detects that a worker has overwritten them.
     std::uint64_t seal;
 
-    std::atomic<std::uint32_t> deaths;         ///< failed attempts
-    std::array<FailedAttempt, 16> last_deaths; ///< the n-th attempt is at n modulo 16
+    std::atomic<std::uint32_t> deaths;         ///< attempts that have failed
+    std::array<FailedAttempt, 16> last_deaths; ///< the n-th in place n modulo 16
 };
 static_assert(sizeof(TaskSettings) == 256);
 

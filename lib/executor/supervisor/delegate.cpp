@@ -13,7 +13,7 @@
 namespace prong::executor {
 namespace {
 
-/// Adds the earlier attempts at the task to the report, and this one to the settings.
+/// The attempts at the task before the one that has just failed, and this one noted beside them.
 void note_attempt(TaskSettings& settings, const WorkerEnd& end, FailureReport& failure_report) {
     const os::ProcessExit exit = end.exit;
     const std::uint32_t before =

@@ -94,7 +94,7 @@ ring::TaskState execute(const SharedState& state, unsigned worker, ring::Record&
     }
 }
 
-/// The loop of one worker.
+/// One worker at its work.
 class Worker {
 public:
     Worker(SharedState& state, unsigned worker, const Recycling& recycling,
