@@ -4,14 +4,14 @@
 #include <cstdint>
 #include <ctime>
 
-/// The steady clock in nanoseconds, as it stands in shared memory.
+/// The steady clock in nanoseconds, in the form that shared memory holds.
 namespace prong::base {
 
 [[nodiscard]] inline std::int64_t steady_now_ns() {
     return std::chrono::steady_clock::now().time_since_epoch().count();
 }
 
-/// The same within some milliseconds, at the cost of a few nanoseconds.
+/// Returns the same to within some milliseconds (the kernel's tick), in a few nanoseconds.
 [[nodiscard]] inline std::int64_t coarse_now_ns() {
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);

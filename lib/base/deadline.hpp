@@ -7,7 +7,7 @@
 
 namespace prong::base {
 
-/// A point on the steady clock up to which somebody waits, or never.
+/// A point on the steady clock until which a call waits, or never.
 class Deadline {
 public:
     using Clock = std::chrono::steady_clock;
@@ -16,7 +16,8 @@ public:
     static Deadline now() { return Deadline(Clock::now()); }
     static Deadline never() { return Deadline(Clock::time_point::max()); }
 
-    /// From now on; a duration too long for the clock is never, a negative one is now.
+    /// Returns the point `wait` from now. A duration too long for the clock is never; a negative
+    /// one is now.
     template <typename Rep, typename Period>
     static Deadline after(std::chrono::duration<Rep, Period> wait) {
         const auto now = Clock::now();
@@ -36,7 +37,7 @@ public:
     [[nodiscard]] bool is_never() const { return point_ == Clock::time_point::max(); }
     [[nodiscard]] bool passed() const { return !is_never() && Clock::now() >= point_; }
 
-    /// What is left, not less than zero and not more than `most`.
+    /// Returns the time that is left, at least zero and at most `most`.
     [[nodiscard]] std::chrono::nanoseconds left(std::chrono::nanoseconds most) const {
         if (is_never()) return most;
         const std::chrono::nanoseconds rest = point_ - Clock::now();

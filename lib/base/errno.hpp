@@ -5,7 +5,7 @@
 
 namespace prong::base {
 
-/// The one place where errno becomes an exception.
+/// Throws errno as a `std::system_error` with the call's name.
 [[noreturn]] inline void throw_errno(const char* call, int error = errno) {
     throw std::system_error(error, std::generic_category(), call);
 }

@@ -21,7 +21,7 @@ public:
     [[nodiscard]] int get() const { return fd_; }
     explicit operator bool() const { return fd_ >= 0; }
 
-    /// Gives the descriptor away.
+    /// Gives up ownership and returns the descriptor.
     [[nodiscard]] int release() { return std::exchange(fd_, -1); }
 
     void reset() {

@@ -12,9 +12,7 @@
 #include <string_view>
 #include <vector>
 
-// What is written for each exception, from the outermost to what is nested innermost:
-//   the mangled name of its type, or nothing · the readable name of its type · what() ·
-//   what the type's codec wrote, in a piece of its own · is there a nested exception?
+// Each exception is written as follows, from the outermost to the innermost:
 
 namespace prong::codec {
 namespace {
@@ -24,17 +22,17 @@ using detail::ExceptionType;
 using detail::Reader;
 using detail::Writer;
 
-/// One exception without what is nested in it.
+/// One exception without nested ones.
 struct Description {
     std::string mangled_name; ///< empty if the receiver is not to rebuild it
     std::string type_name;
     std::string what;
-    std::vector<std::byte> payload; ///< what the type's codec wrote
+    std::vector<std::byte> payload; ///< written by the type's codec
 
     void note(const std::string& trouble) { what += " (" + trouble + ")"; }
 };
 
-/// Calls `step`, which calls the user's code; gives what it threw as text, or nothing.
+/// Calls `step`, which runs user code. Returns the text of what it threw, or an empty text.
 template <class Step>
 std::string trouble_in(Step step) {
     try {
@@ -60,7 +58,7 @@ Description describe_current_exception() {
         diag::message_of_current_exception().value_or("an exception that is not a std::exception");
     if (type == nullptr) return description;
     const ExceptionType* const known = find_exception_type(*type);
-    if (known == nullptr) { // perhaps the receiver does, and can make one from its text
+    if (known == nullptr) { // the receiver may know the type, and make it from its text
         description.mangled_name = type->name();
         return description;
     }
@@ -86,8 +84,8 @@ void encode_description(Writer& writer, const Description& description) {
     writer.write(description.payload.data(), description.payload.size());
 }
 
-/// Appends the exception that is being handled, and what is nested in it. Step by step, not each
-/// inside the one before it: that would need much of the stack.
+/// Appends the exception that is being handled and its nested ones, one after the other: recursion
+/// would need much stack.
 void encode_chain(Writer& writer) {
     encode_description(writer, describe_current_exception());
     std::exception_ptr nested = diag::nested_in_current_exception();
@@ -99,7 +97,7 @@ void encode_chain(Writer& writer) {
             Description description = describe_current_exception();
             nested = diag::nested_in_current_exception();
             if (left == 1 && nested != nullptr) {
-                description.note("more is nested in it, which is too deep to be kept");
+                description.note("the exceptions nested deeper were dropped");
                 nested = nullptr;
             }
             encode_description(writer, description);
@@ -127,8 +125,8 @@ Received decode_description(Reader& reader) {
     return received;
 }
 
-/// The exception that was received, with the one that is being handled nested in it if there is
-/// one.
+/// Returns the received exception; if `has_nested`, with the one that is being handled nested in
+/// it.
 std::exception_ptr rebuild(Received& received, bool has_nested) {
     const ExceptionType* const known = find_exception_type(received.mangled_name);
     std::exception_ptr rebuilt;
@@ -164,7 +162,7 @@ std::exception_ptr decode_chain(Reader& reader) {
 } // namespace
 
 void encode_current_exception(Writer& writer) {
-    // First into memory of its own, so that the writer gets all of it or nothing.
+    // Into a buffer first, so that the writer receives all of it or nothing.
     BufferWriter chain;
     encode_chain(chain);
     writer.align(detail::wire_alignment);

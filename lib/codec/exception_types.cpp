@@ -31,8 +31,8 @@
 namespace prong::detail {
 namespace {
 
-/// A type that the user has registered. Nothing in here is looked at through pointers into a module
-/// before it is known to be loaded.
+/// A type that the user has registered. Its pointers into a module are followed only after a check
+/// that the module is still loaded.
 class RegisteredType {
 public:
     explicit RegisteredType(const ExceptionType& type)
@@ -41,7 +41,7 @@ public:
 
     [[nodiscard]] const ExceptionType& get() const { return type_; }
 
-    /// Whether it is a type of this name, and its code is there.
+    /// Returns whether the type has this name and its code is still loaded.
     [[nodiscard]] bool is(std::string_view mangled_name) const {
         return mangled_name_ == mangled_name && modules_ == modules();
     }
@@ -57,7 +57,7 @@ private:
 
     ExceptionType type_;
     std::string mangled_name_;
-    std::array<std::uint64_t, 3> modules_; ///< as they were when it was registered
+    std::array<std::uint64_t, 3> modules_; ///< at the time of the registration
 };
 
 /// Newest first. Only ever grows, so that reading needs no lock.
@@ -84,7 +84,7 @@ void add_exception_type(const ExceptionType& type) noexcept {
         while (!registered_types.compare_exchange_weak(
             entry->next, entry, std::memory_order_release, std::memory_order_relaxed)) {
         }
-    } catch (const std::bad_alloc&) { // its exceptions will be a RemoteError
+    } catch (const std::bad_alloc&) { // its exceptions arrive as `RemoteError`
     }
 }
 
@@ -113,7 +113,7 @@ auto with_current(Visit visit) {
 
 // ---- exceptions that cannot be given a text -----------------------------------------------------
 
-/// An `E` that says what another process's `E` said.
+/// An `E` with the text that an `E` of another process had.
 template <class E>
 class WithText : public E {
 public:
@@ -130,7 +130,7 @@ std::exception_ptr make_with_text(const E& error, const std::string& text, bool 
     return make_exception(WithText<E>(error, text), has_nested);
 }
 
-/// For types such as `std::bad_alloc`, whose text usually is that of their default constructor.
+/// For types such as `std::bad_alloc`, which usually have the text of their default constructor.
 template <class E>
 struct FixedTextCodec {
     static bool encode(Writer&) { return true; }
@@ -149,7 +149,7 @@ struct RegexErrorCodec {
     static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
         const int code = detail::decode<int>(reader);
         if (code < 0 || code > std::regex_constants::error_stack)
-            throw CodecError("a regular expression's error that does not exist");
+            throw CodecError("the encoded std::regex_error has an unknown code");
         return make_with_text(std::regex_error(static_cast<std::regex_constants::error_type>(code)),
                               what, has_nested);
     }
@@ -157,7 +157,7 @@ struct RegexErrorCodec {
 
 // ---- exceptions with an error code --------------------------------------------------------------
 
-/// The categories that every process has; others are objects of one process.
+/// Returns the error categories that every process has; others are objects of one process.
 std::array<const std::error_category*, 4> known_categories() {
     return {&std::generic_category(), &std::system_category(), &std::iostream_category(),
             &std::future_category()};
@@ -181,12 +181,12 @@ std::error_code decode_code(Reader& reader) {
     const auto value = decode<int>(reader);
     const auto categories = known_categories();
     if (index >= categories.size())
-        throw CodecError("an error code of a category that does not exist");
+        throw CodecError("the encoded error code has an unknown category");
     return {value, *categories[index]};
 }
 
-/// What the constructor of a `std::system_error` was given: `what()` without the code's message,
-/// which the constructor appends. (Asks this class's `what()`, not a derived one's.)
+/// Returns the text that a `std::system_error` was constructed with: `what()` without the code's
+/// message, which the constructor appends. Calls this class's `what()`, not an override.
 std::string given_text(const std::system_error& error) {
     std::string text = error.std::system_error::what();
     const std::string appended = ": " + error.code().message();
@@ -194,7 +194,8 @@ std::string given_text(const std::system_error& error) {
     return text;
 }
 
-/// `std::system_error` and its like: made from a text and a code, or from the code only.
+/// For `std::system_error` and similar types, which are made from a text and a code, or from a
+/// code.
 template <class E>
 struct SystemErrorCodec {
     static bool encode(Writer& writer) {
@@ -267,7 +268,8 @@ Death decode_death(Reader& reader) {
     Death death;
     death.pid = decode<int>(reader);
     death.exitcode = decode<int>(reader);
-    if (death.exitcode < -NSIG) throw CodecError("a worker's death by an unknown signal");
+    if (death.exitcode < -NSIG)
+        throw CodecError("the encoded death of a worker names an unknown signal");
     death.out_of_memory = decode<bool>(reader);
     for (auto left = decode<std::uint64_t>(reader); left != 0; --left)
         death.frames.push_back(reinterpret_cast<const void*>(decode<std::uint64_t>(reader)));
@@ -359,14 +361,14 @@ constexpr ExceptionType by{&typeid(E), &Codec::encode, &Codec::decode};
 
 template <class E>
 constexpr ExceptionType fixed = by<E, FixedTextCodec<E>>;
-/// What such an `E` comes back as if its text is another: it may be sent on.
+/// The type that an `E` with another text arrives as: it may be sent on.
 template <class E, class Codec = FixedTextCodec<E>>
 constexpr ExceptionType with_text = by<WithText<E>, Codec>;
 
 constexpr const ExceptionType& failure_of_stream =
     by<std::ios_base::failure, SystemErrorCodec<std::ios_base::failure>>;
 
-/// Made by the compiler, so that it is there before any object of the user's.
+/// A constant, so that it exists before any object of the user.
 constexpr ExceptionType known_types[] = {
     by<std::logic_error>,
     by<std::invalid_argument>,
@@ -422,9 +424,10 @@ constexpr ExceptionType known_types[] = {
     by<RemoteError, RemoteErrorCodec>,
 };
 
-/// What streams throw: a class inside the standard library, derived from `std::ios_base::failure`.
+/// Returns the type that streams throw: a class of the standard library derived from
+/// `std::ios_base::failure`.
 const std::type_info& type_that_streams_throw() {
-    // Not a static object made in the function: a fork might leave that locked half way.
+    // Not a static variable of the function: a fork could leave its guard locked.
     static constinit std::atomic<const std::type_info*> known{nullptr};
     if (const std::type_info* const type = known.load()) return *type;
     try {
@@ -437,7 +440,7 @@ const std::type_info& type_that_streams_throw() {
     return typeid(std::ios_base::failure);
 }
 
-/// The first of the table's entries that matches, or null.
+/// Returns the first entry of the table that matches, or null.
 template <class Predicate>
 const ExceptionType* find_in_table(Predicate matches) {
     const auto* const found = std::ranges::find_if(known_types, matches);

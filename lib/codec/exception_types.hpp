@@ -7,10 +7,10 @@
 
 namespace prong::codec {
 
-/// The entry for exceptions of exactly this type, or null.
+/// Returns the entry for exceptions of exactly this type, or null.
 const detail::ExceptionType* find_exception_type(const std::type_info& type);
 
-/// The entry for the type with this mangled name, or null.
+/// Returns the entry for the type with this mangled name, or null.
 const detail::ExceptionType* find_exception_type(std::string_view mangled_name);
 
 } // namespace prong::codec

@@ -14,12 +14,12 @@ std::string text_of(const std::vector<const void*>& frames) {
     for (std::size_t i = 0; i < frames.size(); ++i) {
         text << "#" << i << " ";
         Dl_info module{};
-        // A module that only the worker has loaded is not known here.
+        // A module that only the worker has loaded.
         if (dladdr(frames[i], &module) == 0) {
             text << frames[i] << " in a module that this process has not loaded\n";
             continue;
         }
-        // All but the innermost are return addresses, which may lie beyond the calling line.
+        // All frames but the innermost are return addresses, which may lie beyond the calling line.
         const auto* const address = static_cast<const char*>(frames[i]) - (i == 0 ? 0 : 1);
         const std::string name = diag::function_at(address);
         text << (name.empty() ? "??" : name);

@@ -17,8 +17,8 @@ namespace {
 constexpr unsigned seconds_to_dump = 5;
 
 CrashDump* place = nullptr;
-pid_t owner = 0;                       ///< what it forks has no access to the place
-std::array<std::byte, 64 << 10> stack; ///< the crashing thread's own may be what overflowed
+pid_t owner = 0;                       ///< children have no access to the dump
+std::array<std::byte, 64 << 10> stack; ///< the crashing thread's stack may have overflowed
 
 std::uint64_t interrupted_at(const void* context) {
     const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext;
@@ -32,7 +32,7 @@ std::uint64_t interrupted_at(const void* context) {
 #endif
 }
 
-/// Who called what was interrupted, if that had no code to set up a frame with.
+/// Returns the return address of the interrupted function, for one that has not set up its frame.
 std::uint64_t caller_on_stack(const void* context) {
     const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext;
 #if defined(__x86_64__)
@@ -50,23 +50,23 @@ void on_crash(int signal, siginfo_t* /*info*/, void* context) {
         raise(signal);
         return;
     }
-    // The disposition is the default one again: a second crash, here, just ends the process. So
-    // does a timer, should the unwinder wait for something that never comes.
+    // The default disposition is restored, so a second crash in here just ends the process; so does
+    // a timer if the unwinder hangs.
     std::signal(SIGALRM, SIG_DFL);
     alarm(seconds_to_dump);
     place->signal.store(signal, std::memory_order_release);
     os::flush_lines_in_crash();
     std::array<std::uint64_t, std::tuple_size_v<decltype(CrashDump::frames)> + 8> frames{};
     boost::stacktrace::safe_dump_to(frames.data(), sizeof(frames));
-    // Leave out this handler and what calls it.
+    // Leave out this handler and its caller.
     const std::uint64_t interrupted = interrupted_at(context);
     const auto* begin = std::find(frames.begin(), frames.end() - 1, interrupted);
     if (begin == frames.end() - 1) begin = frames.begin();
     const auto count =
         std::min<std::size_t>(static_cast<std::size_t>(frames.end() - begin), place->frames.size());
     std::copy_n(begin, count, place->frames.begin());
-    // The call of an address without code, beyond which the unwinder does not see. Last of all, for
-    // the stack may be what cannot be read.
+    // A call of an address without code ends the unwinding. This step comes last, because the stack
+    // may be unreadable.
     if (interrupted == 0 || (*begin == interrupted && begin[1] == 0))
         place->frames[0] = caller_on_stack(context);
     raise(signal);

@@ -6,15 +6,16 @@
 
 namespace prong::diag {
 
-/// What a worker's native code was doing when it crashed; written in the signal handler.
+/// The call stack of a worker that crashed. Written by its signal handler; read by the supervisor
+/// after it has reaped the worker.
 struct CrashDump {
     std::atomic<int> signal;              ///< 0: none
-    std::array<std::uint64_t, 32> frames; ///< addresses, ended by a 0 if there are fewer
+    std::array<std::uint64_t, 32> frames; ///< addresses; 0 after the last one
 };
 
-/// From now on a crash of this process (SIGSEGV, SIGABRT, …) leaves its signal and the addresses of
-/// its call stack in `dump` before the process dies of it. The addresses are collected by the
-/// unwinder alone, without locks or memory of its own.
+/// Installs signal handlers that, on a crash of this process (SIGSEGV, SIGABRT, …), store the
+/// signal and the addresses of the call stack in `dump` and then let the process die of the signal.
+/// The unwinder collects the addresses without locks and without allocating memory.
 void dump_crashes_to(CrashDump& dump) noexcept;
 
 } // namespace prong::diag

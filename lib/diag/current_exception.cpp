@@ -8,7 +8,7 @@
 namespace prong::diag {
 namespace {
 
-/// Without what is nested in it.
+/// Returns type and message without nested exceptions.
 std::string describe_current_exception() {
     const std::type_info* const type = type_of_current_exception();
     const std::string name =
@@ -22,7 +22,7 @@ std::string describe_current_exception() {
 const std::type_info* type_of_current_exception() {
     const std::type_info* const type = abi::__cxa_current_exception_type();
     if (type == nullptr) return nullptr;
-    // std::throw_with_nested throws a class inside the standard library, derived from the user's.
+    // std::throw_with_nested throws a class of the standard library that derives from the user's.
     constexpr std::string_view wrapper = "St17_Nested_exceptionI";
     const auto* const derived = dynamic_cast<const abi::__vmi_class_type_info*>(type);
     const bool is_wrapped =

@@ -5,20 +5,20 @@
 #include <string>
 #include <typeinfo>
 
-/// What there is to know of the exception that is being handled, whatever it is.
+/// Type, message and nested exception of the exception that is being handled, whatever it is.
 namespace prong::diag {
 
-/// Its type, without what `std::throw_with_nested` wraps around it; null for one of another
-/// programming language.
+/// Returns its type, without the wrapper of `std::throw_with_nested`; null for an exception of
+/// another programming language.
 const std::type_info* type_of_current_exception();
 
-/// What is nested in it, or null.
+/// Returns the exception nested in it, or null.
 std::exception_ptr nested_in_current_exception();
 
-/// Its message: `what()`, or the text or number that was thrown; empty if it is none of these.
+/// Returns its message: `what()`, or the text or number that was thrown; nothing for other types.
 std::optional<std::string> message_of_current_exception();
 
-/// Type and message, and those of the exceptions nested in it, a line each:
+/// Returns type and message, followed by those of the nested exceptions, a line each:
 /// "std::runtime_error: cannot load\n  caused by std::out_of_range: key".
 std::string text_of_current_exception();
 

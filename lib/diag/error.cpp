@@ -7,7 +7,7 @@
 #include <utility>
 
 namespace prong {
-// The destructors are here so that each class has its type information in one place.
+// The destructors are defined here so that each class has its type information in one place.
 Error::~Error() = default;
 BrokenProcessPool::~BrokenProcessPool() = default;
 WorkerDied::~WorkerDied() = default;
@@ -36,8 +36,8 @@ std::string how_it_died(const Death& death) {
 std::string poison_text(const std::vector<Death>& deaths, int attempts, const std::string& task) {
     std::string text = task + " has killed its worker at each of " + std::to_string(attempts) +
                        " attempts; last: ";
-    const std::size_t told = std::min<std::size_t>(deaths.size(), 4);
-    for (std::size_t i = deaths.size() - told; i < deaths.size(); ++i) {
+    const std::size_t shown = std::min<std::size_t>(deaths.size(), 4);
+    for (std::size_t i = deaths.size() - shown; i < deaths.size(); ++i) {
         text += how_it_died(deaths[i]) + (i + 1 < deaths.size() ? ", " : "");
     }
     return text;

@@ -31,7 +31,7 @@ void remove_argument(std::string& text, std::string_view start) {
     }
 }
 
-/// Takes out what the programmer left to the defaults.
+/// Removes namespaces of the implementation and default template arguments.
 std::string tidy(std::string name) {
     for (const std::string_view internal : {"::__cxx11::", "::__1::"})
         replace_all(name, internal, "::");
@@ -56,13 +56,13 @@ std::string look_up_function(const void* address) {
     return text.str();
 }
 
-/// The names that have been asked for.
+/// The names that were looked up.
 struct KnownNames {
     std::unordered_map<const void*, std::string> by_address;
-    std::uint64_t unloads = 0; ///< another function may be there after the next one
+    std::uint64_t unloads = 0; ///< after an unload, other functions may have these addresses
 };
 
-// Neither is ever destroyed: other static objects may still need them.
+// Never destroyed: other static objects may still need them.
 constinit os::ForkSafeMutex mutex;
 constinit KnownNames* known_names = nullptr;
 

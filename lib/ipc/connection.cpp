@@ -16,20 +16,20 @@
 #include <stdexcept>
 #include <string>
 
-// On the wire: the message's size in 8 bytes of this machine's order, then the message.
+// On the wire: the message's size in 8 bytes in host order, then the message.
 
 namespace prong {
 namespace detail {
 
-/// The descriptors of both ends, as far as they are open in this process; so each end can close the
-/// other's copy in a child without its object closing a stranger's descriptor later.
+/// The descriptors of both ends that are open in this process. Each end can thus close the other's
+/// copy in a child, and the other's object does not close a reused number later.
 struct PipeEnds {
     std::array<std::atomic<int>, 2> fds{-1, -1};
     std::array<std::optional<os::FileId>, 2> ids{};
-    /// `os::fork_depth()` of the last process that was given this end as an argument.
+    /// `os::fork_depth()` of the last process that received this end as an argument.
     std::array<unsigned, 2> kept_at{};
 
-    /// Does not close a number that user code has closed and used again.
+    /// Closes a descriptor, unless user code has closed and reused its number.
     void close(std::size_t side) noexcept {
         const int fd = fds[side].exchange(-1);
         if (fd >= 0 && os::FileId::of(fd) == ids[side]) ::close(fd);
@@ -40,7 +40,7 @@ struct PipeEnds {
 
 namespace {
 
-/// Memory taken at once for a message; after that, so many times what has arrived.
+/// Memory that is reserved for a message at once; after that, this many times what has arrived.
 constexpr std::uint64_t step_bytes = 1U << 20;
 constexpr std::uint64_t growth = 8;
 
@@ -126,13 +126,13 @@ std::vector<std::byte> Connection::recv_bytes() {
         if (message.capacity() - done < step) {
             message.reserve(std::min(size, std::max(step_bytes, growth * done)));
         }
-        message.resize(done + step); // touched while it is about to be filled
+        message.resize(done + step); // only bytes that arrive next are touched
         receive(std::span(message).subspan(done), size);
     }
     return message;
 }
 
-/// The next part of a message of `message_bytes`.
+/// Receives the next part of a message of `message_bytes`.
 void Connection::receive(std::span<std::byte> part, std::uint64_t message_bytes) {
     const std::size_t received = os::receive_all(fileno(), part);
     unread_bytes_ -= received;
@@ -153,7 +153,7 @@ void Connection::skip_unread() {
 
 void Connection::require_all_read(const detail::Reader& reader) {
     if (reader.remaining() == 0) return;
-    throw CodecError("the message is longer than the type asked for: " +
+    throw CodecError("the message is longer than the requested type: " +
                      std::to_string(reader.remaining()) + " bytes are left over");
 }
 

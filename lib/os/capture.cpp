@@ -26,10 +26,10 @@ std::array<char, buffer_bytes> error_buffer;
 constexpr off_t kept_bytes = 64 << 10;
 constexpr off_t much_bytes = 16 << 20;
 
-/// What the supervisor needs to look at its workers in /proc.
+/// Descriptors that the supervisor needs to read its workers' files in /proc.
 constexpr rlim_t spare_descriptors = 4;
 
-/// Whether the C++ stream has no buffer of its own but uses the C stream's.
+/// Returns whether the C++ stream has no buffer of its own and uses the C stream's.
 bool is_synced(const std::ostream& stream) {
     return dynamic_cast<__gnu_cxx::stdio_sync_filebuf<char>*>(stream.rdbuf()) != nullptr;
 }
@@ -40,7 +40,7 @@ void write_pending(std::FILE* stream) noexcept {
     const std::size_t size = __fpending(stream);
     if (size == 0) return;
     [[maybe_unused]] const ssize_t written = write(fileno(stream), stream->_IO_write_base, size);
-    stream->_IO_write_ptr = stream->_IO_write_base; // not a second time
+    stream->_IO_write_ptr = stream->_IO_write_base; // must not be written a second time
 }
 
 off_t size_of(int file) {
@@ -48,7 +48,7 @@ off_t size_of(int file) {
     return fstat(file, &status) == 0 ? status.st_size : 0;
 }
 
-/// Moves a standard descriptor's file out of the way; empty if it is closed.
+/// Saves a copy of a standard descriptor; returns an invalid one if it is closed.
 GuardedFd copy_of(int descriptor) noexcept {
     try {
         const int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);

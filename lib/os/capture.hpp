@@ -6,30 +6,29 @@
 #include <cstddef>
 #include <string>
 
-/// Standard output and error of a worker.
+/// The standard output and error of a worker, line by line or captured.
 namespace prong::os {
 
-/// From now on whole lines are written at once, so that those of several workers do not mix within
-/// a line: up to 64 KiB into a file or terminal, up to 4 KiB (PIPE_BUF) into a pipe.
+/// Buffers standard output and error by line, so that lines of several workers do not mix: up to 64
+/// KiB of a line into a file or terminal, up to 4 KiB (PIPE_BUF) into a pipe.
 void write_whole_lines() noexcept;
 
 /// Writes out what the task has left without an end of line.
 void flush_task_output() noexcept;
 
-/// The same in a signal handler.
+/// Does the same in a signal handler.
 void flush_lines_in_crash() noexcept;
 
-/// Where a worker's output goes while it is captured: memory of the supervisor's, so that it
-/// is there when the worker is dead. Not valid if the supervisor may have hardly more descriptors.
+/// Creates the memory file for a worker's captured output. The supervisor owns it, so it outlives
+/// the worker. Returns an invalid descriptor if the supervisor is about to run out of descriptors.
 base::UniqueFd make_capture() noexcept;
 
-/// Forgets what it holds: the next task's death must not be told with it.
+/// Empties the capture, so that the next task's failure report does not include this task's output.
 void clear_capture(int capture) noexcept;
 
-/// Empties the capture and sends standard output and error there while it lives. Captures nothing
-/// if user code has closed the capture's descriptor. Afterwards each stream goes where it went
-/// before; to `/dev/null` if it was closed or user code has closed the copy that was to be
-/// restored.
+/// Empties the capture and redirects standard output and error to it while the object lives.
+/// Captures nothing if user code has closed the capture's descriptor. Afterwards each stream goes
+/// where it went before, or to `/dev/null` if it was closed or user code has closed the saved copy.
 ///
 /// Thread safety: one at a time in a process.
 class OutputCapture {
@@ -45,10 +44,11 @@ private:
     GuardedFd error_;
 };
 
-/// The end of what has been captured; empty for a descriptor that is none.
+/// Returns the last 64 KiB of the captured output; nothing for an invalid descriptor.
 std::string captured_output(int capture);
 
-/// Gives the memory of all but the end back, if it has become much.
+/// Returns the memory of all but the last 64 KiB to the system, if the capture is larger than 16
+/// MiB.
 void trim_capture(int capture) noexcept;
 
 } // namespace prong::os

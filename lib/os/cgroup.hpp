@@ -6,15 +6,15 @@
 
 namespace prong::os {
 
-/// A folder with the files of a cgroup; what these are called depends on the version.
+/// A folder with the files of a cgroup. The files' names depend on the version.
 struct CgroupFolder {
     std::string path;
     int version; ///< 2 or 1
 };
 
-/// The folders of the cgroup in which this process is for a controller ("memory", "cpu", "cpuset"),
-/// then of the groups above it: some may not be there, as a container may see its own group as the
-/// root.
+/// Returns the folder of this process's cgroup for a controller ("memory", "cpu", "cpuset"), then
+/// those of the groups above it. Some may not exist, because a container may see its own group as
+/// the root.
 std::vector<CgroupFolder> cgroup_folders(std::string_view controller);
 
 } // namespace prong::os

@@ -27,7 +27,7 @@
 namespace prong::os {
 namespace {
 
-// What the parent writes to the gate behind which a new child waits.
+// The word by which the parent opens the gate at which a new child waits.
 constexpr std::uint64_t go = 1;
 
 void open_gate(const base::UniqueFd& gate, std::uint64_t word) {
@@ -35,7 +35,7 @@ void open_gate(const base::UniqueFd& gate, std::uint64_t word) {
         base::throw_errno("write");
 }
 
-/// In the child: returns when the parent has said to go on.
+/// Blocks the child until the parent opens the gate; exits if the parent dies.
 void wait_at_gate(const base::UniqueFd& gate, const base::UniqueFd& parent) {
     pollfd entries[] = {{.fd = gate.get(), .events = POLLIN, .revents = 0},
                         {.fd = parent.get(), .events = POLLIN, .revents = 0}};
@@ -47,18 +47,18 @@ void wait_at_gate(const base::UniqueFd& gate, const base::UniqueFd& parent) {
     if (word != go) _exit(1);
 }
 
-/// The kernel's answer about a pidfd, in its first version; our headers are older than it.
+/// The kernel's `pidfd_info` in its first version, which our headers do not have.
 struct PidfdInfo {
     std::uint64_t mask;
     std::uint64_t cgroup;
     std::uint32_t ids[11];
-    std::int32_t exit_status; ///< as `waitpid` would have given it
+    std::int32_t exit_status; ///< as `waitpid` reports it
 };
 static_assert(sizeof(PidfdInfo) == 64);
 
 constexpr std::uint64_t pidfd_info_exit = 1U << 3;
 
-/// The exit status of a process that somebody else has collected, or is about to.
+/// Returns the exit status of a process that other code has reaped or is about to reap.
 std::optional<int> remembered_status(int pidfd) {
     PidfdInfo info{};
     for (bool waited = false;; waited = true) {
@@ -66,7 +66,8 @@ std::optional<int> remembered_status(int pidfd) {
         const int result = ioctl(pidfd, _IOWR(0xFF, 11, PidfdInfo), &info);
         if (result == 0 && (info.mask & pidfd_info_exit) != 0) return info.exit_status;
         if (waited || (result != 0 && errno != ESRCH)) return std::nullopt;
-        // Seen at its end, but not collected yet: POLLHUP comes with that. No event is asked for.
+        // The process has ended but is not reaped yet. POLLHUP comes when it is, without being
+        // requested.
         pollfd entry{.fd = pidfd, .events = 0, .revents = 0};
         base::retry_interrupted([&] { return poll(&entry, 1, 100); });
     }
@@ -76,10 +77,10 @@ int code_of_status(int status) {
     return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/// What /proc tells of a descriptor.
+/// What /proc says about a descriptor.
 struct FdInfo {
-    bool is_readable = false;     ///< else nothing is known
-    std::optional<pid_t> process; ///< of a pidfd: its number in /proc, -1 when it was collected
+    bool is_readable = false;     ///< false: the file could not be read
+    std::optional<pid_t> process; ///< of a pidfd: its number in /proc, -1 once it is reaped
 };
 
 FdInfo info_of(int fd) {
@@ -96,21 +97,21 @@ FdInfo info_of(int fd) {
     return info;
 }
 
-/// When a process has started, in clock ticks since the machine has; 0 if it cannot be known.
+/// Returns when a process started, in clock ticks since boot; 0 if unknown.
 std::uint64_t start_ticks(pid_t pid) {
     const auto text = base::read_file("/proc/" + std::to_string(pid) + "/stat");
     if (!text) return 0;
     std::string_view rest = *text;
-    rest.remove_prefix(std::min(rest.rfind(')'), rest.size())); // the name may hold anything
+    rest.remove_prefix(std::min(rest.rfind(')'), rest.size())); // the name may contain spaces
     std::string_view field;
     for (int i = 2; i <= 22; ++i) field = base::next_word(rest);
     return base::to_number(field).value_or(0);
 }
 
-/// Whether each pidfd has an inode of its own (since Linux 6.9) or shares one with other kinds of
-/// descriptors.
+/// Returns whether each pidfd has an inode of its own (since Linux 6.9), instead of one that it
+/// shares with other kinds of descriptors.
 bool has_own_inode(int pidfd) {
-    constexpr auto pidfs_magic = 0x50494446; // our headers are older than it
+    constexpr auto pidfs_magic = 0x50494446; // missing in our headers
     struct statfs info {};
     return fstatfs(pidfd, &info) == 0 && info.f_type == pidfs_magic;
 }
@@ -118,8 +119,8 @@ bool has_own_inode(int pidfd) {
 std::atomic<pid_t> watched_parent{0};
 static_assert(std::atomic<pid_t>::is_always_lock_free);
 
-/// The kernel tells of the end of the parent's *thread*; when others are left, one of them is our
-/// parent by now and the kernel will tell of its end, too.
+/// Handles the signal for the end of the parent's *thread*. If the parent has other threads, one of
+/// them is our parent by now, and its end will be signalled, too.
 void on_end_of_parent_thread(int) {
     const int error = errno;
     if (getppid() != watched_parent.load(std::memory_order_relaxed)) kill(getpid(), SIGKILL);
@@ -133,7 +134,7 @@ Fork fork_with_pidfd(ChildSignals signals) {
     if (!gate) base::throw_errno("eventfd");
     gate = lift(std::move(gate));
     const pid_t self = getpid();
-    base::UniqueFd parent = open_pidfd(self); // before the fork it cannot be a stranger's
+    base::UniqueFd parent = open_pidfd(self); // before the fork the number is certainly ours
     const pid_t pid = fork_process(signals);
     if (pid == 0) {
         wait_at_gate(gate, parent);
@@ -144,7 +145,7 @@ Fork fork_with_pidfd(ChildSignals signals) {
         open_gate(gate, go);
         return {.pid = pid, .process = std::move(child)};
     } catch (...) {
-        kill(pid, SIGKILL); // not collected yet, so the number is the child's
+        kill(pid, SIGKILL); // not reaped yet, so the number is the child's
         reap(pid);
         throw;
     }
@@ -158,7 +159,7 @@ PidFd::PidFd(base::UniqueFd fd, pid_t pid) noexcept : fd_(fd.release()), pid_(pi
     try {
         number_ = info_of(fd_).process.value_or(0);
         start_ = start_ticks(number_);
-    } catch (const std::bad_alloc&) { // then a lost descriptor is not opened anew
+    } catch (const std::bad_alloc&) { // a lost descriptor is not reopened then
     }
 }
 
@@ -178,7 +179,7 @@ bool PidFd::is_ours(int fd) const noexcept {
         const FdInfo info = info_of(fd);
         const bool is_known = number_ != 0 && info.is_readable;
         return !is_known || info.process == number_ || info.process == -1;
-    } catch (const std::bad_alloc&) { // most likely it is
+    } catch (const std::bad_alloc&) { // assume that it is
         return true;
     }
 }
@@ -186,17 +187,17 @@ bool PidFd::is_ours(int fd) const noexcept {
 int PidFd::open() const {
     int now = fd_.load(std::memory_order_relaxed);
     if (pid_ == 0 || is_ours(now)) return now;
-    base::UniqueFd anew;
+    base::UniqueFd reopened;
     try {
-        anew = open_pidfd(pid_);
+        reopened = open_pidfd(pid_);
     } catch (const std::system_error& error) {
         if (error.code() == std::errc::no_such_process) return -1;
         throw;
     }
-    // Looked at after it was opened: another process may have got the number before that.
-    const bool is_same = id_ ? is_ours(anew.get()) : start_ticks(number_) == start_;
+    // Checked after opening: another process may have been given the number before that.
+    const bool is_same = id_ ? is_ours(reopened.get()) : start_ticks(number_) == start_;
     if (!is_same) return -1;
-    return fd_.compare_exchange_strong(now, anew.get()) ? anew.release() : now;
+    return fd_.compare_exchange_strong(now, reopened.get()) ? reopened.release() : now;
 }
 
 void PidFd::reset() noexcept {
@@ -208,8 +209,7 @@ void PidFd::reset() noexcept {
 std::pair<idtype_t, id_t> PidFd::id_for_wait() const noexcept {
     try {
         return {static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(open())};
-    } catch (
-        const std::system_error&) { // no descriptor: a child that is not collected has its number
+    } catch (const std::system_error&) { // no descriptor: a child keeps its number until reaped
         return {P_PID, static_cast<id_t>(pid_)};
     }
 }
@@ -224,7 +224,7 @@ bool wait_for_end(const PidFd& process, base::Deadline deadline) {
         const int fd = process.open();
         if (fd < 0) return true;
         if (!wait_readable(fd, deadline)) return false;
-        if (process.open() == fd) return true; // else it was the number's next owner that is ready
+        if (process.open() == fd) return true; // else the number's next file was ready
     }
 }
 
@@ -251,9 +251,9 @@ void send_signal(const PidFd& process, int signal) {
     if (syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0) return;
     const int error = errno;
     if (error == ESRCH) return;
-    // Forbidden by a sandbox, perhaps. By number then: a child that is not collected still has it.
-    const bool is_collected = info_of(pidfd).process == -1;
-    if (is_collected || kill(process.pid(), signal) == 0 || errno == ESRCH) return;
+    // A sandbox may forbid it. Then signal by number: a child that is not reaped still has it.
+    const bool is_reaped = info_of(pidfd).process == -1;
+    if (is_reaped || kill(process.pid(), signal) == 0 || errno == ESRCH) return;
     base::throw_errno("pidfd_send_signal", error);
 }
 
@@ -266,7 +266,7 @@ bool is_stopped(const PidFd& child) noexcept {
 
 void die_with_parent(pid_t parent) {
     watched_parent.store(parent, std::memory_order_relaxed);
-    // A signal that others hardly use; not the last one, which valgrind takes for itself.
+    // A signal that programs hardly use, but not the last one, which valgrind reserves.
     const int signal = SIGRTMAX - 1;
     struct sigaction action {};
     action.sa_handler = on_end_of_parent_thread;

@@ -12,26 +12,28 @@
 #include <string>
 #include <string_view>
 
-/// There if the program uses OpenMP.
+/// Present if the program uses OpenMP.
 extern "C" __attribute__((weak)) int omp_get_num_procs();
 
 namespace prong::os {
 namespace {
 
-/// "max 100000" or "200000 100000" in a file of cgroup v2, two files in v1; 0: no quota.
+/// Reads the quota in CPUs: "max 100000" or "200000 100000" in one file of cgroup v2, two files in
+/// v1. Returns 0 if there is no quota.
 double quota_in(const CgroupFolder& folder) {
     const bool is_new = folder.version == 2;
     std::string text =
         base::read_file(folder.path + (is_new ? "/cpu.max" : "/cpu.cfs_quota_us")).value_or("");
     if (!is_new) text += " " + base::read_file(folder.path + "/cpu.cfs_period_us").value_or("");
     std::string_view rest = text;
-    const auto allowed = base::to_number(base::next_word(rest)); // "max", -1: none
+    const auto allowed = base::to_number(base::next_word(rest)); // not "max", -1: no quota
     const auto period = base::to_number(base::next_word(rest));
     if (!allowed || !period || *period == 0) return 0;
     return static_cast<double>(*allowed) / static_cast<double>(*period);
 }
 
-/// The least quota of this process's cgroup and those above it; 0: none.
+/// Returns the least quota of this process's cgroup and those above it, in CPUs; 0 if there is
+/// none.
 double cgroup_cpu_quota() {
     double least = 0;
     for (const CgroupFolder& folder : cgroup_folders("cpu")) {
@@ -41,7 +43,7 @@ double cgroup_cpu_quota() {
     return least;
 }
 
-/// A list such as "0-3,8" in a file; empty if there is no such file.
+/// Reads a list such as "0-3,8"; returns an empty set if there is no such file.
 cpu_set_t cpus_in(const std::string& path) {
     cpu_set_t cpus;
     CPU_ZERO(&cpus);
@@ -57,7 +59,7 @@ cpu_set_t cpus_in(const std::string& path) {
     return cpus;
 }
 
-/// The CPUs of this process's cpuset cgroup, or all that are online.
+/// Returns the CPUs of this process's cpuset cgroup, or all that are online.
 cpu_set_t cgroup_cpus() {
     for (const CgroupFolder& folder : cgroup_folders("cpuset")) {
         const char* const file =
@@ -68,7 +70,7 @@ cpu_set_t cgroup_cpus() {
     return cpus_in("/sys/devices/system/cpu/online");
 }
 
-/// The CPUs of all threads of this process together.
+/// Returns the union of the CPUs of all threads.
 cpu_set_t thread_cpus() {
     cpu_set_t all;
     CPU_ZERO(&all);
@@ -88,7 +90,7 @@ cpu_set_t thread_cpus() {
     return all;
 }
 
-/// Whether OpenMP has pinned the main thread before the program began: it still knows how many CPUs
+/// Returns whether OpenMP has pinned the main thread before `main`: it still knows how many CPUs
 /// there were.
 bool is_pinned_by_openmp() {
     return omp_get_num_procs != nullptr && omp_get_num_procs() > 1;

@@ -22,20 +22,20 @@ namespace {
 constexpr int first_lifted = 64;
 constexpr int first_free = STDERR_FILENO + 1;
 
-/// A descriptor that can be neither read nor written, for `dup3`. The second kind needs no file
-/// system.
+/// Opens a descriptor that can be neither read nor written, for `dup3`. The second kind needs no
+/// file system.
 base::UniqueFd open_dead() noexcept {
     base::UniqueFd dead(open("/dev/null", O_PATH | O_CLOEXEC));
     return dead ? std::move(dead) : base::UniqueFd(epoll_create1(EPOLL_CLOEXEC));
 }
 
-/// A descriptor that reads as empty and swallows what is written; a dead one without `/dev`.
+/// Opens a descriptor that reads as empty and discards what is written; a dead one without `/dev`.
 base::UniqueFd open_null() noexcept {
     base::UniqueFd null(open("/dev/null", O_RDWR));
     return null ? std::move(null) : open_dead();
 }
 
-/// Makes 0, 1 and 2 open, so that nothing else gets their numbers.
+/// Opens 0, 1 and 2 if they are closed, so that no other file gets their numbers.
 void fill_standard() noexcept {
     for (int fd = 0; fd < first_free; ++fd) {
         if (fcntl(fd, F_GETFD) >= 0) continue;
@@ -44,8 +44,8 @@ void fill_standard() noexcept {
     }
 }
 
-/// Whether the descriptor is a socket that leads to another program: one with an address of its
-/// own, or a local one that is connected to an address.
+/// Returns whether the descriptor is a socket that leads to another program: a network socket, or a
+/// local one that has an address or is connected to one.
 bool is_network_socket(int fd) noexcept {
     const auto has_address = [fd](auto get_name) {
         sockaddr_storage address{};
@@ -56,12 +56,12 @@ bool is_network_socket(int fd) noexcept {
     return has_address(getsockname) || has_address(getpeername);
 }
 
-/// Puts a dead descriptor in place of this one, whose flags decide whether it survives an exec.
-void fail_dead(int fd, const base::UniqueFd& dead) noexcept {
+/// Replaces this descriptor by a dead one; keeps its close-on-exec flag.
+void make_dead(int fd, const base::UniqueFd& dead) noexcept {
     const int flags = fcntl(fd, F_GETFD);
     const int result = base::retry_interrupted(
         [&] { return dup3(dead.get(), fd, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0); });
-    // Beyond a lowered RLIMIT_NOFILE: then no later `open` gets the number either.
+    // Fails beyond a lowered RLIMIT_NOFILE; then no later `open` gets the number either.
     if (result < 0) close(fd);
 }
 
@@ -137,7 +137,7 @@ void give_up_descriptors(Inherited inherited, std::span<const int> kept,
         const bool stays = inherited == Inherited::all_but_network
                                ? !is_network_socket(fd)
                                : std::ranges::find(kept, fd) != kept.end();
-        if (!stays) fail_dead(fd, dead);
+        if (!stays) make_dead(fd, dead);
     });
 }
 

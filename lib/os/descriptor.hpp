@@ -8,14 +8,13 @@
 #include <optional>
 #include <span>
 
-/// Descriptor numbers in a process that prong shares with user code: user code may close any number
-/// and reuse it, and remembers numbers of its own.
+/// Descriptors in a process that prong shares with user code. User code may close any number and
+/// reuse it, and may remember numbers of its own.
 namespace prong::os {
 
-/// Moves a new descriptor of prong's to a number that programs do not use by convention: 64 or
-/// above, or else 3 or above where RLIMIT_NOFILE is small; never 0, 1 or 2, which a program that
-/// was started without them writes to. An empty argument comes back empty.
-/// Throws `std::system_error`.
+/// Moves a new descriptor of prong to a number that programs do not use by convention: 64 or above,
+/// or 3 or above where RLIMIT_NOFILE is small. Never returns 0, 1 or 2, to which a program that was
+/// started without them writes. Returns an empty argument as it is. Throws `std::system_error`.
 base::UniqueFd lift(base::UniqueFd fd);
 
 /// Identifies an open file, pipe or socket: two descriptors with the same identity refer to the
@@ -44,10 +43,11 @@ public:
     }
     ~GuardedFd() { reset(); }
 
-    /// The number, or -1 if it no longer refers to what it did when this object was made.
+    /// Returns the number, or -1 if it no longer refers to the file that it had when this object
+    /// was created.
     [[nodiscard]] int get() const noexcept;
 
-    /// Whether there ever was a descriptor.
+    /// Returns whether there ever was a descriptor.
     [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
 
     /// Closes the descriptor, unless its number refers to something else by now.
@@ -65,28 +65,28 @@ enum class Inherited : unsigned char {
 };
 
 /// Gives up the inherited descriptors that this process is not to keep, so that their files,
-/// connections, locks and pipes can end without it. Their numbers stay taken and dead: reading and
-/// writing them fails, and no later `open` returns a number that a library still believes to be its
+/// connections, locks and pipes can end without it. Their numbers stay in use but dead: reading and
+/// writing fails, and no later `open` returns a number that a library still takes for its
 /// connection. A standard descriptor that was closed, or is a socket that leads to another program,
-/// becomes `/dev/null`. A pair of sockets without a name (`socketpair`) leads to no other program.
+/// becomes `/dev/null`. A nameless pair of sockets (`socketpair`) leads to no other program.
 ///
-/// `kept` are the listed descriptors; `own` are prong's, which stay as they are. For a process with
-/// one thread.
+/// `kept` are the listed descriptors. `own` are prong's descriptors, which stay as they are. For a
+/// process with one thread.
 void give_up_descriptors(Inherited inherited, std::span<const int> kept,
                          std::span<const int> own) noexcept;
 
-/// Calls `visit` for each open descriptor, without `/proc` as well.
+/// Calls `visit` for each open descriptor; works without `/proc` as well.
 void visit_open_descriptors(const std::function<void(int)>& visit);
 
-/// A descriptor that came from another process, and the number and flags that it had there.
+/// A descriptor received from another process, with the number and flags that it had there.
 struct PassedFd {
     base::UniqueFd fd;
     int number;
-    int flags; ///< as F_GETFD gives them
+    int flags; ///< as returned by F_GETFD
 };
 
-/// Gives passed descriptors their numbers, whatever those refer to here, and moves `own` out of
-/// their way. Throws `std::system_error`.
+/// Gives passed descriptors their original numbers, whatever those refer to here, and moves `own`
+/// away from them. Throws `std::system_error`.
 void restore_numbers(std::span<PassedFd> passed, base::UniqueFd& own);
 
 } // namespace prong::os

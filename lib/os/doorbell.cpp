@@ -60,12 +60,12 @@ bool Doorbell::ring() const noexcept {
         return sendto(fd.get(), "!", 1, MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address),
                       size);
     });
-    return sent == 1 || errno == EAGAIN; // full of rings that have not been answered
+    return sent == 1 || errno == EAGAIN; // EAGAIN: the socket is full of earlier rings
 }
 
 void Doorbell::clear(int fd) noexcept {
     std::array<char, 64> scrap{};
-    // A bound: any process of the machine may ring. What is left wakes again.
+    // Bounded, because any process of the machine may ring. What is left wakes again.
     for (int i = 0; i < 16 && recv(fd, scrap.data(), scrap.size(), 0) >= 0; ++i) {
     }
 }

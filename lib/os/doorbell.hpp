@@ -6,26 +6,25 @@
 
 namespace prong::os {
 
-/// A name by which related processes wake one that sleeps in `poll`, where a signal is forbidden:
-/// one of them has changed its user or session since they were forked. It needs no descriptor in
-/// those that ring. A local datagram socket with an abstract name: no file, gone with its owner,
-/// and out of reach in another network namespace, or where
-/// sockets are forbidden.
+/// A name by which related processes wake one that sleeps in `poll`, for where signals are
+/// forbidden because one of the processes has changed its user or session. The sender needs no
+/// descriptor. It is a local datagram socket with an abstract name: it has no file, ends with its
+/// owner, and is out of reach from another network namespace or where sockets are forbidden.
 ///
-/// Thread safety: any thread. Process safety: good in every process that has a copy.
+/// Thread safety: any thread. Process safety: any process that has a copy.
 class Doorbell {
 public:
-    /// Makes a name that no other doorbell has.
+    /// Creates a name that no other doorbell has.
     static Doorbell unique() noexcept;
 
-    /// Opens the descriptor that becomes readable when the bell rings; not valid if the system
-    /// refuses.
+    /// Opens the descriptor that becomes readable when the bell rings. Returns an invalid one if
+    /// the system refuses.
     [[nodiscard]] base::UniqueFd listen() const noexcept;
 
-    /// Wakes the process that listens; false if none does, or this one may not.
+    /// Wakes the process that listens. Returns false if no process listens, or the system refuses.
     bool ring() const noexcept;
 
-    /// Takes what has rung so far off the descriptor.
+    /// Drains the descriptor.
     static void clear(int fd) noexcept;
 
 private:

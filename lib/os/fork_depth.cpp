@@ -7,22 +7,22 @@
 
 #include <cstdint>
 
-// The word lies in a page that the kernel clears in the child of every fork. No handler for forks
-// is needed, which some of them do not call, and which a static object would have to register.
+// The word lies in a page that the kernel clears in the child of every fork. A fork handler would
+// not do: some kinds of fork do not call it, and a static object would have to register it.
 
 namespace prong::os {
 namespace {
 
 using detail::DepthWord;
 
-// Both stay 0. The first: no page has been asked for. The second: there is none to be had.
+// Both stay 0. The first stands for: no page was requested yet. The second: no page is available.
 constinit DepthWord before_first_use{0};
 constinit DepthWord without_page{0};
 
-/// The largest depth that this process or one before it has taken, before it is used.
+/// The largest depth that this process and its ancestors have taken.
 constinit std::atomic<unsigned> last_depth{0};
 
-/// Without the page: the process (lower half) whose depth is the upper half.
+/// The fallback without a page: the process (lower half) whose depth is the upper half.
 constinit std::atomic<std::uint64_t> depth_by_pid{0};
 
 void* map_page() noexcept {
@@ -41,7 +41,7 @@ DepthWord* make_word() noexcept {
     DepthWord* word = &before_first_use;
     if (detail::depth_word.compare_exchange_strong(word, made, std::memory_order_acq_rel))
         return made;
-    // Another thread was faster.
+    // Another thread has stored its word first.
     if (page != nullptr) munmap(page, page_bytes());
     return word;
 }

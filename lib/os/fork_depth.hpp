@@ -2,22 +2,23 @@
 
 #include <atomic>
 
-/// How a process finds out that it is a copy of another one.
+/// How a process detects that it is a copy of another one.
 namespace prong::os {
 namespace detail {
 
 using DepthWord = std::atomic<unsigned>;
 
-/// Where this process's depth stands; 0 there: not known yet.
+/// Points to this process's depth; the depth is 0 until it is known.
 extern constinit std::atomic<DepthWord*> depth_word;
 
 unsigned find_fork_depth() noexcept;
 
 } // namespace detail
 
-/// A number that a process shares with none of those that it was forked from, so a number kept
-/// from before tells that this process is a copy. Each fork adds one at least, by whatever call
-/// (`fork`, `_Fork`, `clone`), unless parent and child share their memory. Costs two loads.
+/// Returns a number that differs from that of every process that this one was forked from, so a
+/// process detects a copy by a number that it kept from before. Each fork adds at least one, by
+/// whatever call (`fork`, `_Fork`, `clone`), unless parent and child share their memory. Costs two
+/// loads.
 ///
 /// Thread safety: any thread, also in a signal handler.
 [[nodiscard]] inline unsigned fork_depth() noexcept {

@@ -4,14 +4,14 @@
 
 namespace prong::os {
 
-/// A mutex that no fork leaves locked: if a thread of the parent held it, by which the child does
-/// not have that thread, it is free in the child.
+/// A mutex that no fork leaves locked: if another thread of the parent had locked it, it is free in
+/// the child, which does not have that thread.
 ///
-/// Thread safety: any thread of one process; every process that is forked has a mutex of its own.
+/// Thread safety: any thread of one process. Each forked process has its own copy.
 class ForkSafeMutex {
 public:
-    /// Waits until it is free. Returns true if a thread of the parent held it when this process
-    /// was forked: what it guards may be half written.
+    /// Blocks until the mutex is free, then locks it. Returns true if a thread of the parent had
+    /// locked it when this process was forked: what it guards may be half written.
     bool lock() noexcept;
     void unlock() noexcept;
 

@@ -6,8 +6,9 @@
 #include <cstdint>
 #include <span>
 
-/// Bare futex words in shared memory: no owner, so nothing to recover when a process that waits or
-/// wakes is killed. Every caller looks at its condition again after a return, whatever the reason.
+/// Bare futex words in shared memory. They have no owner, so there is nothing to recover when a
+/// process that waits or wakes is killed. Every caller checks its condition again after a return,
+/// whatever the reason.
 namespace prong::os {
 
 using FutexWord = std::atomic<std::uint32_t>;
@@ -27,23 +28,23 @@ private:
     const void* address_;
 };
 
-/// Sleeps while the word holds `expected`, until a wake, a signal or the timeout; negative: no
-/// timeout.
+/// Blocks while the word holds `expected`, until a wake, a signal or the timeout; a negative
+/// timeout never expires.
 void futex_wait(FutexAddress word, std::uint32_t expected,
                 std::chrono::nanoseconds timeout) noexcept;
 
-/// Wakes at most `count` of those that sleep on the word, in any process.
+/// Wakes at most `count` threads that sleep on the word, in any process.
 void futex_wake(FutexAddress word, int count) noexcept;
 inline constexpr int everyone = 0x7fffffff;
 
-/// What `futex_wait_any` waits for on one word.
+/// A word that `futex_wait_any` waits for, and its expected value.
 struct FutexWaiter {
     const FutexWord* word;
     std::uint32_t expected;
 };
 
-/// Sleeps while every word holds what is expected of it, at most `timeout`. At most 128 words;
-/// where the kernel has no futex_waitv, sleeps on the first word for at most a millisecond.
+/// Blocks while every word holds its expected value, at most `timeout`. Takes at most 128 words.
+/// Where the kernel has no futex_waitv, sleeps on the first word for at most a millisecond.
 void futex_wait_any(std::span<const FutexWaiter> waiters,
                     std::chrono::nanoseconds timeout) noexcept;
 

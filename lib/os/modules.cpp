@@ -32,8 +32,8 @@ std::uint64_t hash(std::uint64_t seed, const void* data, std::size_t size) {
     return seed;
 }
 
-/// From the module's name, place, layout and notes: the build id, which changes with the code, is
-/// a note. Without one, a rebuilt module may look like the one before.
+/// Hashes the module's name, address, layout and notes. The build id, which changes with the code,
+/// is a note; without one, a rebuilt module may have the same hash.
 std::uint64_t identity_of(const dl_phdr_info& info) {
     std::uint64_t identity = hash(info.dlpi_addr, info.dlpi_name, std::strlen(info.dlpi_name));
     for (const ElfW(Phdr) & header : headers_of(info)) {
@@ -45,7 +45,7 @@ std::uint64_t identity_of(const dl_phdr_info& info) {
     return identity;
 }
 
-/// Calls `visit(begin, end)` for each piece of memory that the module has.
+/// Calls `visit(begin, end)` for each loaded segment of the module.
 template <typename Visit>
 void visit_segments(const dl_phdr_info& info, Visit visit) {
     for (const ElfW(Phdr) & header : headers_of(info)) {
@@ -79,9 +79,9 @@ LoadedModules LoadedModules::now() {
 bool LoadedModules::shared_object_had(std::uintptr_t address) const noexcept {
     const auto found = std::ranges::upper_bound(segments_, address, {}, &Segment::end);
     const bool was_known = found != segments_.end() && found->begin <= address;
-    bool had = !was_known; // if no module has it now
+    bool had = !was_known; // if no module contains it now
     visit_modules([&](const dl_phdr_info& info) {
-        if (was_known && info.dlpi_subs == unloads_) { // nothing can have replaced it
+        if (was_known && info.dlpi_subs == unloads_) { // no other module can have replaced it
             had = true;
             return true;
         }

@@ -7,17 +7,17 @@
 namespace prong::os {
 
 /// The program and the shared objects that it had loaded at one moment: what a process forked then
-/// has. (All addresses are good in the fork family only.)
+/// has. All addresses are valid in the fork family only.
 ///
 /// Thread safety: any.
 class LoadedModules {
 public:
     static LoadedModules now();
 
-    /// Whether what is at the address (of a function or a constant) was there then; false if it
-    /// has been unloaded. True also for what was in no module and is in none, such as code made at
-    /// run time, of which nothing is known. Some nanoseconds for the program itself, some more for
-    /// what is in a shared object.
+    /// Returns whether the function or constant at the address was there at that moment; false if
+    /// it has been unloaded since. Returns true also for an address that was and is in no module,
+    /// such as code generated at run time, about which nothing is known. Takes a few nanoseconds
+    /// for the program itself, some more for a shared object.
     [[nodiscard]] bool had(const void* address) const noexcept {
         const auto place = reinterpret_cast<std::uintptr_t>(address);
         return place - program_begin_ < program_size_ || shared_object_had(place);
@@ -27,7 +27,7 @@ private:
     struct Segment {
         std::uintptr_t begin;
         std::uintptr_t end;
-        std::uint64_t module; ///< tells modules apart that were at the same place in turn
+        std::uint64_t module; ///< differs between modules loaded here one after the other
     };
 
     [[nodiscard]] bool shared_object_had(std::uintptr_t address) const noexcept;
@@ -38,18 +38,18 @@ private:
     std::uint64_t unloads_ = 0;     ///< how many modules had been unloaded
 };
 
-/// The file of the module that this address is in; "?" if it is in none.
+/// Returns the file of the module that contains the address; "?" if no module does.
 std::string module_path(const void* address);
 
-/// A number for the module that this address is in, which another one in its place does not have;
-/// 0 if it is in none. Takes no lock (glibc 2.35 and later), so none that a fork may have left
-/// locked.
+/// Returns a number that identifies the module that contains the address, and differs from that of
+/// another module loaded there; 0 if no module does. Takes no lock (glibc 2.35 and later), so no
+/// lock that a fork may have left locked.
 std::uint64_t module_identity(const void* address) noexcept;
 
-/// Whether the address is in the program itself, which is never unloaded.
+/// Returns whether the address is in the program itself, which is never unloaded.
 bool is_in_program(const void* address) noexcept;
 
-/// How many modules have been unloaded since the program began.
+/// Returns how many modules have been unloaded since the program began.
 std::uint64_t unloaded_modules() noexcept;
 
 } // namespace prong::os

@@ -18,13 +18,13 @@
 namespace prong::os {
 namespace {
 
-/// A thread that is blocked in a write holds its stream's lock for as long as it likes; and
-/// flushing the C++ stream above it takes that lock too.
+/// Skips a locked stream: a thread that is blocked in a write keeps its stream locked indefinitely,
+/// and flushing the C++ stream above it takes that lock too.
 void flush_unless_locked(std::ostream& above, std::FILE* stream) {
     if (ftrylockfile(stream) != 0) return;
     try {
         above.flush();
-    } catch (...) { // the user asked this stream to throw; nobody is there to be told
+    } catch (...) { // the user made this stream throw; the fork must not fail for that
     }
     fflush_unlocked(stream);
     funlockfile(stream);
@@ -38,7 +38,7 @@ void reset_signals() {
         if (sigaction(signal, nullptr, &inherited) != 0) continue;
         const bool ignored =
             (inherited.sa_flags & SA_SIGINFO) == 0 && inherited.sa_handler == SIG_IGN;
-        // Also those of a worker's terminal, for what its tasks start.
+        // Terminal signals stay ignored also in the programs that a worker's tasks start.
         const bool stays = signal == SIGPIPE || signal == SIGTTIN || signal == SIGTTOU;
         if (stays && ignored) continue;
         sigaction(signal, &standard, nullptr); // fails for SIGKILL and SIGSTOP, as it should
@@ -121,7 +121,7 @@ std::optional<ProcessExit> reap(pid_t pid) noexcept {
 
 bool set_parent_death_signal(int signal, pid_t parent) noexcept {
     return prctl(PR_SET_PDEATHSIG, signal) == 0 &&
-           getppid() == parent; // it may have died before the prctl
+           getppid() == parent; // the parent may have died before the prctl
 }
 
 unsigned thread_count() noexcept {

@@ -9,64 +9,65 @@
 #include <optional>
 #include <string>
 
-/// Processes as the kernel sees them: fork, identity, signals to them, their end.
+/// Processes: fork, identity, signals, exit.
 namespace prong::os {
 
-/// How a process ended: the code that it exited with, or -N for signal N.
+/// How a process ended: its exit code, or -N for signal N.
 struct ProcessExit {
     pid_t pid;
     int exitcode;
 };
 
-/// What `waitid` tells of a process that has ended, as an exit code, or -N for signal N.
+/// Converts the result of `waitid` for a process that has ended to an exit code, or -N for signal
+/// N.
 [[nodiscard]] inline int exitcode_of(const siginfo_t& info) noexcept {
     return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
 }
 
-/// What signals a child starts with.
+/// The signal mask that a child starts with.
 enum class ChildSignals {
-    unblocked, ///< all of them
-    blocked,   ///< none until it says so
+    unblocked, ///< no signal is blocked
+    blocked,   ///< all signals are blocked
 };
 
-/// Forks. The parent's standard streams are flushed before, and all signals are blocked around it;
-/// the child starts with every handler reset (`SIGPIPE`, `SIGTTIN` and `SIGTTOU` stay ignored if
-/// they were). Returns 0 in the child. Throws `std::system_error`.
+/// Forks, after flushing the parent's standard streams and with all signals blocked meanwhile. The
+/// child starts with all handlers reset; `SIGPIPE`, `SIGTTIN` and `SIGTTOU` stay ignored if they
+/// were. Returns 0 in the child. Throws `std::system_error`.
 pid_t fork_process(ChildSignals signals = ChildSignals::unblocked);
 
-/// Whether a signal has this disposition: SIG_DFL or SIG_IGN.
+/// Returns whether a signal has this disposition: SIG_DFL or SIG_IGN.
 [[nodiscard]] bool has_disposition(int signal, void (*disposition)(int)) noexcept;
 
-/// Ends this process without running the parent's exit handlers and destructors: flushes the
-/// standard streams, then `_exit`.
+/// Exits without running the exit handlers and destructors inherited from the parent: flushes the
+/// standard streams, then calls `_exit`.
 [[noreturn]] void exit_process(int status) noexcept;
 
-/// Makes `exit()` called anywhere in this process from now on end it as `exit_process` does,
-/// before handlers that were registered by the parent run a second time.
+/// Makes `exit()` behave like `exit_process` from now on, so that handlers that the parent
+/// registered do not run a second time.
 void leave_quietly_on_exit();
 
-/// Writes out what the standard streams (C and C++) hold, as far as no other thread has them
-/// locked.
+/// Flushes the standard streams (C and C++), except those that another thread has locked.
 void flush_streams() noexcept;
 
-/// Writes all at once, past the streams, so that lines of several processes do not mix.
+/// Writes the text in one call, past the streams, so that lines of several processes do not mix.
 void write_to_stderr(const std::string& text) noexcept;
 
-/// A descriptor that becomes readable when the process has ended. Throws `std::system_error`.
+/// Opens a descriptor that becomes readable when the process has ended. Throws `std::system_error`.
 base::UniqueFd open_pidfd(pid_t pid);
 
-/// Waits until `fd` is readable or its other side is gone.
+/// Blocks until `fd` is readable or its peer is closed. Returns false when the deadline passes
+/// first.
 bool wait_readable(int fd, base::Deadline deadline);
 
-/// Collects a child that has ended or will soon; waits for its end. Empty when somebody else has
-/// collected it (a host that loops on `waitpid(-1)` or ignores SIGCHLD).
+/// Blocks until a child has ended, and reaps it. Returns nothing if other code has reaped it (a
+/// host that loops on `waitpid(-1)` or ignores SIGCHLD).
 std::optional<ProcessExit> reap(pid_t pid) noexcept;
 
 /// Asks the kernel to send `signal` to this process when the thread that forked it ends. Returns
-/// false if it will not, or the parent is no longer `parent`.
+/// false if the kernel refuses, or the parent is no longer `parent`.
 bool set_parent_death_signal(int signal, pid_t parent) noexcept;
 
-/// How many threads this process has; 1 where the system does not tell.
+/// Returns how many threads this process has; 1 where the system does not say.
 unsigned thread_count() noexcept;
 
 } // namespace prong::os

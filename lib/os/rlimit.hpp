@@ -5,7 +5,7 @@
 
 namespace prong::os {
 
-/// Lowers a resource's soft limit while it lives.
+/// Lowers a resource's soft limit for as long as the object lives.
 class SoftLimit {
 public:
     SoftLimit(int resource, std::uint64_t most);

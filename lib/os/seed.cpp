@@ -14,7 +14,7 @@
 namespace prong::os {
 namespace {
 
-/// Changes all bits when one of the input's has changed, and never maps two inputs to one output.
+/// Mixes all bits; maps different inputs to different outputs.
 std::uint64_t mix(std::uint64_t value) {
     value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9; // the last step of SplitMix64
     value = (value ^ (value >> 27)) * 0x94d049bb133111eb;

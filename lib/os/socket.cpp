@@ -16,14 +16,15 @@
 namespace prong::os {
 namespace {
 
-/// The longest piece for one call: a signal is answered within it, and no kernel limit is met.
+/// The longest piece for one call, so that signals are handled in between and no limit of the
+/// kernel is reached.
 constexpr std::size_t piece_bytes = 16U << 20;
 
 bool is_passing(int error) {
     return error == EINTR || error == EAGAIN;
 }
 
-/// The descriptor is the user's, too: he may have made it non-blocking.
+/// Waits if the descriptor is non-blocking, as user code, which has access to it, may have made it.
 void wait_if_nonblocking(int fd, short events, const char* call) {
     if (!is_passing(errno)) base::throw_errno(call);
     if (errno == EINTR) return;
@@ -39,7 +40,7 @@ std::pair<base::UniqueFd, base::UniqueFd> connected_pair(int type) {
     return {lift(std::move(first)), lift(std::move(second))};
 }
 
-/// Room for descriptors beside a message.
+/// The buffer for descriptors that accompany a message.
 struct alignas(cmsghdr) Ancillary {
     std::array<std::byte, CMSG_SPACE(most_passed * sizeof(int))> bytes{};
 };
@@ -101,7 +102,7 @@ std::optional<Message> receive_message(int socket, std::span<std::byte> buffer) 
 void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte> body) {
     const std::size_t all = head.size() + body.size();
     while (!head.empty() || !body.empty()) {
-        // sendmsg only reads from there
+        // sendmsg only reads from it.
         const auto piece = [](std::span<const std::byte> bytes) {
             return iovec{.iov_base = const_cast<std::byte*>(bytes.data()),
                          .iov_len = std::min(bytes.size(), piece_bytes)};
@@ -112,10 +113,10 @@ void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte
         message.msg_iovlen = 2;
         const ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
         if (sent < 0) {
-            // Closed with bytes unread, the other side resets us once, and only then breaks the
-            // pipe.
+            // A peer that is closed with unread bytes causes ECONNRESET once, and EPIPE from then
+            // on.
             const int error = errno == ECONNRESET ? EPIPE : errno;
-            // What would follow a torso would be taken for the rest of it.
+            // The peer would take what follows a partial message for the rest of it.
             if (!is_passing(error) && head.size() + body.size() < all) shutdown(fd, SHUT_WR);
             errno = error;
             wait_if_nonblocking(fd, POLLOUT, "sendmsg");

@@ -20,8 +20,8 @@ std::size_t wanted_bytes() {
     return std::min<std::size_t>(limit.rlim_cur, most_bytes);
 }
 
-/// What is left of the stack of this thread; 0 if the caller runs on another one, such as a
-/// coroutine's. Empty if the system does not tell (a sandbox).
+/// Returns what is left of this thread's stack; 0 if the caller runs on another one, such as a
+/// coroutine's. Returns nothing if the system does not say (a sandbox).
 std::optional<std::size_t> bytes_left() {
     pthread_attr_t attributes;
     if (pthread_getattr_np(pthread_self(), &attributes) != 0) return std::nullopt;
@@ -44,7 +44,7 @@ struct Call {
 int on_ample_stack(const std::function<int()>& body) {
     const std::size_t wanted = wanted_bytes();
     const auto left = bytes_left();
-    if (!left || *left >= wanted - wanted / 8) return body(); // some is in use in any case
+    if (!left || *left >= wanted - wanted / 8) return body(); // an eighth may be in use
     Call call{.body = body, .result = 0};
     const auto run = [](void* argument) -> void* {
         auto& called = *static_cast<Call*>(argument);
@@ -55,7 +55,7 @@ int on_ample_stack(const std::function<int()>& body) {
     pthread_attr_init(&attributes);
     pthread_t thread{};
     bool is_started = false;
-    // Less is better than none, where address space is short.
+    // Where address space is short, a smaller stack is better than none.
     for (std::size_t size = wanted; size > *left && !is_started; size /= 2) {
         is_started = pthread_attr_setstacksize(&attributes, size) == 0 &&
                      pthread_create(&thread, &attributes, run, &call) == 0;

@@ -14,17 +14,17 @@
 namespace prong::os {
 namespace {
 
-/// The descriptors that are the controlling terminal.
+/// Returns the descriptors of the controlling terminal.
 std::vector<int> terminal_descriptors() {
     std::vector<int> found;
     visit_open_descriptors([&found](int fd) {
-        pid_t session = 0; // answered for the controlling terminal only
+        pid_t session = 0; // succeeds for the controlling terminal only
         if (ioctl(fd, TIOCGSID, &session) == 0) found.push_back(fd);
     });
     return found;
 }
 
-/// The same terminal, or for standard input nothing at all, to write only.
+/// Opens the same terminal for writing only, or /dev/null for standard input.
 base::UniqueFd unreadable(int fd) {
     const std::string path =
         fd == STDIN_FILENO ? "/dev/null" : "/proc/self/fd/" + std::to_string(fd);
@@ -41,7 +41,8 @@ void replace_all() {
         const int flags = fcntl(fd, F_GETFD);
         dup3(replacement.get(), fd, (flags & FD_CLOEXEC) != 0 ? O_CLOEXEC : 0);
     }
-    // From now on the kernel refuses no read through a descriptor that is still open.
+    // After this step the kernel no longer refuses reads by background processes, so all
+    // descriptors must have been replaced.
     const base::UniqueFd terminal(open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
     if (terminal) ioctl(terminal.get(), TIOCNOTTY);
 }
@@ -51,7 +52,7 @@ void replace_all() {
 void give_up_terminal() noexcept {
     try {
         replace_all();
-    } catch (...) { // no memory: then it stays the controlling terminal
+    } catch (...) { // no memory: the controlling terminal stays
     }
 }
 

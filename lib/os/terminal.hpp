@@ -2,11 +2,11 @@
 
 namespace prong::os {
 
-/// Gives up the controlling terminal, so that nothing in this process, nor what it starts, can read
-/// it, waits for it, or is stopped by it: opening /dev/tty fails, and so does reading a descriptor
-/// that is that terminal. Writing to it goes on. Does nothing where a descriptor cannot be made
-/// write-only (the terminal belongs to another user): reading is left to the kernel then, which
-/// refuses it to a background process that ignores SIGTTIN.
+/// Gives up the controlling terminal, so that neither this process nor its children can read it,
+/// wait for it or be stopped by it. Opening /dev/tty then fails, and so does reading a descriptor
+/// of that terminal; writing still works. Does nothing if a descriptor cannot be made write-only
+/// (the terminal belongs to another user): reads then reach the kernel, which refuses them to
+/// background processes that ignore SIGTTIN.
 void give_up_terminal() noexcept;
 
 } // namespace prong::os

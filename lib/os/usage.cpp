@@ -36,13 +36,13 @@ MemoryPages memory_pages(const char* pid) noexcept {
     return pages;
 }
 
-/// The number that stands behind "oom_kill" in a file of such lines.
+/// Reads the number after "oom_kill" in a file of such lines.
 std::optional<std::uint64_t> oom_kills_in(const std::string& path) {
     const auto text = base::read_file(path);
     return text ? base::number_after("oom_kill", *text) : std::nullopt;
 }
 
-/// In the memory cgroup of this process.
+/// Returns the kills in the memory cgroup of this process.
 std::optional<std::uint64_t> oom_kills_of_cgroup() {
     for (const CgroupFolder& folder : cgroup_folders("memory")) {
         const char* const file = folder.version == 2 ? "/memory.events" : "/memory.oom_control";
@@ -100,7 +100,7 @@ std::uint64_t OutOfMemoryKills::count() noexcept {
     try {
         if (const auto kills = oom_kills_of_cgroup()) return *kills;
         return oom_kills_in("/proc/vmstat").value_or(0);
-    } catch (...) { // no memory to look
+    } catch (...) { // no memory to read the file
         return 0;
     }
 }
@@ -108,14 +108,14 @@ std::uint64_t OutOfMemoryKills::count() noexcept {
 bool OutOfMemoryKills::take_one() noexcept {
     const auto now = std::chrono::steady_clock::now();
     const std::uint64_t kills = count();
-    if (now > untold_until_) untold_ = 0;
+    if (now > untaken_until_) untaken_ = 0;
     if (kills > seen_) {
-        untold_ += kills - seen_;
-        untold_until_ = now + std::chrono::seconds(1);
+        untaken_ += kills - seen_;
+        untaken_until_ = now + std::chrono::seconds(1);
     }
     seen_ = kills;
-    if (untold_ == 0) return false;
-    --untold_;
+    if (untaken_ == 0) return false;
+    --untaken_;
     return true;
 }
 

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <vector>
 
-/// What `prong::Inherit` means for processes.
+/// Converts `prong::Inherit` to the terms of lib/os.
 namespace prong::proc {
 
 inline constexpr std::size_t most_kept = 250;
@@ -17,7 +17,7 @@ inline constexpr std::size_t most_kept = 250;
                                                       : os::Inherited::listed;
 }
 
-/// The listed descriptors. Throws `std::invalid_argument` if they are too many or not open.
+/// Returns the listed descriptors. Throws `std::invalid_argument` if they are too many or not open.
 const std::vector<int>& checked_descriptors(const Inherit& inherit);
 
 } // namespace prong::proc

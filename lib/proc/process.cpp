@@ -30,7 +30,7 @@ void Process::end() noexcept {
     try {
         if (daemon()) kill();
         join();
-    } catch (...) { // nobody to tell
+    } catch (...) { // a destructor must not throw
     }
 }
 

@@ -21,24 +21,25 @@
 namespace prong::proc {
 namespace {
 
-/// This process and its relatives.
+/// This process, its parent and its children.
 struct Family {
     unsigned depth = 0; ///< `os::fork_depth()` of the process that this describes
     StatePtr current;
     StatePtr parent;
-    std::vector<StatePtr> children; ///< started and not yet collected
-    unsigned created = 0;           ///< gives children their numbers
+    std::vector<StatePtr> children; ///< started and not yet reaped
+    unsigned created = 0;           ///< the number of the last child
     bool ends_children_at_exit = false;
 };
 
-// Neither is ever destroyed: other static objects may still need them.
+// Never destroyed: other static objects may still need them.
 constinit os::ForkSafeMutex mutex;
 constinit Family* the_family = nullptr;
 
 void lock_family() {
     const bool is_half_written = mutex.lock();
     if (!is_half_written || the_family == nullptr) return;
-    // Only the children may be: the other members have not changed since the process began.
+    // Only the list of children may be half written: the other members have not changed since the
+    // process began.
     auto* const copy = new Family;
     copy->current = the_family->current;
     copy->parent = the_family->parent;
@@ -64,7 +65,7 @@ void forget_children(Family& family) {
     family.depth = os::fork_depth();
 }
 
-/// With the mutex held.
+/// Returns the family; the caller holds the mutex.
 Family& family() {
     if (the_family == nullptr) {
         auto main = std::make_shared<State>();
@@ -74,10 +75,10 @@ Family& family() {
         family->depth = os::fork_depth();
         family->current = std::move(main);
         the_family = family;
-        // So that what another thread forks finds nothing half written.
+        // A child that another thread forks must find nothing half written.
         pthread_atfork(lock_family, unlock_family, unlock_family);
     }
-    if (the_family->depth != os::fork_depth()) { // forked by another call than `start`
+    if (the_family->depth != os::fork_depth()) { // forked without `start`
         forget_children(*the_family);
         the_family->current->pid = getpid();
     }
@@ -88,7 +89,7 @@ void require_open(const State& state) {
     if (state.closed) throw std::logic_error("prong::Process: used after close()");
 }
 
-/// Created by this process, so that it is our child once it has been started.
+/// Throws unless this process created the state, so that it is a child once it has been started.
 void require_own(const State& state) {
     if (state.home == os::fork_depth() && &state != family().current.get()) return;
     throw std::logic_error("prong::Process: " + state.name +
@@ -105,33 +106,33 @@ bool ended(const State& state) {
     return os::wait_for_end(state.pidfd, base::Deadline::now());
 }
 
-/// Takes the exit code of a child that has ended.
-void collect(State& state) {
+/// Reaps a child that has ended, and stores its exit code.
+void reap(State& state) {
     if (state.exitcode) return;
     state.exitcode = os::reap(state.pidfd).value_or(Process::unknown_exitcode);
     std::erase_if(family().children, [&](const StatePtr& child) { return child.get() == &state; });
 }
 
-void collect_if_ended(State& state) {
-    if (!state.exitcode && ended(state)) collect(state);
+void reap_if_ended(State& state) {
+    if (!state.exitcode && ended(state)) reap(state);
 }
 
-/// One system call for all of them.
-void collect_ended_children() {
+/// Reaps all children that have ended; one system call finds them.
+void reap_ended_children() {
     std::vector<StatePtr> children;
     std::vector<int> fds;
     for (const StatePtr& child : family().children) {
         if (!child->pidfd) continue; // another thread is just starting it
         const int fd = child->pidfd.open();
-        if (fd < 0) continue; // found out by who asks for it
+        if (fd < 0) continue; // reaped when its state is queried
         children.push_back(child);
         fds.push_back(fd);
     }
     for (const std::size_t position : os::wait_readable(fds, base::Deadline::now()))
-        collect(*children[position]);
+        reap(*children[position]);
 }
 
-/// Notes that it will be started, by this call only.
+/// Marks the process as started by this call, so that no other call starts it.
 void claim(const StatePtr& state) {
     const Lock lock;
     require_open(*state);
@@ -140,7 +141,7 @@ void claim(const StatePtr& state) {
     if (family().current->daemon) {
         throw std::logic_error("prong::Process: a daemon may have no children");
     }
-    collect_ended_children();
+    reap_ended_children();
     if (!std::exchange(family().ends_children_at_exit, true)) std::atexit(end_children);
     family().children.push_back(state);
     state->claimed = true;
@@ -152,7 +153,7 @@ void unclaim(const StatePtr& state) {
     state->claimed = false;
 }
 
-/// In the child: what was the current process is the parent now.
+/// In the child: the process that was current is the parent now.
 void enter_child(const StatePtr& state, os::PidFd parent) {
     const Lock lock;
     Family& family = *the_family;
@@ -162,7 +163,7 @@ void enter_child(const StatePtr& state, os::PidFd parent) {
     state->pid = getpid();
 }
 
-/// Has a pidfd for a process that is no child; none if it has ended.
+/// Opens a pidfd for a process that is no child; leaves it empty if the process has ended.
 void watch(State& state) {
     try {
         state.pidfd = os::PidFd::of(state.pid);
@@ -171,7 +172,7 @@ void watch(State& state) {
     }
 }
 
-/// The child's whole life. Nothing may unwind out of here into the parent's stack.
+/// Runs the child to its end. Nothing may unwind from here into the parent's stack.
 [[noreturn]] void live(const StatePtr& state, os::Fork fork,
                        const std::function<void()>& run) noexcept {
     int exitcode = 0;
@@ -246,10 +247,10 @@ bool wait_for_end(State& state, base::Deadline deadline) {
         if (!os::wait_for_end(state.pidfd, deadline)) return false;
     } catch (const std::system_error&) {
         if (!is_child || !deadline.is_never()) throw;
-        os::wait_for_end(state.pidfd); // a destructor must not leave it behind
+        os::wait_for_end(state.pidfd); // the destructor must not leave a zombie
     }
     const Lock lock;
-    if (is_child) collect(state);
+    if (is_child) reap(state);
     return true;
 }
 
@@ -260,7 +261,7 @@ bool is_alive(State& state) {
     require_open(state);
     require_own(state);
     if (!state.pidfd) return false;
-    collect_if_ended(state);
+    reap_if_ended(state);
     return !state.exitcode;
 }
 
@@ -268,7 +269,7 @@ std::optional<int> exitcode(State& state) {
     const Lock lock;
     require_open(state);
     require_own(state);
-    if (state.pidfd) collect_if_ended(state);
+    if (state.pidfd) reap_if_ended(state);
     return state.exitcode;
 }
 
@@ -288,7 +289,7 @@ void close(State& state) {
     const Lock lock;
     if (state.closed) return;
     require_own(state);
-    if (state.pidfd) collect_if_ended(state);
+    if (state.pidfd) reap_if_ended(state);
     if (state.claimed && !state.exitcode) {
         throw std::logic_error("prong::Process: close() while it runs; join() it first");
     }
@@ -344,7 +345,7 @@ StatePtr parent() {
 
 std::vector<StatePtr> active_children() {
     const Lock lock;
-    collect_ended_children();
+    reap_ended_children();
     std::vector<StatePtr> started = family().children;
     std::erase_if(started, [](const StatePtr& child) { return !child->pidfd; });
     return started;
@@ -357,7 +358,7 @@ void end_children() noexcept {
             try {
                 if (child->daemon) send_signal(*child, SIGKILL);
                 awaited.push_back(child);
-            } catch (const std::system_error&) { // it belongs to another user: it may never end
+            } catch (const std::system_error&) { // it belongs to another user and may never end
             }
         }
         for (const StatePtr& child : awaited) wait_for_end(*child, base::Deadline::never());

@@ -13,61 +13,62 @@
 
 namespace prong::detail {
 
-/// What is known of one process: shared by its `Process`, every `ProcessInfo` and the list of
-/// active children. All fields are guarded by the one mutex of process_state.cpp.
+/// The state of one process, shared by its `Process`, every `ProcessInfo` and the list of active
+/// children. One mutex in process_state.cpp guards all fields.
 struct ProcessState {
     std::string name;
-    /// Its first name, "Process-2:1" for the first child of the main process's second; what its
-    /// children's names begin with. "" for the main process.
+    /// Its initial name: "Process-2:1" for the first child of the main process's second child. The
+    /// names of its children begin with it. "" for the main process.
     std::string identity;
     bool daemon = false;
     unsigned home = 0;    ///< `os::fork_depth()` of the process that created the object
     bool claimed = false; ///< `start` was called
     bool closed = false;
     pid_t pid = 0;
-    /// From `start` to `close`, in the processes that may watch this one. A worker has one for the
-    /// program when it first asks for its parent.
+    /// Valid from `start` to `close`, in the processes that may watch this one. A worker opens one
+    /// for the program when it first asks for its parent.
     os::PidFd pidfd;
     std::optional<int> exitcode;
 };
 
 } // namespace prong::detail
 
-/// Processes that are started, watched and ended, and the family that they form.
+/// Starts, watches and ends processes, and keeps track of their relations.
 ///
-/// Thread safety: every function may be called by any thread. The mutex is never held while waiting
-/// for a process, and is held by whoever calls `fork`; a child never finds it locked.
+/// Thread safety: any thread. No function holds the mutex while it waits for a process. `fork` is
+/// called with the mutex locked by the forking thread, so a child never finds it locked.
 ///
-/// Process safety: a state is good in the process that created it; in another one, unless that is
-/// the process itself or its child, the functions throw `std::logic_error`.
+/// Process safety: a state is valid in the process that created it. In other processes the
+/// functions throw `std::logic_error`, except for the process itself and its parent.
 namespace prong::proc {
 
 using State = detail::ProcessState;
 using StatePtr = std::shared_ptr<State>;
 
-/// A child of this process that has not been started, named after its number.
+/// Creates a child that has not been started, named after its number.
 StatePtr create();
 
-/// In a new worker of a pool that the process `program` has made, which is its parent from now on.
+/// Makes this process a new worker of a pool whose creator is the process `program`, from now on
+/// its parent.
 void enter_worker(unsigned worker, pid_t program);
 
-/// Forks. The child calls `run` and never returns from here.
+/// Forks. The child calls `run` and does not return.
 void start(const StatePtr& state, const std::function<void()>& run);
 
-/// Waits for the end of a child or of the parent, and collects a child. False: it has not ended.
+/// Blocks until a child or the parent has ended, and reaps a child. Returns false at the deadline.
 bool wait_for_end(State& state, base::Deadline deadline);
 
 bool is_alive(State& state);
 std::optional<int> exitcode(State& state);
 int sentinel(State& state);
 
-/// To a child that has been started; no error if it has ended.
+/// Sends a signal to a child that has been started. Does nothing if it has ended.
 void send_signal(State& state, int signal);
 
-/// Gives up the descriptor of a child that does not run.
+/// Closes the descriptor of a child that does not run.
 void close(State& state);
 
-/// Whether `state` is a child of this process that has not been seen to end.
+/// Returns whether `state` is a child of this process that is not known to have ended.
 bool is_running_child(State& state) noexcept;
 
 pid_t pid(State& state);
@@ -77,10 +78,10 @@ bool daemon(State& state);
 void set_daemon(State& state, bool daemon);
 
 StatePtr current();
-StatePtr parent(); ///< null in the main process
+StatePtr parent(); ///< Returns null in the main process.
 std::vector<StatePtr> active_children();
 
-/// What a process does before it ends: kills its daemons, then waits for all its children.
+/// Kills the daemons of this process, then waits for all its children. Called before it exits.
 void end_children() noexcept;
 
 } // namespace prong::proc

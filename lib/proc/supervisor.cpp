@@ -29,16 +29,16 @@ namespace {
 
 using Milliseconds = std::chrono::milliseconds;
 
-/// A fork that fails for want of processes or memory is tried again after a while, which doubles.
+/// A fork that fails for lack of processes or memory is retried after a delay, which doubles.
 constexpr Milliseconds first_fork_delay{10};
 constexpr Milliseconds longest_fork_delay{1000};
 constexpr unsigned fork_attempts = 6; ///< with no worker alive, before the pool is given up
 
-/// A worker that is to drain is let go on when it stops: at once, then after this time, which
-/// doubles.
+/// A worker that stops while draining is continued: at once the first time, then after this delay,
+/// which doubles.
 constexpr Milliseconds first_continue_delay{10};
 
-/// How often the supervisor looks around when `poll` is not to be had.
+/// How often the supervisor checks its events when `poll` fails.
 constexpr Milliseconds look_interval{1};
 
 sigset_t signals_of_interest() {
@@ -54,10 +54,10 @@ public:
     Supervisor(SupervisorDelegate& delegate, unsigned workers, const SupervisorEvents& events)
         : delegate_(delegate), workers_(workers), own_pid_(getpid()), parent_(getppid()),
           events_(events) {
-        // From now on only the parent's end, the crew's wish and SIGKILL end this process.
+        // From now on only the parent's end, the stop mode and SIGKILL end this process.
         sigset_t all;
         sigfillset(&all);
-        sigprocmask(SIG_SETMASK, &all, nullptr); // most likely they are blocked already
+        sigprocmask(SIG_SETMASK, &all, nullptr); // usually they are blocked already
         const sigset_t interesting = signals_of_interest();
         signals_ = base::UniqueFd(signalfd(-1, &interesting, SFD_CLOEXEC | SFD_NONBLOCK));
         if (!signals_) base::throw_errno("signalfd");
@@ -79,8 +79,8 @@ private:
 
     struct Worker {
         pid_t pid = 0;          ///< 0: none
-        int fatal_stop = 0;     ///< the signal that has stopped it for ever
-        unsigned continued = 0; ///< how often it was let go on since the end began
+        int fatal_stop = 0;     ///< the terminal signal that has stopped it
+        unsigned continued = 0; ///< how often it was continued while draining
         std::optional<Clock::time_point> continue_at = std::nullopt;
     };
 
@@ -89,7 +89,7 @@ private:
             std::ranges::count_if(workers_, [](const Worker& worker) { return worker.pid != 0; }));
     }
 
-    /// Whether nobody is to be replaced any more.
+    /// Returns whether exited workers are no longer replaced.
     [[nodiscard]] bool is_ending() const {
         return stop_mode_ >= StopMode::terminate ||
                (stop_mode_ == StopMode::drain && !delegate_.has_work());
@@ -104,16 +104,17 @@ private:
             kill_at_ = Clock::now() + terminate_grace;
         }
         if (stop_mode_ == StopMode::kill) signal_all(SIGKILL);
-        signal_all(SIGCONT); // nobody should wait for ever for one that is stopped
+        signal_all(SIGCONT); // a stopped worker must not delay the end
     }
 
     void signal_all(int signal) {
         for (const Worker& worker : workers_) {
-            if (worker.pid != 0) kill(worker.pid, signal); // not reaped yet, so it is still ours
+            // Not reaped yet, so the number is the worker's.
+            if (worker.pid != 0) kill(worker.pid, signal);
         }
     }
 
-    /// Does what was to be done by now; returns when the next such thing is due.
+    /// Sends the signals that are due. Returns when the next one is due.
     base::Deadline act_in_time() {
         const auto now = Clock::now();
         auto next = Clock::time_point::max();
@@ -140,7 +141,7 @@ private:
             if (Clock::now() < next_fork_) return;
             if (!start(worker)) return;
             if (stop_mode_ != delegate_.stop_mode())
-                return; // a pool that is ended at once need not be complete
+                return; // a pool that ends at once need not be complete
         }
     }
 
@@ -150,7 +151,7 @@ private:
             const pid_t pid = os::fork_process();
             if (pid == 0) become_worker(worker);
             workers_[worker] = {.pid = pid};
-            setpgid(pid, pid); // also done by the worker: whoever comes first
+            setpgid(pid, pid); // the worker does the same: either may come first
             delegate_.started(worker, pid);
             fork_failures_ = 0;
             return true;
@@ -170,7 +171,7 @@ private:
         return std::min(first_fork_delay * (1 << doublings), longest_fork_delay);
     }
 
-    /// Nothing leaves it: beyond it is the user's program.
+    /// Nothing may unwind from here into the user's program.
     [[noreturn]] void become_worker(unsigned worker) noexcept {
         setpgid(0, 0);
         if (!os::set_parent_death_signal(SIGKILL, own_pid_)) _exit(1);
@@ -190,13 +191,13 @@ private:
             if (workers_[worker].pid != 0) kill(workers_[worker].pid, SIGKILL);
         });
         const base::Deadline due = act_in_time();
-        // A negative descriptor is none.
+        // poll ignores negative descriptors.
         const int parent = parent_gone_ ? -1 : events_.parent_pidfd;
         std::array<pollfd, 3> events{{{.fd = signals_.get(), .events = POLLIN, .revents = 0},
                                       {.fd = parent, .events = POLLIN, .revents = 0},
                                       {.fd = events_.bell, .events = POLLIN, .revents = 0}}};
         if (wait(events, std::min(alarm, due)) < 0 && errno != EINTR) {
-            std::this_thread::sleep_for(look_interval); // then without it
+            std::this_thread::sleep_for(look_interval); // fall back to polling in intervals
             events[1].revents = getppid() != parent_ ? POLLHUP : 0;
         }
         if (events[1].revents != 0) parent_gone_ = true;
@@ -206,7 +207,7 @@ private:
         }
     }
 
-    /// Until an event, the alarm, or the time for another try to fork. As `poll`.
+    /// Blocks until an event, the alarm, or the next attempt to fork. Returns like `poll`.
     int wait(std::span<pollfd> events, base::Deadline alarm) const {
         const bool will_fork = !is_ending() && fork_failures_ != 0;
         if (alarm.is_never() && !will_fork) return poll(events.data(), events.size(), -1);
@@ -219,7 +220,8 @@ private:
     void collect() {
         for (;;) {
             siginfo_t info{};
-            // Not reaped yet: while it is a zombie nobody else gets its number or its group's.
+            // WNOWAIT: while the child is a zombie, no other process gets its number or its
+            // group's.
             const int result = base::retry_interrupted([&] {
                 return waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT);
             });
@@ -230,8 +232,8 @@ private:
                                 : info.si_code == CLD_CONTINUED ? WCONTINUED
                                                                 : WEXITED;
             const auto found = std::ranges::find(workers_, info.si_pid, &Worker::pid);
-            const bool ours = found != workers_.end(); // else a process that a task left behind
-            if (ours && options == WEXITED) kill(-info.si_pid, SIGKILL); // and what it started
+            const bool ours = found != workers_.end(); // else a process that a task has left behind
+            if (ours && options == WEXITED) kill(-info.si_pid, SIGKILL); // and its process group
             base::retry_interrupted([&] {
                 return waitid(P_PID, static_cast<id_t>(info.si_pid), &info, options | WNOHANG);
             });
@@ -257,11 +259,11 @@ private:
 
     void handle_stop(Worker& worker, const siginfo_t& info) {
         const bool by_terminal = info.si_status == SIGTTIN || info.si_status == SIGTTOU;
-        if (by_terminal && info.si_code == CLD_STOPPED) { // not a debugger's
+        if (by_terminal && info.si_code == CLD_STOPPED) { // not by a debugger
             worker.fatal_stop = info.si_status;
             kill(worker.pid, SIGKILL);
         } else if (stop_mode_ >= StopMode::drain) {
-            // At once, but ever later for one that stops again and again.
+            // The delay grows for a worker that stops again and again.
             const auto delay = first_continue_delay * (1 << std::min(worker.continued, 7U));
             worker.continue_at = Clock::now() + (worker.continued == 0 ? delay.zero() : delay);
             ++worker.continued;
@@ -289,7 +291,7 @@ private:
 
     SupervisorDelegate& delegate_;
     std::vector<Worker> workers_;
-    pid_t own_pid_; ///< not asked for in a worker, whose supervisor may be gone by then
+    pid_t own_pid_; ///< workers use it: their supervisor may be dead by then
     pid_t parent_;
     SupervisorEvents events_;
     base::UniqueFd signals_;
@@ -300,13 +302,13 @@ private:
     unsigned starts_seen_ = 0;
     unsigned fork_failures_ = 0; ///< in a row
     Clock::time_point next_fork_{};
-    std::optional<Clock::time_point> kill_at_; ///< when those that withstand SIGTERM get SIGKILL
+    std::optional<Clock::time_point> kill_at_; ///< when workers that survive SIGTERM get SIGKILL
 };
 
 } // namespace
 
 int supervise(SupervisorDelegate& delegate, unsigned workers, const SupervisorEvents& events) {
-    __fpurge(stdout); // what could not be flushed before the fork is the parent's to write
+    __fpurge(stdout); // the parent writes what it could not flush before the fork
     setpgid(0, 0);    // Ctrl-C in the terminal is for the parent
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     prctl(PR_SET_NAME, "prong-supervise");

@@ -10,25 +10,26 @@
 
 namespace prong::proc {
 
-/// What a supervisor asks and tells those whose processes it keeps: the pool, over shared memory.
-/// All of it is called in the supervisor, but for `work`.
+/// What a supervisor needs from the pool whose workers it keeps. The pool implements it over shared
+/// memory. All functions but `work` are called in the supervisor.
 class SupervisorDelegate {
 public:
     virtual StopMode stop_mode() = 0;
-    /// Whether anything is left to be claimed; asked when draining.
+    /// Returns whether any task is left to be claimed. Called while draining.
     virtual bool has_work() = 0;
 
-    /// In a new worker process: starts up, works, returns the exit status.
+    /// Runs a new worker process. Returns its exit status.
     virtual int work(unsigned worker) = 0;
 
-    /// A new worker is about to be forked; it has been.
+    /// Called before a worker is forked; `started` after it.
     virtual void starting(unsigned worker) = 0;
     virtual void started(unsigned worker, pid_t pid) = 0;
-    /// The worker has ended and is reaped: tidy up after it. Returns whether it had started up.
+    /// Cleans up after a worker that has been reaped. Returns whether its start had succeeded.
     virtual bool ended(unsigned worker, os::ProcessExit exit) = 0;
-    /// Why no other worker shall take its place and the pool be given up; empty if one shall.
+    /// Returns why the pool must be given up instead of replacing the worker; an empty text if it
+    /// need not.
     virtual std::string reason_to_give_up() = 0;
-    /// How many workers have ever started up, and why the last one that did not failed.
+    /// Returns how many workers have ever started, and why the last one that did not failed.
     virtual unsigned starts() = 0;
     virtual std::string failure(unsigned worker) = 0;
 
@@ -36,37 +37,36 @@ public:
     /// `kill(worker)` for each worker that is to be ended by SIGKILL.
     virtual base::Deadline attend(const std::function<void(unsigned)>& kill) = 0;
 
-    /// The worker was stopped (SIGSTOP), or goes on.
+    /// Called when a worker was stopped (SIGSTOP), and when it continues.
     virtual void stopped(unsigned worker) = 0;
     virtual void continued(unsigned worker) = 0;
 
-    /// No more workers can be kept; those that are left are being killed.
+    /// Called when the pool is given up; the remaining workers are being killed.
     virtual void broke(const std::string& cause) = 0;
 
 protected:
     ~SupervisorDelegate() = default;
 };
 
-/// A worker that cannot start is tried so often in a row before the pool is given up. One that was
-/// killed from outside before it was ready is no sign of that, unless it goes on and on.
+/// How many failed starts in a row break the pool. A worker that was killed from outside before it
+/// was ready is counted against the larger number.
 inline constexpr unsigned start_attempts = 3;
 inline constexpr unsigned killed_start_attempts = 50;
 
-/// How long workers have to end after SIGTERM (`StopMode::terminate`) before they get SIGKILL.
+/// How long workers may run on after SIGTERM (`StopMode::terminate`) before they get SIGKILL.
 inline constexpr std::chrono::seconds terminate_grace{3};
 
-/// What wakes a supervisor.
+/// The descriptors that wake a supervisor.
 struct SupervisorEvents {
     int parent_pidfd; ///< readable when the parent has ended
     int bell;         ///< `os::Doorbell::listen`; -1: none
 };
 
-/// Forks `workers` workers and keeps their number, until the crew's wish is fulfilled or the parent
-/// is gone; then none of them is left, nor what they started in their process groups. Runs in a
-/// process that was forked for this, in its only thread that does anything. SIGUSR1 or the bell
-/// tells that the wish has changed, or that there is something to attend to. A worker that stops
-/// because it used the terminal (SIGTTIN, SIGTTOU) would never go on: it is killed, and its end
-/// told as by that signal. Returns the exit status.
+/// Forks workers and replaces those that exit, until the stop mode is reached or the parent has
+/// ended; then no worker is left, nor any process of the workers' process groups. Runs in the only
+/// active thread of a process that was forked for this. SIGUSR1 or the bell makes it check the stop
+/// mode and call `attend`. Kills a worker that was stopped by the terminal (SIGTTIN, SIGTTOU),
+/// because it would never continue, and reports that signal as its end. Returns the exit status.
 int supervise(SupervisorDelegate& delegate, unsigned workers, const SupervisorEvents& events);
 
 } // namespace prong::proc

@@ -38,17 +38,17 @@
 namespace prong::proc {
 namespace {
 
-/// Goes before a request's message.
+/// Precedes the message of a request.
 struct RequestHeader {
     std::uint64_t token;
     Zygote::Prepare prepare;
 };
 
-/// Comes with the child's pidfd, or with the reason why there is none.
+/// Accompanies the child's pidfd, or says why there is none.
 struct Answer {
     pid_t pid = 0;
     int error = 0;
-    std::array<char, 252> call{}; ///< what failed, ends with a zero
+    std::array<char, 252> call{}; ///< the failed call; ends with a zero
 };
 
 template <typename T>
@@ -56,7 +56,8 @@ std::span<const std::byte> bytes_of(const T& value) {
     return std::as_bytes(std::span(&value, 1));
 }
 
-/// `what()` without the code's message, which whoever throws it again appends again.
+/// Returns `what()` without the code's message, which the constructor of the rethrown error appends
+/// again.
 std::string_view call_of(const std::system_error& error, const std::string& message) {
     std::string_view text = error.what();
     const std::string appended = ": " + message;
@@ -70,13 +71,13 @@ Answer refusal(int error, std::string_view call) {
     return answer;
 }
 
-/// The zygote's own side. Nothing runs here beside requests.
+/// The zygote's side: handles requests, and does nothing else.
 class Server {
 public:
     Server(base::UniqueFd socket, base::UniqueFd parent, std::uint64_t token)
         : socket_(std::move(socket)), parent_(std::move(parent)), token_(token) {}
 
-    /// Until the parent is gone, or has become another program.
+    /// Runs until the parent has ended or called `exec`.
     void run() {
         std::array<std::byte, sizeof(RequestHeader) + Zygote::longest_message> buffer{};
         while (wait()) {
@@ -97,7 +98,7 @@ public:
     }
 
 private:
-    /// False when the parent is gone.
+    /// Blocks until a request arrives. Returns false when the parent has ended.
     bool wait() {
         std::array<pollfd, 2> events{{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
                                       {.fd = parent_.get(), .events = POLLIN, .revents = 0}}};
@@ -132,8 +133,8 @@ private:
         }
     }
 
-    /// Keeps no descriptor of the zygote's but the parent's pidfd: the socket would keep the parent
-    /// from seeing the zygote's end.
+    /// Keeps only the parent's pidfd of the zygote's descriptors: with the socket open, the parent
+    /// would not see the zygote's end.
     [[noreturn]] void become(const Zygote::Child& child) noexcept {
         socket_.reset();
         _exit(child(std::move(parent_)));
@@ -146,22 +147,22 @@ private:
 
 [[noreturn]] void become_zygote(base::UniqueFd socket, base::UniqueFd parent, std::uint64_t token,
                                 os::Inherited inherited, const std::vector<int>& kept) noexcept {
-    __fpurge(stdout); // what could not be flushed before the fork is the parent's to write
+    __fpurge(stdout); // the parent writes what it could not flush before the fork
     setpgid(0, 0);    // Ctrl-C in the terminal is for the parent
     prctl(PR_SET_NAME, "prong-zygote");
-    // The kernel reaps its children, and those that a killed child of its leaves behind.
+    // Makes the kernel reap the zygote's children, and the orphans that these leave behind.
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGCHLD, SIG_IGN);
     const std::array own{socket.get(), parent.get()};
     os::give_up_descriptors(inherited, kept, own);
     try {
         Server(std::move(socket), std::move(parent), token).run();
-    } catch (const std::exception&) { // the parent sees the end of the connection
+    } catch (const std::exception&) { // the parent sees the connection end
     }
     _exit(0);
 }
 
-/// One that was joined just now is still listed for a moment.
+/// Waits a moment for threads that were joined and are still listed.
 unsigned count_threads() {
     const auto limit = base::Deadline::after(std::chrono::milliseconds(100));
     unsigned threads = os::thread_count();
@@ -172,7 +173,7 @@ unsigned count_threads() {
     return threads;
 }
 
-// Never destroyed: other static objects may still make pools.
+// Never destroyed: other static objects may still create pools.
 constinit std::atomic<Zygote*> the_zygote{nullptr};
 
 } // namespace
@@ -203,7 +204,7 @@ void Zygote::start(os::Inherited inherited, const std::vector<int>& kept) {
         ours.reset();
         become_zygote(std::move(theirs), fork.process.release(), token, inherited, kept);
     }
-    // Nobody else can use the one before: this is the only thread.
+    // No other thread can use the previous zygote: this is the only one.
     delete the_zygote.exchange(
         new Zygote(std::move(ours), std::move(fork.process), token, std::move(modules)));
 }
@@ -216,7 +217,8 @@ os::PidFd Zygote::fork(Prepare prepare, std::span<const int> fds,
                        std::span<const std::byte> message) {
     const RequestHeader header{.token = token_, .prepare = prepare};
     std::array<std::byte, sizeof(header) + longest_message> request{};
-    if (message.size() > longest_message) throw std::length_error("a request to the zygote");
+    if (message.size() > longest_message)
+        throw std::length_error("the request to the zygote is too long");
     std::memcpy(request.data(), &header, sizeof(header));
     std::ranges::copy(message, request.begin() + sizeof(header));
 
@@ -232,7 +234,8 @@ os::PidFd Zygote::fork(Prepare prepare, std::span<const int> fds,
         is_sent = true;
         received = os::receive_message(socket, std::as_writable_bytes(std::span(&answer, 1)));
     } catch (const std::system_error& error) {
-        // Nothing is sent: the next one may try. Sent, and its answer is lost: no more after it.
+        // If nothing was sent, the next call may succeed. If the answer was lost, later answers
+        // would be taken for it.
         if (!is_sent && error.code() != std::errc::broken_pipe) throw;
     }
     if (!received) give_up();
@@ -248,14 +251,14 @@ void Zygote::give_up() {
     if (socket_) {
         socket_.reset();
         try {
-            os::send_signal(process_, SIGKILL); // so that nothing waits for it below
+            os::send_signal(process_, SIGKILL); // so that `reap` does not block
             os::reap(process_);
         } catch (const std::system_error&) { // this process has given up the zygote's user
         }
     }
-    throw Error("the zygote has ended (it was killed?) or this process has closed the descriptor "
-                "that leads to it: no more pools can be made until start_zygote() is called again, "
-                "while the program has one thread");
+    throw Error(
+        "the zygote has exited, or this process has closed its connection to it; no pool can "
+        "be created until start_zygote() is called again while the program has one thread");
 }
 
 } // namespace prong::proc

@@ -7,26 +7,27 @@
 
 namespace prong::ring {
 
-/// Counts the entries of a queue whose tasks have left it although no worker has passed them:
-/// cancelled and expired ones. In the parent's private memory, by buckets of positions, so that a
-/// bucket is forgotten when the head has passed it.
+/// Counts the entries of cancelled and expired tasks that no worker has passed. The counts lie in
+/// the parent's private memory, one for each bucket of positions; a bucket that the head has passed
+/// is forgotten.
 ///
 /// Thread safety: any thread.
 class DeadEntries {
 public:
-    /// How many positions share a count.
+    /// The number of positions that share a count.
     static constexpr Position bucket_size = 1024;
     [[nodiscard]] static constexpr Position bucket_of(Position position) {
         return position / bucket_size;
     }
 
-    /// Counts one more. Without memory for the count the entry keeps its place in the queue.
+    /// Counts one more entry. Without memory for the count the entry keeps its place in the queue.
     void add(Position position, Position head) noexcept;
 
-    /// Returns the count of all buckets behind the head's own, in which the caller counts itself.
+    /// Returns the sum of all buckets behind the head's; the caller counts within the head's
+    /// bucket.
     [[nodiscard]] std::uint64_t count_behind_bucket_of(Position head) noexcept;
 
-    /// Whether there may be any.
+    /// Returns whether any dead entry may be ahead of the head.
     [[nodiscard]] bool any(Position head) noexcept {
         const std::lock_guard lock(mutex_);
         forget_before(bucket_of(head));

@@ -12,7 +12,7 @@ bool Lanes::has_dead() noexcept {
     return std::ranges::any_of(rings_, [](Ring& ring) { return ring.has_dead(); });
 }
 
-/// The sum of `count(ring)` for all but this one, if they may hold anything.
+/// Returns the sum of `count(ring)` over all other rings, or 0 if only the normal lane is used.
 template <typename Count>
 std::uint64_t Lanes::count_elsewhere(const Ring& ring, Count count) noexcept {
     std::uint64_t total = 0;
@@ -24,8 +24,8 @@ std::uint64_t Lanes::count_elsewhere(const Ring& ring, Count count) noexcept {
 Ring::ReserveResult Lanes::reserve(Lane lane, std::uint64_t limit, Position& position) noexcept {
     Ring& ring = (*this)[lane];
     if (!words_->several.load(std::memory_order_relaxed)) {
-        const Ring::ReserveResult refusal = ring.reserve(limit, position);
-        if (refusal != Ring::ReserveResult::full) return refusal;
+        const Ring::ReserveResult result = ring.reserve(limit, position);
+        if (result != Ring::ReserveResult::full) return result;
     }
     return reserve_among_all(ring, limit, position);
 }
@@ -34,15 +34,15 @@ Ring::ReserveResult Lanes::reserve_among_all(Ring& ring, std::uint64_t limit,
                                              Position& position) noexcept {
     const std::uint64_t entries =
         count_elsewhere(ring, [](const Ring& other) { return other.entries_ahead(); });
-    const Ring::ReserveResult refusal = ring.reserve(limit - std::min(limit, entries), position);
-    if (refusal != Ring::ReserveResult::full) return refusal;
+    const Ring::ReserveResult result = ring.reserve(limit - std::min(limit, entries), position);
+    if (result != Ring::ReserveResult::full) return result;
     const std::uint64_t tasks = count_elsewhere(ring, [](Ring& other) { return other.length(); });
     return ring.reserve_by_length(limit - std::min(limit, tasks), position);
 }
 
 void Lanes::forget(Lane lane, std::uint32_t index, std::uint32_t generation) noexcept {
     (*this)[lane].forget(index, generation);
-    for (Ring& ring : rings_) ring.wake_waiting(); // the limit holds for all of them together
+    for (Ring& ring : rings_) ring.wake_waiting(); // the limit holds for all lanes together
 }
 
 void Lanes::close() noexcept {

@@ -7,24 +7,25 @@
 
 namespace prong::ring {
 
-/// The queues by priority. Most pools use the normal one only, and look at no other then.
+/// One queue for each priority. Most pools use only the normal one, and look at no other.
 enum class Lane : std::uint8_t { normal, high, low };
 inline constexpr std::size_t lane_count = 3;
 
 /// The words of the lanes in shared memory.
 struct LaneWords {
-    /// Whether any lane but the normal one was ever used. Written by the parent.
+    /// Set by the parent when a lane other than the normal one is used. Workers look at all lanes
+    /// then.
     alignas(128) shm::Flag several;
     std::array<Cursor, lane_count> cursors;
 };
 
-/// Three rings over the same records. Workers take what is urgent first, but every fourth time look
-/// at the normal lane and every sixteenth at the low one before that, so none starves.
+/// Three rings over the same records. Workers take the high lane first. Every fourth time they look
+/// into the normal lane before it, every sixteenth time into the low one, so no lane starves.
 ///
-/// Thread and process safety: as `Ring`.
+/// Thread and process safety: like `Ring`.
 class Lanes {
 public:
-    /// `entries`: the lanes' shares one behind the other, each a power of two.
+    /// `entries`: the entries of all lanes in turn; each lane has a power of two.
     Lanes(LaneWords& words, std::span<std::atomic<std::uint64_t>> entries,
           std::span<Record> records)
         : words_(&words), rings_{Ring(words.cursors[0], share(entries, 0), records),
@@ -33,45 +34,46 @@ public:
 
     [[nodiscard]] Ring& operator[](Lane lane) { return rings_[static_cast<std::size_t>(lane)]; }
 
-    /// To be called before something is published in another lane than the normal one.
+    /// Makes workers look into all lanes. Call it before publishing in a lane other than the normal
+    /// one.
     void use_several() noexcept {
         uses_several_.store(true, std::memory_order_relaxed);
         if (!words_->several.load(std::memory_order_relaxed)) words_->several.store(true);
     }
 
-    /// How many tasks wait for a worker in all lanes.
+    /// Returns how many tasks are queued in all lanes.
     [[nodiscard]] std::uint64_t length() noexcept;
 
-    /// `Ring::has_dead` of any lane.
+    /// Returns whether `Ring::has_dead` holds for any lane.
     [[nodiscard]] bool has_dead() noexcept;
 
-    /// Takes the next position of a lane unless `limit` tasks wait in all lanes together or the
-    /// lane is closed.
+    /// Takes the next position of a lane, unless `limit` tasks are queued in all lanes together or
+    /// the lane is closed.
     Ring::ReserveResult reserve(Lane lane, std::uint64_t limit, Position& position) noexcept;
 
     void close() noexcept;
 
-    /// Writes again what the parent alone writes, in case a worker has written over it.
+    /// Rewrites the words that only the parent writes, in case a worker has overwritten them.
     void rewrite_control_words() noexcept;
 
-    /// `Ring::is_plausible` of all lanes.
+    /// Returns whether `Ring::is_plausible` holds for all lanes.
     [[nodiscard]] bool is_plausible() const noexcept;
-    /// `Ring::holds` of any lane.
+    /// Returns whether `Ring::holds` holds for any lane.
     [[nodiscard]] bool holds(std::uint32_t index, std::uint32_t generation) const noexcept;
-    /// `Ring::blocked_at` of the first lane of which it is true.
+    /// Returns `Ring::blocked_at` of the first lane that has one.
     [[nodiscard]] std::optional<Position> blocked_at() const noexcept;
 
-    /// As `Ring::forget`, of a task in this lane.
+    /// Like `Ring::forget`, for a task of this lane.
     void forget(Lane lane, std::uint32_t index, std::uint32_t generation) noexcept;
 
-    /// The next task for a worker; `turn` is how many it has claimed so far.
+    /// Claims the next task for a worker; `turn` is how many tasks it has claimed so far.
     std::optional<Claim> claim(std::uint16_t owner, WorkerIntent& intent,
                                std::uint64_t turn) noexcept;
 
     [[nodiscard]] bool has_work() const noexcept;
     [[nodiscard]] bool drained() const noexcept;
 
-    /// As `Ring::retire`, with the entries counted from the first lane's start.
+    /// Like `Ring::retire`, with the entries counted from the first lane's start.
     template <typename Discard>
     void retire(Discard discard) {
         for (std::size_t i = 0; i < lane_count; ++i) {
@@ -96,7 +98,7 @@ private:
 
     LaneWords* words_;
     std::array<Ring, lane_count> rings_;
-    std::atomic<bool> uses_several_{false}; ///< the parent's own
+    std::atomic<bool> uses_several_{false}; ///< private memory of the parent
 };
 
 } // namespace prong::ring

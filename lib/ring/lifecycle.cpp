@@ -5,8 +5,8 @@ namespace {
 
 constexpr unsigned verdict_shift = 4;
 
-/// Changes the record's status by `change(status)` until that declines or wins; returns the status
-/// after it.
+/// Applies `change(status)` to the record until it returns false or the compare-and-swap succeeds.
+/// Returns the status after that.
 template <typename Change>
 Status change_status(Record& record, Change change) noexcept {
     std::uint64_t word = record.status.load(std::memory_order_acquire);
@@ -71,8 +71,8 @@ Status give_up(Record& record, std::uint32_t generation) noexcept {
 std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
                            std::uint16_t owner, WorkerIntent& intent) noexcept {
     if (index >= records.size()) return std::nullopt;
-    // Before the claim, or a death between the two would leave it unknown whose task it was. The
-    // blocks of the task before belong to the parent by now.
+    // Written before the claim: the supervisor must find the task after a death between the two
+    // steps. The blocks of the previous task belong to the parent by now.
     intent.block.store(0, std::memory_order_relaxed);
     intent.outgrown_block.store(0, std::memory_order_relaxed);
     intent.record.store(std::uint64_t{index} + 1, std::memory_order_release);
@@ -95,8 +95,8 @@ std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
     if (index_and_one == 0) return std::nullopt;
     const auto claimed =
         claim(records, index_and_one - 1, static_cast<std::uint32_t>(retry >> 32), owner, intent);
-    // After the claim: until then it must be found. Nobody else clears it, since by then the task
-    // may have been left there again.
+    // Cleared after the claim, because a death before it must leave the task to be found. A worker
+    // that lost the claim does not clear it: the task may have been left there again.
     if (claimed || &left == &intent) left.retry.compare_exchange_strong(retry, 0);
     return claimed;
 }

@@ -5,25 +5,25 @@
 #include <optional>
 #include <span>
 
-/// The steps of a task's life: each is one compare-and-swap of its record's state word, so of
-/// several that compete exactly one wins. Unless said otherwise they return the status after the
-/// step, whoever has made it, which tells the losers the truth.
+/// The steps of a task's state. Each is one compare-and-swap of the record's state word, so of
+/// several that compete exactly one wins. Unless said otherwise a step returns the status after it,
+/// also when another process has made the step, so that the caller learns why it lost.
 ///
 /// Thread safety: any thread of any process.
 namespace prong::ring {
 
-/// What a worker is about to do, in shared memory, so that the supervisor finds it after the
-/// worker's death without a search. Written by the worker before it acts, read by the supervisor
-/// when the worker has been reaped.
+/// The record and blocks that a worker is about to take. The supervisor finds them here after the
+/// worker's death, without a search. The worker writes a word before it acts; the supervisor reads
+/// it after reaping the worker.
 struct alignas(64) WorkerIntent {
-    /// The record that the worker tries to claim or has claimed: index + 1.
+    /// The record that the worker is claiming or has claimed: index + 1.
     std::atomic<std::uint64_t> record;
-    /// The payload block that it tries to take or holds for this task's result: an offset. While
-    /// a result moves to a larger block, also the one that it comes from.
+    /// The payload block that the worker is taking or owns for this task's result: an offset. While
+    /// a result moves to a larger block, `outgrown_block` is the block that it leaves.
     std::atomic<std::uint64_t> block;
     std::atomic<std::uint64_t> outgrown_block;
-    /// Written by the supervisor when this worker is dead: the task that it left and that shall be
-    /// tried again, before any other: generation, index + 1. Cleared by who has claimed it.
+    /// The task that this dead worker left and that is to be tried again: generation, index + 1.
+    /// Written by the supervisor; cleared by the worker that has claimed the task.
     std::atomic<std::uint64_t> retry;
 };
 
@@ -40,35 +40,37 @@ struct Claim {
 
 // The parent.
 
-/// What a step has come to.
+/// The outcome of a step.
 struct Step {
-    Status after; ///< whoever has made it
-    bool made;    ///< whether this call has
+    Status after; ///< the status, also if another process made the step
+    bool made;    ///< whether this call made the step
 };
 
-/// Queued to cancelled.
+/// Moves a queued task to cancelled.
 Step cancel(Record& record, std::uint32_t generation) noexcept;
 
 /// Queued to expired: its deadline has passed.
 Step expire(Record& record, std::uint32_t generation) noexcept;
 
-/// Says in the flags that nobody will ask for the task's end; final: too late to say so.
+/// Marks the task as abandoned: its future is gone. Does nothing if the task is final.
 Status abandon(Record& record, std::uint32_t generation) noexcept;
 
-/// Says in the flags that somebody is going to sleep until the task's end; final: no need to.
+/// Marks the task as watched: a thread is about to sleep until it ends. Does nothing if the task is
+/// final.
 Status watch(Record& record, std::uint8_t flag) noexcept;
 
-/// Anything that is not final to lost, when nobody is left to end it.
+/// Moves a task that is not final to lost, when no process is left to end it.
 Status give_up(Record& record, std::uint32_t generation) noexcept;
 
 // The worker.
 
-/// Queued to running with this owner; empty if it is not that task, or no longer queued.
+/// Moves a queued task to running with this owner. Returns nothing if the record holds another task
+/// by now, or the task is no longer queued.
 std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
                            std::uint16_t owner, WorkerIntent& intent) noexcept;
 
-/// The task that some dead worker has `left` to be tried again, if it still is to be. A worker
-/// claims what its own predecessor has left before it claims from a queue.
+/// Claims the task that a dead worker `left` to be tried again. A worker looks into its own intent
+/// first, then into the others, then into the queues.
 std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
                                  WorkerIntent& intent, WorkerIntent& left) noexcept;
 
@@ -77,30 +79,30 @@ std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
 /// that is abandoned only if the end `holds_payload` no more.
 Status finish(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
-/// The record of that task, or null if there is none.
+/// Returns the record of the task that a dead worker left to be tried again, or null.
 Record* retried(std::span<Record> records, const WorkerIntent& intent) noexcept;
 
-// Who ends a task before its time.
+// Stopping and killing.
 
 /// Sets `stop_requested` if the status is still what was `seen`: a running task.
 Status request_stop(Record& record, Status seen) noexcept;
 
-/// What a condemned task becomes when its worker is dead.
+/// Why a task was condemned: decides the state that it ends in.
 enum class Verdict : std::uint8_t { none, timeout, kill, limit };
 
-/// Running to condemned if it is still the task that was `seen`. Its worker cannot finish it any
-/// more, nor take another one: it may be killed without harm to any other task.
+/// Moves a running task to condemned if its status is still the one that was `seen`. The worker can
+/// no longer finish it nor take another task, so killing the worker harms no other task.
 Status condemn(Record& record, Status seen, Verdict verdict) noexcept;
 [[nodiscard]] Verdict verdict_of(Status status) noexcept;
 
 // The supervisor, for a worker that has been reaped.
 
-/// The task that the dead worker had claimed and not finished.
+/// Returns the task that the dead worker had claimed and not finished.
 std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_owner,
                                 const WorkerIntent& intent) noexcept;
 
-/// Running or condemned to the state that fits the case: `timed_out`, `killed`, `over_limit` or
-/// else `end`. Leaves an abandoned task as it is if its end `holds_payload`.
+/// Moves a running or condemned task to `timed_out`, `killed`, `over_limit` or else `end`, as its
+/// flags say. Leaves an abandoned task as it is if its end `holds_payload`.
 Status fail_dead(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// Running to queued again, with the same generation, for the next worker with this note; not if it

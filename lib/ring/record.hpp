@@ -6,52 +6,52 @@
 
 namespace prong::ring {
 
-/// The life of a task. Who may make each step is in README.md.
+/// The states of a task. README.md says which process makes each step.
 enum class TaskState : std::uint8_t {
     vacant,     ///< no task yet
-    queued,     ///< waits for a worker
+    queued,     ///< waits in a ring, or in a dead worker's intent
     running,    ///< a worker has claimed it
-    condemned,  ///< its worker can no longer finish it and is being killed for it
-    returned,   ///< result bytes are there
-    thrown,     ///< an encoded exception is there
-    died,       ///< its worker died; as in the following three, an failure_report is there
-    timed_out,  ///< its time was over, and it ended or was ended
-    killed,     ///< somebody wanted it killed while it was running
-    over_limit, ///< it needed more than it may
-    expired,    ///< its time was over before a worker had claimed it
-    cancelled,  ///< never ran, never will
-    lost,       ///< the pool broke while it was queued or running
+    condemned,  ///< its worker can no longer finish it and is being killed
+    returned,   ///< the result is in place
+    thrown,     ///< an encoded exception is in place
+    died,       ///< its worker died; in this state and the next three a failure report is in place
+    timed_out,  ///< its timeout or deadline passed while it ran
+    killed,     ///< the parent killed it while it ran
+    over_limit, ///< it exceeded a limit
+    expired,    ///< its deadline passed before a worker claimed it
+    cancelled,  ///< removed from the queue by the parent
+    lost,       ///< the pool broke while the task was queued or running
 };
 
 [[nodiscard]] constexpr bool is_final(TaskState state) {
     return state >= TaskState::returned;
 }
 
-/// Whether the record says where a result, an exception or an failure_report is.
+/// Returns whether the record holds the place of a result, an exception or a failure report.
 [[nodiscard]] constexpr bool has_end_bytes(TaskState state) {
     return state >= TaskState::returned && state <= TaskState::over_limit;
 }
 
-/// Whether a worker is busy with the task, or was when it died.
+/// Returns whether a worker runs the task, or ran it when it died.
 [[nodiscard]] constexpr bool is_claimed(TaskState state) {
     return state == TaskState::running || state == TaskState::condemned;
 }
 
-/// A place in the queue, which also numbers the tasks.
+/// A position in a ring; also numbers the tasks.
 using Position = std::uint64_t;
 
-/// The low half of a position tells the tasks of one record apart.
+/// Returns the low half of a position, which distinguishes the tasks that one record holds in turn.
 [[nodiscard]] constexpr std::uint32_t generation_of(Position position) {
     return static_cast<std::uint32_t>(position);
 }
 
-/// The state word of a record, taken apart. One compare-and-swap changes all of it.
+/// The state word of a record, unpacked. One compare-and-swap changes all of it.
 struct Status {
     TaskState state = TaskState::vacant;
-    /// Somebody sleeps: on the word itself, or on the pool's completion word.
+    /// A thread sleeps on the word itself, or on the pool's completion word.
     static constexpr std::uint8_t watched = 1;
     static constexpr std::uint8_t watched_with_others = 2;
-    /// The task has options beside its arguments.
+    /// The task has `TaskSettings`.
     static constexpr std::uint8_t has_options = 4;
     /// The running task's time is over: it should return soon.
     static constexpr std::uint8_t stop_requested = 8;
@@ -59,8 +59,8 @@ struct Status {
     /// payload. (The two bits before are the verdict's.)
     static constexpr std::uint8_t abandoned = 64;
     std::uint8_t flags = 0;
-    std::uint16_t owner = 0;      ///< the worker's index, from `running` on
-    std::uint32_t generation = 0; ///< which of the tasks that the record has held
+    std::uint16_t owner = 0;      ///< the index of the worker that has claimed it
+    std::uint32_t generation = 0; ///< the low half of the task's position
 
     [[nodiscard]] bool has(std::uint8_t flag) const { return (flags & flag) != 0; }
 
@@ -76,30 +76,31 @@ struct Status {
     }
 };
 
-/// One task in shared memory: its state, what to run, and its arguments and result where they fit.
-/// An offset below `sizeof(Record)` is within the record, any other is a payload block.
+/// One task in shared memory: its state, its type, and its arguments and result where they fit. An
+/// offset below `sizeof(Record)` is within the record; any other offset is a payload block.
 struct alignas(128) Record {
-    /// A packed `Status`. Its lower half, with state and flags, is what waiters sleep on.
+    /// A packed `Status`. Waiters sleep on its lower half, which has state and flags.
     std::atomic<std::uint64_t> status;
     /// The address of the `TaskType`. Written by the parent before `queued`.
     std::uint64_t task_type;
     /// The encoded arguments. Written by the parent before `queued`.
     std::uint64_t arguments_offset;
     std::uint64_t arguments_length;
-    /// The encoded result or exception, written by the worker before `returned` or `thrown`; or
-    /// the failure_report, written by the supervisor before `died` and the like.
+    /// The encoded result or exception, written by the worker before `returned` or `thrown`; or the
+    /// failure report, written by the supervisor before `died`, `timed_out`, `killed` or
+    /// `over_limit`.
     std::uint64_t result_offset;
     std::uint64_t result_length;
     std::byte bytes[80];
 
     static constexpr std::size_t bytes_offset = 48;
-    /// Arguments that leave less than this go to a payload block: there must be room to say how
-    /// the task ended, even when the machine has no more memory.
+    /// Arguments that leave less room than this move to a payload block: the failure report must
+    /// fit even when the machine has no memory left.
     static constexpr std::size_t room_for_end = 16;
 };
 
-/// Reads a word that another process may be changing, exactly once: what was checked is what is
-/// used.
+/// Reads a word exactly once, because another process may change it: the value that was checked is
+/// the value that is used.
 [[nodiscard]] inline std::uint64_t read_once(const std::uint64_t& word) noexcept {
     return *static_cast<const volatile std::uint64_t*>(&word);
 }

@@ -3,8 +3,8 @@
 namespace prong::ring {
 namespace {
 
-// An entry: low half the record's index, then a bit that tells it from untouched memory, then the
-// lap, so that what an earlier lap left behind is not taken for a task.
+// An entry: the record's index in the low half, then a bit that distinguishes it from untouched
+// memory, then the lap, so that an entry of an earlier lap is not taken for a task.
 constexpr std::uint64_t written_bit = std::uint64_t{1} << 32;
 
 } // namespace
@@ -27,7 +27,7 @@ Position Ring::tail() const noexcept {
     return tail_.load(std::memory_order_acquire) & ~closed_bit;
 }
 
-/// The head as far as it can be true: not before what was retired, not beyond the tail.
+/// Returns the head if it lies between what was retired and the tail, else the former.
 Position Ring::trusted_head() const noexcept {
     const Position begin = retired_.load(std::memory_order_acquire);
     const Position head = cursor_->head.load(std::memory_order_acquire); // as in reserve
@@ -37,7 +37,7 @@ Position Ring::trusted_head() const noexcept {
 bool Ring::is_plausible() const noexcept {
     const Position head = cursor_->head.load(std::memory_order_acquire);
     const bool is_between = head >= retired_.load(std::memory_order_acquire) && head <= tail();
-    // If it has moved on meanwhile, the others may have moved on beyond what was read.
+    // If the head has moved meanwhile, so may have the words that it was compared with.
     return is_between || cursor_->head.load(std::memory_order_acquire) != head;
 }
 
@@ -67,8 +67,8 @@ Ring::ReserveResult Ring::reserve(std::uint64_t limit, Position& position) noexc
         if ((tail & closed_bit) != 0) return ReserveResult::closed;
         // Acquire: the entry that is about to be reused has been read. Pairs with advance.
         const Position queued = tail - cursor_->head.load(std::memory_order_acquire);
-        const bool nonsense = queued > entries_.size(); // then only retirement limits
-        if ((queued >= limit && !nonsense) ||
+        const bool is_corrupt = queued > entries_.size(); // then only retirement limits
+        if ((queued >= limit && !is_corrupt) ||
             tail - retired_.load(std::memory_order_acquire) >= entries_.size()) {
             return ReserveResult::full;
         }
@@ -81,7 +81,7 @@ Ring::ReserveResult Ring::reserve(std::uint64_t limit, Position& position) noexc
 
 Ring::ReserveResult Ring::reserve_by_length(std::uint64_t limit, Position& position) noexcept {
     const Position head = trusted_head();
-    // As the head moves on this only becomes larger: it holds for every later head.
+    // This bound only grows as the head moves, so it holds for every later head.
     const Position end = head + count_dead(head, tail()) + std::min(limit, entries_.size());
     Position tail = tail_.load(std::memory_order_relaxed);
     for (;;) {
@@ -135,7 +135,7 @@ std::optional<std::uint32_t> Ring::queued_at(Position position) const noexcept {
     return is_queued ? std::optional(index) : std::nullopt;
 }
 
-/// How many entries from the head to the tail hold no task any more.
+/// Counts the entries from the head to the tail whose tasks have left the queue.
 std::uint64_t Ring::count_dead(Position head, Position end) noexcept {
     if (!dead_.any(head)) return 0;
     std::uint64_t dead = dead_.count_behind_bucket_of(head);
@@ -144,11 +144,11 @@ std::uint64_t Ring::count_dead(Position head, Position end) noexcept {
         const std::uint64_t value = entry(position).load(std::memory_order_acquire);
         dead += is_published(position, value) && !queued_at(position) ? 1U : 0U;
     }
-    return std::min(dead, end - head); // the head may be nonsense
+    return std::min(dead, end - head); // the head may be corrupt
 }
 
 void Ring::forget(std::uint32_t index, std::uint32_t generation) noexcept {
-    // Else the head has passed it: it has been claimed, and was to be tried again.
+    // Otherwise the head has passed it: the task had been claimed and was requeued.
     if (holds(index, generation)) dead_.add(position_of(generation), trusted_head());
 }
 
@@ -160,7 +160,7 @@ void Ring::wake_waiting() noexcept {
 
 void Ring::advance(Position from) noexcept {
     // Release: this worker has read the entry. Pairs with reserve. Sequentially consistent with
-    // the flag: either this sees who waits, or they see the head after they said so.
+    // `waiting_for_room`: either this sees the waiter, or the waiter sees the new head.
     if (cursor_->head.compare_exchange_strong(from, from + 1)) wake_waiting();
 }
 
@@ -169,7 +169,7 @@ std::optional<Claim> Ring::claim(std::uint16_t owner, WorkerIntent& intent) noex
     for (;;) {
         const std::uint64_t value = entry(position).load(std::memory_order_acquire);
         if (!is_published(position, value)) {
-            // Nothing here yet, unless the head has moved on and this is a later lap.
+            // Nothing is published here, unless the head has moved and the entry is of a later lap.
             const Position now = cursor_->head.load(std::memory_order_acquire);
             if (now == position) return std::nullopt;
             position = now;
@@ -177,7 +177,7 @@ std::optional<Claim> Ring::claim(std::uint16_t owner, WorkerIntent& intent) noex
         }
         const auto claimed = ring::claim(records_, static_cast<std::uint32_t>(value),
                                          generation_of(position), owner, intent);
-        advance(position); // also if it was claimed by another, or cancelled
+        advance(position); // also if another worker claimed it, or it was cancelled
         if (claimed) return claimed;
         position = cursor_->head.load(std::memory_order_acquire);
     }

@@ -10,33 +10,33 @@
 
 namespace prong::ring {
 
-/// The words that all processes share beside entries and records.
+/// The words of one ring that all processes share, beside its entries.
 struct Cursor {
-    /// A hint: no position before it is waiting for a worker. Anyone may help it forward.
+    /// No task before this position waits for a worker. A hint: any worker may advance it.
     alignas(128) std::atomic<std::uint64_t> head;
-    /// One past the last position there will ever be, once the queue is closed; until then zero.
+    /// The end of a closed ring, plus 1; 0 while it is open. Written by the parent.
     alignas(128) std::atomic<std::uint64_t> final_tail;
-    /// Changes when the head has moved while somebody waits for room.
+    /// Changes when the head moves while threads wait for room.
     os::FutexWord room;
     std::atomic<std::uint32_t> waiting_for_room;
 };
 
-/// The queue of tasks: a ring of record indices, from the parent's threads to the workers.
+/// A queue of tasks: a ring of record indices, from the parent's threads to the workers.
 ///
 /// A claim is one compare-and-swap of the record's status from queued to running with the owner's
-/// name, so there is no instant at which a task is neither queued nor owned. The ring only says
-/// where to look: entries and head are hints whose loss or repetition harms nothing. README.md
-/// has the protocol and its proof.
+/// index, so a task is at every instant either queued or owned. The ring only says where to look:
+/// entries and head are hints, which may be lost or repeated without harm. README.md has the
+/// protocol and its proof.
 ///
 /// Thread safety: `reserve` and `publish` by any thread of the parent, `claim` by any worker.
 /// Process safety: a worker may die at any instruction.
 class Ring {
 public:
-    /// `entries` (a power of two of them), `records` and `cursor` lie in shared memory.
+    /// `entries` (their number is a power of two), `records` and `cursor` lie in shared memory.
     Ring(Cursor& cursor, std::span<std::atomic<std::uint64_t>> entries, std::span<Record> records)
         : cursor_(&cursor), entries_(entries), records_(records) {}
 
-    /// Where the first task goes; tests start just below a wrap of the counters.
+    /// Sets the position of the first task, for tests that start just below a wrap of the counters.
     void start_at(Position position) noexcept;
 
     // The parent's side.
@@ -47,43 +47,43 @@ public:
     /// passed, or the queue is closed.
     ReserveResult reserve(std::uint64_t limit, Position& position) noexcept;
 
-    /// As `reserve`, but counts tasks, not entries: slower.
+    /// Like `reserve`, but counts tasks instead of entries, which takes longer.
     ReserveResult reserve_by_length(std::uint64_t limit, Position& position) noexcept;
 
-    /// Makes the record `queued`, with these flags, at a position that was reserved.
+    /// Makes the record `queued`, with these flags, at a reserved position.
     void publish(Position position, std::uint32_t index, std::uint8_t flags = 0) noexcept;
 
-    /// No position is given out from now on.
+    /// Closes the queue: `reserve` returns `closed` from now on.
     void close() noexcept;
 
-    /// Writes again what the parent alone writes, in case a worker has written over it.
+    /// Rewrites the words that only the parent writes, in case a worker has overwritten them.
     void rewrite_control_words() noexcept;
 
-    /// Calls `visit(index, generation)` for everything that is queued.
+    /// Calls `visit(index, generation)` for each queued task.
     template <typename Visit>
     void visit_queued(Visit visit) const;
 
-    /// Does not count a task any more that `cancel` or `expire` has taken out of this queue.
+    /// Stops counting a task that `cancel` or `expire` has taken out of this queue.
     void forget(std::uint32_t index, std::uint32_t generation) noexcept;
 
-    /// Wakes those who wait for room.
+    /// Wakes the threads that wait for room.
     void wake_waiting() noexcept;
 
-    /// One past the last position so far.
+    /// Returns the next position to be reserved.
     [[nodiscard]] Position tail() const noexcept;
 
-    // What the parent knows without trusting shared memory. All of it is exact: whatever a worker
-    // or another thread is about to do, or died in, these hold.
+    // Checks by the parent, which does not trust shared memory. They hold at every instant,
+    // whatever step a worker or another thread is about to make or has died in.
 
-    /// Whether the head can be true.
+    /// Returns whether the head lies between what was retired and the tail.
     [[nodiscard]] bool is_plausible() const noexcept;
 
-    /// Whether a task that was published in this ring, and has been queued ever since, is still to
-    /// come.
+    /// Returns whether the head has not yet passed a task that was published in this ring and has
+    /// been queued ever since.
     [[nodiscard]] bool holds(std::uint32_t index, std::uint32_t generation) const noexcept;
 
-    /// The position from which workers get no further. A thread that is about to publish there may
-    /// be the reason, so this means something only if it lasts.
+    /// Returns the position at which workers cannot go on, or nothing. A thread may be about to
+    /// publish there, so only a result that stays the same means something.
     [[nodiscard]] std::optional<Position> blocked_at() const noexcept;
 
     // The worker's side.
@@ -91,37 +91,39 @@ public:
     /// Claims the oldest task that is queued.
     std::optional<Claim> claim(std::uint16_t owner, WorkerIntent& intent) noexcept;
 
-    /// Whether a task is waiting for a worker.
+    /// Returns whether a published entry is at the head.
     [[nodiscard]] bool has_work() const noexcept;
 
-    /// Whether the queue is closed and everything in it has been claimed.
+    /// Returns whether the queue is closed and the head has reached its end.
     [[nodiscard]] bool drained() const noexcept;
 
-    /// How many tasks wait for a worker, as far as that can be true.
+    /// Returns how many tasks are queued; a wrong head is not believed.
     [[nodiscard]] std::uint64_t length() noexcept;
 
-    /// Whether some may have left the queue since, without a worker.
+    /// Returns whether cancelled or expired tasks may have entries ahead of the head.
     [[nodiscard]] bool has_dead() noexcept { return dead_.any(trusted_head()); }
 
-    /// The same as `length`, with those that have: faster.
+    /// Returns `length` plus the entries of cancelled and expired tasks: faster.
     [[nodiscard]] std::uint64_t entries_ahead() const noexcept;
 
-    /// Whether the head has passed a task that was published here, as far as that can be true.
+    /// Returns whether the head has passed a task that was published here; a wrong head is not
+    /// believed.
     [[nodiscard]] bool has_passed(Position position) const noexcept {
         return position < trusted_head();
     }
 
-    /// The position of a task that was published here, or that of a later one if 2^32 came after.
+    /// Returns the position of a task that was published here, or of a later one if 2^32 tasks came
+    /// after it.
     [[nodiscard]] Position position_of(std::uint32_t generation) const noexcept;
 
-    /// How many tasks can be queued at once, whatever the limit.
+    /// Returns how many tasks can be queued at once, whatever the limit.
     [[nodiscard]] std::uint64_t capacity() const { return entries_.size() - retired_step(); }
     [[nodiscard]] std::uint64_t size() const { return entries_.size(); }
     [[nodiscard]] Cursor& cursor() const { return *cursor_; }
 
     /// Calls `discard(first, last)` for entries (counted from the ring's start) that all workers
-    /// have gone past, a quarter of a large ring or less at a time: the parent gives their pages
-    /// back. They are used again only after that.
+    /// have passed, so that the parent can give their pages back: at most a quarter of a large ring
+    /// at a time. `reserve` gives their positions out only after that.
     template <typename Discard>
     void retire(Discard discard);
 
@@ -132,7 +134,7 @@ private:
     [[nodiscard]] std::uint64_t entry_value(Position position, std::uint32_t index) const;
     [[nodiscard]] bool is_published(Position position, std::uint64_t value) const;
     [[nodiscard]] Position trusted_head() const noexcept;
-    /// The record of the task that is queued at this position, or none.
+    /// Returns the record of the task that is queued at this position, or nothing.
     [[nodiscard]] std::optional<std::uint32_t> queued_at(Position position) const noexcept;
     [[nodiscard]] std::uint64_t count_dead(Position head, Position end) noexcept;
     [[nodiscard]] bool is_closed() const noexcept {
@@ -140,7 +142,7 @@ private:
     }
     void advance(Position from) noexcept;
 
-    /// How many entries are retired together.
+    /// Returns how many entries are retired together.
     [[nodiscard]] std::uint64_t retired_step() const {
         return std::min<std::uint64_t>(entries_.size() / 4, 1 << 16);
     }
@@ -150,7 +152,7 @@ private:
     Cursor* cursor_;
     std::span<std::atomic<std::uint64_t>> entries_;
     std::span<Record> records_;
-    // The parent's own, which no worker can spoil.
+    // Private memory of the parent, which no worker can corrupt.
     alignas(64) std::atomic<Position> tail_{0};
     std::atomic<Position> retired_{0};
     std::atomic_flag retiring_;

@@ -8,7 +8,8 @@
 namespace prong::ring {
 namespace {
 
-/// Asked for once. Not a static in the function: a fork might leave that locked half way.
+/// Asks the system once. Not a static variable of the function: a fork could leave its guard
+/// locked.
 unsigned cpus() {
     static constinit std::atomic<unsigned> known{0};
     unsigned count = known.load(std::memory_order_relaxed);
@@ -22,7 +23,7 @@ unsigned cpus() {
 } // namespace
 
 bool Spinner::spin(unsigned spinning) noexcept {
-    if (spinning >= cpus()) return false; // the one that is waited for needs a CPU, too
+    if (spinning >= cpus()) return false; // the process that is to end the wait needs a CPU, too
     const Clock::time_point now = Clock::now();
     if (!spun_) {
         spun_ = true;

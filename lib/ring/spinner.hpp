@@ -4,7 +4,7 @@
 
 namespace prong::ring {
 
-/// Tells the processor that this is a spin loop.
+/// Hints to the processor that this is a spin loop.
 inline void relax() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
@@ -13,19 +13,19 @@ inline void relax() noexcept {
 #endif
 }
 
-/// Decides how long waiting awake is worth it. A sleep costs two system calls and a wake-up of
-/// 5 to 50 µs, so a wait that usually ends before that is better spun through; one that does not
-/// only burns a core. The budget doubles when spinning pays off and halves when it does not; on a
-/// single CPU, or when as many others spin already, it is zero.
+/// Decides how long to spin before sleeping. A sleep costs two system calls and a wake-up of 5 to
+/// 50 µs: spinning is cheaper if the wait usually ends before that, and otherwise only burns a
+/// core. The budget doubles when spinning pays off and halves when it does not. It is zero on a
+/// single CPU, or when as many others spin already.
 ///
 /// Thread safety: one thread.
 class Spinner {
 public:
-    /// Spins a little; false when the budget is used up: sleep then. `spinning` is how many
-    /// processes or threads spin now, this one included.
+    /// Spins a little. Returns false when the budget is used up: the caller should sleep.
+    /// `spinning` is the number of processes or threads that spin now, including the caller.
     bool spin(unsigned spinning) noexcept;
 
-    /// What was waited for has come.
+    /// Ends the wait: the awaited event has come.
     void found() noexcept;
 
 private:

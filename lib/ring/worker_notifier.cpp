@@ -21,7 +21,7 @@ int WorkerSet::first(unsigned workers) const noexcept {
         const std::uint64_t members = words_[i].load(std::memory_order_relaxed);
         if (members == 0) continue;
         const auto worker = i * 64 + static_cast<unsigned>(std::countr_zero(members));
-        return worker < workers ? static_cast<int>(worker) : -1; // -1: overwritten with nonsense
+        return worker < workers ? static_cast<int>(worker) : -1; // -1: the set is corrupt
     }
     return -1;
 }
@@ -29,7 +29,7 @@ int WorkerSet::first(unsigned workers) const noexcept {
 void WorkerNotifier::work_arrived() noexcept {
     // Sequentially consistent with park: either this sees the bit, or that sees the work.
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    // A bound, for a worker that has gone mad may set bits again and again.
+    // Bounded, because a worker that corrupts shared memory may set bits again and again.
     for (unsigned tries = 0; tries < workers_; ++tries) {
         const int chosen = words_->parked.first(workers_);
         if (chosen < 0 || !words_->searching.empty(workers_)) return;
@@ -38,14 +38,14 @@ void WorkerNotifier::work_arrived() noexcept {
 }
 
 bool WorkerNotifier::choose(unsigned worker) noexcept {
-    // In this order: once the worker is no longer parked it may be busy any time, and a bit that
-    // is set after that would keep everybody from waking the others.
+    // In this order: once the worker is no longer parked it may be busy at any time, and a
+    // searching bit that is set after that would keep all processes from waking the others.
     words_->searching.insert(worker);
     if (words_->parked.erase(worker)) {
         wake(worker);
         return true;
     }
-    words_->searching.erase(worker); // somebody else was faster
+    words_->searching.erase(worker); // another process was faster
     return false;
 }
 
@@ -76,11 +76,11 @@ void WorkerNotifier::sleep(unsigned worker) noexcept {
 }
 
 void WorkerNotifier::forget(unsigned worker) noexcept {
-    // In this order: whoever is choosing the worker either fails from now on and takes the
-    // searching bit back, or has set it before all are cleared.
+    // In this order: a process that is choosing the worker either fails from now on and takes its
+    // searching bit back, or has set that bit before all are cleared.
     words_->parked.erase(worker);
-    // All, since the worker may have set another's in `choose`. One that is really searching and
-    // not counted as such costs a wake too many at most.
+    // All bits, because the worker may have set another worker's in `choose`. A worker that really
+    // is searching and is no longer counted costs at most one wake too many.
     words_->searching.clear(workers_);
     wake_all();
 }

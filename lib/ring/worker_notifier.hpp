@@ -10,14 +10,14 @@
 
 namespace prong::ring {
 
-/// One bit for each of up to 1024 workers. Bits and not a count, because what a dead worker had
-/// set must be taken back exactly.
+/// A set of up to 1,024 workers, one bit each. Bits instead of a count, because a repair must take
+/// back exactly what a dead worker had set.
 class WorkerSet {
 public:
     static constexpr unsigned capacity = 1024;
 
     void insert(unsigned worker) noexcept { word(worker).fetch_or(bit(worker)); }
-    /// Whether it was a member.
+    /// Returns whether the worker was a member.
     bool erase(unsigned worker) noexcept {
         return (word(worker).fetch_and(~bit(worker)) & bit(worker)) != 0;
     }
@@ -27,7 +27,7 @@ public:
     }
     [[nodiscard]] unsigned count(unsigned workers) const noexcept;
     [[nodiscard]] bool empty(unsigned workers) const noexcept { return first(workers) < 0; }
-    /// The member with the lowest number; -1 if there is none.
+    /// Returns the member with the lowest number; -1 if there is none.
     [[nodiscard]] int first(unsigned workers) const noexcept;
 
 private:
@@ -37,22 +37,24 @@ private:
     std::array<std::atomic<std::uint64_t>, capacity / 64> words_;
 };
 
-/// The words of a parking lot in shared memory.
+/// The words of a notifier in shared memory. Any worker and the parent set and clear bits; the
+/// supervisor clears the bits of dead and stopped workers.
 struct NotifierWords {
-    /// Awake and looking for work, or woken and on the way.
+    /// Workers that are looking for work, or were woken to do so.
     alignas(128) WorkerSet searching;
-    /// Asleep, or about to be.
+    /// Workers that sleep, or are about to.
     alignas(128) WorkerSet parked;
 };
 struct alignas(64) WakeWord {
-    os::FutexWord woken; ///< set by who wakes this worker, cleared by the worker
+    os::FutexWord woken; ///< set by the process that wakes this worker; cleared by the worker
 };
 
-/// Where workers sleep until there is work. One worker at most is woken at a time: while one is
-/// searching nobody wakes another, and a worker that finds work and leaves more behind wakes the
-/// next (as in Go's scheduler). No lock and no count: a worker may be killed at any instruction,
-/// or stopped after having been chosen, and `forget` takes back what it had set or was set for it,
-/// and wakes the others. test/model shows that no task is left to sleepers then.
+/// Puts workers to sleep until there is work, and wakes them. At most one worker is woken at a
+/// time: while one is searching no other is woken, and a worker that finds work and leaves more
+/// behind wakes the next (as in Go's scheduler). There is no lock and no count: a worker may be
+/// killed at any instruction, also between choosing another worker and waking it. The supervisor
+/// then takes back its bits (`forget`) and wakes the others. test/model shows that no worker sleeps
+/// then while a task waits.
 ///
 /// Thread safety: any thread of any process; `park` and `set_searching` only by the worker itself.
 class WorkerNotifier {
@@ -61,13 +63,13 @@ public:
         : words_(&words), wake_words_(wake_words),
           workers_(static_cast<unsigned>(wake_words.size())) {}
 
-    /// After work was put where workers look: wakes a worker unless one is searching already.
+    /// Wakes a worker, unless one is searching already. Call it after publishing a task.
     void work_arrived() noexcept;
 
-    /// Wakes those that sleep: when a wake may have gone to somebody who does not come.
+    /// Wakes each parked worker, because a wake may have gone to a worker that is stopped or dead.
     void wake_parked() noexcept;
 
-    /// Wakes all, also those that somebody else was about to wake who is gone now.
+    /// Wakes all workers, also those that a dead process had chosen and not woken.
     void wake_all() noexcept;
 
     void set_searching(unsigned worker) noexcept { words_->searching.insert(worker); }
@@ -75,24 +77,24 @@ public:
 
     [[nodiscard]] unsigned searching() const noexcept { return words_->searching.count(workers_); }
 
-    /// Whether the worker sleeps, or is about to. Then it runs nothing.
+    /// Returns whether the worker sleeps, or is about to. A parked worker runs no task.
     [[nodiscard]] bool is_parked(unsigned worker) const noexcept {
         return words_->parked.contains(worker);
     }
 
-    /// Sleeps until woken, unless `work_visible()` after the worker has said that it is about to.
+    /// Parks the worker and sleeps until it is woken, unless `work_visible()` after the bit is set.
     /// The worker is searching before and after.
     template <typename Predicate>
     void park(unsigned worker, Predicate work_visible) noexcept;
 
-    /// Takes back what a worker had set that is dead or stopped, and lets the others look.
+    /// Takes back the bits that a dead or stopped worker had set, and wakes the others.
     void forget(unsigned worker) noexcept;
 
-    /// Makes a worker look that may have slept through a wake (it was stopped).
+    /// Wakes a worker that may have missed a wake because it was stopped.
     void wake(unsigned worker) noexcept;
 
 private:
-    /// Wakes this parked worker, unless somebody else does.
+    /// Wakes this parked worker. Returns false if another process has taken its bit first.
     bool choose(unsigned worker) noexcept;
     void sleep(unsigned worker) noexcept;
 
@@ -109,7 +111,7 @@ void WorkerNotifier::park(unsigned worker, Predicate work_visible) noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (!work_visible() || !words_->parked.erase(worker)) sleep(worker);
     words_->searching.insert(worker);
-    words_->parked.erase(worker); // still there after a wake that was meant for everybody
+    words_->parked.erase(worker); // still set after `wake_all` of a worker that is about to park
 }
 
 } // namespace prong::ring

@@ -5,8 +5,8 @@
 
 namespace prong::shm {
 
-/// A `std::atomic<bool>` for memory that others write: of a bool only two values of a byte may ever
-/// be read, of this all.
+/// A `std::atomic<bool>` for memory that other processes write: every value of the byte may be
+/// read, whereas a bool may only be read as 0 or 1.
 class Flag {
 public:
     [[nodiscard]] bool load(std::memory_order order = std::memory_order_seq_cst) const noexcept {

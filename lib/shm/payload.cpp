@@ -30,22 +30,22 @@ std::uint64_t kept_bytes_of(std::uint64_t word) {
     return (word >> 34) * granule_bytes;
 }
 
-// The head of a stack: low half the first free block's index + 1, high half a tag that changes with
-// every step, so that a head that was seen is not mistaken for a later one.
+// The head of a stack: the first free block's index + 1 in the low half, and in the high half a tag
+// that changes with every step, so that a head that was seen is not mistaken for a later one.
 std::uint64_t successor(std::uint64_t top, std::uint64_t first) {
     return ((top >> 32) + 1) << 32 | first;
 }
 
-/// From this size on, a free block's pages are worth a system call of their own.
+/// From this size on, returning a free block's pages is worth a system call.
 constexpr std::uint64_t large_block_bytes = 64 * 1024;
 
-/// How many touched bytes free blocks keep for the next task: enough for an echo of 64 MiB.
+/// How many touched bytes free blocks keep for the next tasks: enough to echo 64 MiB.
 constexpr std::uint64_t kept_bytes_limit = 192 << 20;
 
-/// A span of small blocks that has grown beyond this is given back by `trim`.
+/// `trim` returns a span of small blocks that has grown beyond this.
 constexpr std::uint64_t trim_bytes = 8 << 20;
 
-/// Bounds the search when the hints have been overwritten with nonsense.
+/// Bounds the search in case the hints are corrupt.
 constexpr int attempts_limit = 1000;
 
 } // namespace
@@ -145,12 +145,12 @@ Payload::take_fresh(unsigned size_class, Owner owner,
         const Place place{.size_class = size_class, .index = index};
         std::uint64_t held = word(place).load(std::memory_order_acquire);
         bool taken = false;
-        if (held == 0) { // else it must not be noted: it may be a result of the same owner's
+        if (held == 0) { // else the intent must not name it: it may hold the owner's result
             intent.store(offset_of(place), std::memory_order_relaxed);
             taken = word(place).compare_exchange_strong(held, owned_by(owner),
                                                         std::memory_order_acq_rel);
         }
-        std::uint64_t expected = index; // whoever took it may have died: help forward
+        std::uint64_t expected = index; // its owner may have died before this step: help forward
         fresh.compare_exchange_strong(expected, index + 1, std::memory_order_relaxed);
         if (taken) return place;
     }
@@ -214,11 +214,11 @@ void Payload::reset() const noexcept {
 void Payload::reset_class(unsigned size_class) const noexcept {
     const Place first{.size_class = size_class, .index = 0};
     Head& span = head(size_class);
-    // One more: its taker may have died before it moved `fresh` on.
+    // One block beyond `fresh`: its owner may have died before moving `fresh` on.
     const std::uint64_t used = span.fresh.load(std::memory_order_relaxed) + 1;
-    // It may be nonsense, so this is bounded, and not a loop.
+    // Bounded, because `fresh` may be corrupt.
     const std::uint64_t count = std::min(used, geometry_.blocks(size_class));
-    if (word(first).load(std::memory_order_relaxed) == 0) return; // none was ever used
+    if (word(first).load(std::memory_order_relaxed) == 0) return; // no block was ever used
     span.top.store(successor(span.top.load(std::memory_order_relaxed), 0),
                    std::memory_order_relaxed);
     const std::uint64_t table = geometry_.table_begin(size_class);
@@ -232,7 +232,7 @@ Payload::Usage Payload::usage() const noexcept {
     for (unsigned size_class = 0; size_class < geometry_.classes(); ++size_class) {
         const std::uint64_t blocks = geometry_.blocks(size_class);
         std::uint64_t touched = 0;
-        // Beyond `fresh` there may be some whose taker has died before it moved that on.
+        // A block beyond `fresh` is in use if its owner died before moving `fresh` on.
         for (; touched < blocks; ++touched) {
             const std::uint64_t held = word({.size_class = size_class, .index = touched}).load();
             if (held == 0) break;

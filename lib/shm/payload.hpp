@@ -12,37 +12,38 @@ namespace prong::shm {
 /// The parts of shared memory begin at multiples of this. Pages of some machines are larger.
 inline constexpr std::uint64_t granule_bytes = 4096;
 
-/// Who holds a block: a worker's index, or the parent.
+/// The owner of a block: a worker's index, or the parent.
 using Owner = std::uint32_t;
 inline constexpr Owner parent_owner = 0xffff;
 
-/// A piece of payload space: an offset into the region, never 0, and how much fits.
+/// A block of payload space: its offset in the region, never 0, and its size in bytes.
 struct Block {
     std::uint64_t offset;
     std::uint64_t capacity;
 };
 
-/// Space for arguments and results that do not fit into a record. Parent and workers allocate,
-/// the parent frees what results it has read; any of them may be killed at any instruction.
+/// Allocates space for arguments and results that do not fit into a record. Parent and workers
+/// allocate; the parent frees the results that it has read. Each of them may be killed at any
+/// instruction.
 ///
-/// For each power of two there is a span of equal blocks and a table with one word per block.
-/// A block is taken by one compare-and-swap of its word from free to its owner's name, so a block
-/// never has two owners and a dead owner's is found again. Which free block to try next comes from
-/// a stack of free blocks threaded through the words (a tagged Treiber stack), or, when that is
-/// empty, from the first block that was never used. The stack is only a hint: a process that dies
-/// between taking a hint and the block, or before a freed block is on the stack, loses one block
-/// until the next `reset`.
+/// Each power of two has a span of equal blocks, and a table with one word per block. A block is
+/// taken by one compare-and-swap of its word from free to its owner's number, so a block never has
+/// two owners, and the block of a dead owner is found again. Which free block to try next comes
+/// from a stack of free blocks threaded through the words (a tagged Treiber stack), or, when that
+/// is empty, from the first block that was never used. The stack is only a hint: a process that
+/// dies between popping a block and taking it, or before a freed block is on the stack, loses one
+/// block until the next `reset`.
 ///
 /// Thread safety: any thread of any process, but for `trim` and `reset`.
 class Payload {
 public:
     static constexpr unsigned smallest_shift = 8; ///< blocks of 256 bytes
 
-    /// Offsets of a payload within a region: tables, then spans of `span_bytes` for each size.
+    /// The layout of a payload within a region: tables, then a span of `span_bytes` for each size.
     struct Geometry {
         std::uint64_t begin;
         std::uint64_t span_bytes;    ///< a power of two
-        std::uint64_t largest_bytes; ///< what is allocated at most in one piece
+        std::uint64_t largest_bytes; ///< the largest block that is allocated
 
         [[nodiscard]] unsigned classes() const;
         [[nodiscard]] std::uint64_t blocks(unsigned size_class) const {
@@ -55,37 +56,39 @@ public:
 
     Payload(const Region& region, Geometry geometry) : region_(&region), geometry_(geometry) {}
 
-    /// A block of at least `size` bytes for `owner`, or none when the space is used up. Before a
-    /// block is taken its offset is stored to `note`, for whoever cleans up after this process.
+    /// Allocates a block of at least `size` bytes for `owner`; returns nothing when no block is
+    /// free. The block's offset is stored to `intent` before the block is taken, so that the
+    /// supervisor finds it after this process's death.
     std::optional<Block> allocate(std::uint64_t size, Owner owner,
                                   std::atomic<std::uint64_t>& intent) const noexcept;
 
-    /// Gives a block back, of which `used` bytes were written. Many idle touched bytes are given
-    /// back to the system, a few are kept warm.
+    /// Frees a block of which `used` bytes were written. Keeps some touched bytes of free blocks
+    /// warm, and returns what exceeds them to the system.
     void free(std::uint64_t offset, std::uint64_t used) const noexcept;
 
-    /// The same, but gives all of its memory back to the system.
+    /// Frees a block and returns all of its memory to the system.
     void discard(std::uint64_t offset) const noexcept;
 
-    /// Frees the block at `offset` if it still belongs to `owner`, who is dead.
+    /// Frees the block at `offset` if it still belongs to `owner`, which is dead.
     void reclaim(std::uint64_t offset, Owner owner) const noexcept;
 
-    /// Whether these bytes lie within one block; for offsets that another process wrote.
+    /// Returns whether these bytes lie within one block: the check for offsets that another process
+    /// wrote.
     [[nodiscard]] bool contains(std::uint64_t offset, std::uint64_t length) const noexcept;
 
-    /// Gives everything back to the system after a flood of small blocks. Only while nobody holds a
-    /// block and nobody allocates.
+    /// Returns the memory of small blocks to the system after a flood of them. Call it only while
+    /// no block has an owner and no process allocates.
     void trim() const noexcept;
 
-    /// Gives all that was ever used back to the system, also what dead processes have lost. Only
-    /// while nobody holds a block and nobody allocates.
+    /// Returns all used memory to the system, including blocks that dead processes have lost. Call
+    /// it only while no block has an owner and no process allocates.
     void reset() const noexcept;
 
-    /// The blocks that were ever used, at a moment when nobody allocates or frees.
+    /// Counts of the blocks that were ever used, at a moment when no process allocates or frees.
     struct Usage {
         std::uint64_t owned;
-        std::uint64_t free; ///< and on a stack
-        std::uint64_t lost; ///< until the next `reset`
+        std::uint64_t free; ///< on a stack
+        std::uint64_t lost; ///< neither owned nor on a stack, until the next `reset`
     };
     [[nodiscard]] Usage usage() const noexcept;
 
@@ -95,10 +98,10 @@ public:
 private:
     using Word = std::atomic<std::uint64_t>;
 
-    /// One per size at the start of the payload.
+    /// One for each size, at the start of the payload.
     struct alignas(64) Head {
-        Word top;   ///< tag and first free block, see payload.cpp
-        Word fresh; ///< blocks from here on were never used
+        Word top;   ///< tag and first free block (payload.cpp)
+        Word fresh; ///< the first block that was never used
     };
     struct alignas(64) Totals {
         Word kept; ///< touched bytes in free blocks

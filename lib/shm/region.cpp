@@ -26,7 +26,8 @@ namespace {
 
 namespace bip = boost::interprocess;
 
-/// `ftruncate`, which fails beyond RLIMIT_FSIZE: without the signal that comes with the failure.
+/// Calls `ftruncate`, which fails beyond RLIMIT_FSIZE, and suppresses the SIGXFSZ that comes with
+/// the failure.
 int resize(int fd, std::size_t size) {
     sigset_t file_size;
     sigset_t before;
@@ -62,7 +63,7 @@ base::UniqueFd create_memfd(std::size_t size) {
     return fd;
 }
 
-/// Shows a descriptor to Boost.Interprocess as something that can be mapped.
+/// Adapts a descriptor to what Boost.Interprocess can map.
 struct Memfd {
     int fd;
 
@@ -71,7 +72,7 @@ struct Memfd {
     }
 };
 
-/// Maps the first page of the memory, not locked.
+/// Maps the first page and unlocks it.
 std::unique_ptr<bip::mapped_region> map_first_page(int fd) {
     try {
         const Memfd memory{fd};
@@ -85,16 +86,16 @@ std::unique_ptr<bip::mapped_region> map_first_page(int fd) {
     }
 }
 
-/// Maps all of the memory whose first page is mapped there. A new mapping would be locked, and so
-/// filled with memory, in a program that has called `mlockall(MCL_FUTURE)`; one that grows out of
-/// another is as that was.
+/// Maps the whole memory by growing the mapping of its first page. In a program that has called
+/// `mlockall(MCL_FUTURE)` a new mapping would be locked, and so filled; one that grows out of an
+/// unlocked mapping stays unlocked.
 std::byte* map_all(const bip::mapped_region& first_page, std::size_t size) {
     void* const base = mremap(first_page.get_address(), 0, size, MREMAP_MAYMOVE);
     if (base == MAP_FAILED) base::throw_errno("mremap");
     return static_cast<std::byte*>(base);
 }
 
-/// The first page that begins in there, and the end of the last one that ends in there.
+/// Returns the begin of the first page and the end of the last page that lie entirely within.
 std::pair<std::uint64_t, std::uint64_t> whole_pages(std::uint64_t begin, std::uint64_t end) {
     const std::uint64_t page = os::page_bytes();
     return {(begin + page - 1) / page * page, end / page * page};
@@ -113,7 +114,7 @@ std::uint64_t machine_memory() {
     return kibibytes ? *kibibytes * 1024 : unlimited;
 }
 
-/// What is left below the limit of a cgroup.
+/// Returns what the cgroup has left below its limit.
 std::uint64_t memory_left_in(const os::CgroupFolder& folder) {
     const bool is_new = folder.version == 2;
     const std::uint64_t limit =
@@ -131,7 +132,7 @@ Region::Region(std::size_t size) : Region(create_memfd(size), size) {}
 Region::Region(base::UniqueFd memory, std::size_t size)
     : memory_(std::move(memory)), first_page_(map_first_page(memory_.get())),
       base_(map_all(*first_page_, size)), size_(size) {
-    madvise(base_, size_, MADV_DONTDUMP); // a core file should not hold the whole reservation
+    madvise(base_, size_, MADV_DONTDUMP); // keeps the reservation out of core files
 }
 
 Region::Region(Region&& other) noexcept
@@ -149,8 +150,8 @@ void Region::discard(std::uint64_t begin, std::uint64_t end) const noexcept {
 
 void Region::clear(std::uint64_t begin, std::uint64_t end) const noexcept {
     const auto [first, last] = whole_pages(begin, end);
-    const bool discarded =
-        first < last && madvise(base_ + first, last - first, MADV_REMOVE) == 0; // not if locked
+    // Fails for locked pages.
+    const bool discarded = first < last && madvise(base_ + first, last - first, MADV_REMOVE) == 0;
     std::memset(base_ + begin, 0, (discarded ? first : end) - begin);
     if (discarded) std::memset(base_ + last, 0, end - last);
 }

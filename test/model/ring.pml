@@ -1,4 +1,4 @@
-/* The words and steps of lib/ring/ring.cpp, for the models that include this.
+/* The words and steps of lib/ring/ring.cpp and lifecycle.cpp, for the models that include this.
  *
  * A d_step or atomic block is one step: a load, a store, or a compare-and-swap together with the
  * load before it (`change_status` goes on until what it has seen is still true, so all of it is as
@@ -32,7 +32,7 @@ typedef Record {
     byte result;   /* whose result the bytes are: its position + 1 */
 };
 
-/* The lap in a real entry is what tells the position. */
+/* A real entry holds the lap, from which the position follows. */
 typedef Entry {
     byte position; /* + 1 */
     byte record;
@@ -43,13 +43,13 @@ Entry entry[ENTRIES];
 byte head;
 byte final_tail;    /* + 1 */
 byte tail;          /* the parent's own */
-byte note[WORKERS]; /* in the slot: the record that a worker tries to claim or has claimed, + 1 */
+byte intent[WORKERS]; /* WorkerIntent::record: what a worker is claiming or has claimed, + 1 */
 
 /* What really happened, for the assertions. */
 byte task[RECORDS];  /* the position of the task in the record */
 bool ended[TASKS];   /* it has reached a final state */
 bool ran[TASKS];     /* it has been claimed */
-bool retried[TASKS]; /* it has been put back */
+bool retried[TASKS]; /* it has been requeued */
 
 #define generation_of(position) (position % GENERATIONS)
 #define is_published(at) (entry[at % ENTRIES].position == at + 1)
@@ -95,7 +95,7 @@ inline advance(from) {
     fi
 }
 
-/* The claim: from queued to running with the owner's name. */
+/* ring::claim: from queued to running with the owner's index. */
 inline take(w) {
     if
     :: is_queued(index, position) ->
@@ -108,7 +108,7 @@ inline take(w) {
     fi
 }
 
-/* Claims the oldest task: `claimed`, `index`, `position`. */
+/* Ring::claim, of the oldest task: sets `claimed`, `index`, `position`. */
 inline claim(w) {
     position = head;
     do
@@ -116,16 +116,16 @@ inline claim(w) {
 #if defined(TICKET_THEN_OWNER)
        if
        :: atomic { head == position -> head++ };
-          note[w] = index + 1;
+          intent[w] = index + 1;
           d_step { take(w) }
        :: else
        fi;
-#elif defined(NOTE_AFTER_CLAIM)
+#elif defined(INTENT_AFTER_CLAIM)
        d_step { take(w) };
-       note[w] = index + 1;
+       intent[w] = index + 1;
        d_step { advance(position) };
 #else
-       note[w] = index + 1;
+       intent[w] = index + 1;
        before_claim(w);
        d_step { take(w) };
        d_step { advance(position) };
@@ -153,7 +153,7 @@ inline claim(w) {
 #define is_refused(r) (record[r].state == running && record[r].abandoned && record[r].result != 0)
 #endif
 
-/* Running to returned, if it is not refused. Who finds his task condemned waits for his death. */
+/* Running to returned, unless refused. A worker whose task is condemned waits to be killed. */
 inline finish(w) {
     if
     :: is_refused(index)

@@ -1,4 +1,4 @@
-/* How a pool ends: the queue is closed, workers leave or recycle themselves, die on the way, and the
+/* How a pool ends: the queue is closed, workers leave or are recycled, die on the way, and the
  * supervisor leaves last. */
 
 #ifndef TASKS
@@ -8,14 +8,14 @@
 #ifndef FAULTS
 #define FAULTS 1
 #endif
-/* After so many tasks a worker leaves; 0: it stays. */
+/* The number of tasks after which a worker leaves; 0: it stays. */
 #ifndef RECYCLE
 #define RECYCLE 1
 #endif
 #ifndef RETRIES
 #define RETRIES 1
 #endif
-/* Whether the parent may also cancel what is queued, and end the workers. */
+/* Whether the parent may also cancel queued tasks and end the workers. */
 #ifndef HASTE
 #define HASTE 1
 #endif
@@ -27,7 +27,7 @@
 
 mtype = { none, queued, running, ended };             /* tasks */
 mtype = { alive, dying, dead, absent };               /* workers */
-mtype = { keep, drain, terminate };                   /* orders; see `is_later` */
+mtype = { keep, drain, terminate };                   /* StopMode; see `is_later` */
 #define is_later(a, b) ((a == drain && b == keep) || (a == terminate && b != terminate))
 
 /* The queue. Claiming is one step here, and a task is in the record of its number. */
@@ -48,8 +48,8 @@ byte retry[WORKERS];  /* in the slot: the task that its dead worker has left, + 
 #define is_any_left() (is_left(0) || is_left(1))
 #endif
 
-mtype orders = keep;
-bool told;       /* SIGUSR1 or SIGCHLD is pending at the supervisor */
+mtype stop_mode = keep;
+bool notified;       /* SIGUSR1 or SIGCHLD is pending at the supervisor */
 bool supervisor_gone;
 byte faults = FAULTS;
 
@@ -60,8 +60,8 @@ byte faults = FAULTS;
 #define drained() (final_tail != 0 && head >= final_tail - 1)
 #endif
 
-/* The parking lot as sleeping.pml shows it to be: who says that he is about to sleep, and looks once
- * more, misses nothing. */
+/* The notifier as sleeping.pml shows it to be: a worker that sets its bit and then looks once more
+ * misses no task. */
 bool woken[WORKERS] = true;
 
 inline work_arrived() {
@@ -102,18 +102,18 @@ proctype Submitter() {
 }
 
 /* The parent's end: shutdown(true, …) or terminate_workers(). */
-inline give_orders(wanted) {
-#ifdef SIGNAL_BEFORE_ORDERS
-    told = true;
-    orders = wanted;
+inline request_stop(mode) {
+#ifdef SIGNAL_BEFORE_STOP_MODE
+    notified = true;
+    stop_mode = mode;
 #else
-    orders = wanted;
+    stop_mode = mode;
 #endif
-#ifndef ORDERS_WITHOUT_WAKING
+#ifndef STOP_WITHOUT_WAKING
     wake_all();
 #endif
-#ifndef SIGNAL_BEFORE_ORDERS
-    told = true
+#ifndef SIGNAL_BEFORE_STOP_MODE
+    notified = true
 #endif
 }
 
@@ -125,7 +125,7 @@ proctype Closer() {
     final_tail = last + 1;
 #endif
     if
-    :: HASTE -> /* cancel_all */
+    :: HASTE -> /* cancel_queued */
        hasty = true;
        at = head;
        do
@@ -135,9 +135,9 @@ proctype Closer() {
        od
     :: !ENDLESS
     fi;
-    give_orders(drain);
+    request_stop(drain);
     if
-    :: hasty -> give_orders(terminate)
+    :: hasty -> request_stop(terminate)
     :: !ENDLESS -> hasty = false
     fi;
 #ifdef FINAL_TAIL_LAST
@@ -147,14 +147,14 @@ proctype Closer() {
     atomic {
         do
         :: at < last ->
-           assert(state[at] == ended || hasty); /* what is left then is lost, and said to be */
+           assert(state[at] == ended || hasty); /* what is left then is lost */
            at++
         :: else -> at = 0; break
         od
     }
 }
 
-/* What `from` has left. */
+/* Claims what `from` has left. */
 inline claim_retry(from) {
     at = retry[from] - 1;
     state[at] = running; owner[at] = w; claimed = true;
@@ -166,10 +166,10 @@ proctype Worker(byte w) {
     bool claimed;
 end:
     do
-    :: atomic { life[w] == dying -> doomed[w] = false; life[w] = dead; told = true }
+    :: atomic { life[w] == dying -> doomed[w] = false; life[w] = dead; notified = true }
     :: life[w] == alive ->
        {
-           atomic { /* a new worker looks into all slots before it may leave */
+           atomic { /* a new worker checks all slots before it may leave */
                if
                :: is_left(w) -> claim_retry(w)
 #ifndef RETRIES_ARE_FOR_ONE
@@ -201,39 +201,39 @@ end:
                   fi
               };
               if
-              :: has_work() -> work_arrived() /* for the others */
+              :: has_work() -> work_arrived() /* wakes another */
               :: else
               fi
-           :: !claimed && !has_work() && !is_any_left() && drained() && orders != keep ->
+           :: !claimed && !has_work() && !is_any_left() && drained() && stop_mode != keep ->
 #ifndef LEAVE_WITHOUT_WAKING
               wake_all();
 #endif
               break
-           :: !claimed && !has_work() && !is_any_left() && drained() && orders == keep ->
-progress:     wake_all(); /* is replaced until the parent has given its orders */
+           :: !claimed && !has_work() && !is_any_left() && drained() && stop_mode == keep ->
+progress:     wake_all(); /* is replaced until the parent has set the stop mode */
               break
            :: !claimed && !has_work() && !is_any_left() && !drained() -> park(w)
            od;
-           atomic { served = 0; doomed[w] = false; life[w] = dead; told = true }
+           atomic { served = 0; doomed[w] = false; life[w] = dead; notified = true }
        } unless {
            atomic { life[w] == dying ->
                at = 0; served = 0; claimed = false; doomed[w] = false;
                life[w] = dead;
-               told = true }
+               notified = true }
        }
     od
 }
 
-/* Whether anything is left for a worker: in the queue, or in a slot. */
+/* Whether any task is left: in the queue, or in a slot. */
 #ifdef RETRIES_NOT_WAITED_FOR
 #define is_work_left (!drained())
 #else
 #define is_work_left (!drained() || is_left(0) || is_left(1))
 #endif
 #ifdef DRAINING_REPLACES_NOBODY
-#define is_replaced(w) (wish == keep)
+#define is_replaced(w) (mode == keep)
 #else
-#define is_replaced(w) (wish == keep || (wish == drain && is_work_left))
+#define is_replaced(w) (mode == keep || (mode == drain && is_work_left))
 #endif
 #define is_over() (life[0] == absent && life[1] == absent && !is_replaced(0) && !is_replaced(1))
 
@@ -269,15 +269,15 @@ inline fill_up(w) {
 
 proctype Supervisor() {
     byte at;
-    mtype wish = keep;
+    mtype mode = keep;
     do
     :: atomic {
            if
-           :: is_later(orders, wish) -> wish = orders
+           :: is_later(stop_mode, mode) -> mode = stop_mode
            :: else
            fi;
            if
-           :: wish == terminate ->
+           :: mode == terminate ->
               doomed[0] = (life[0] == alive || life[0] == dying);
               doomed[1] = (life[1] == alive || life[1] == dying)
            :: else
@@ -288,7 +288,7 @@ proctype Supervisor() {
        :: is_over() -> break
        :: else
        fi;
-       atomic { told -> told = false };
+       atomic { notified -> notified = false };
        collect(0);
        collect(1)
     od;

@@ -1,5 +1,5 @@
-/* How workers fall asleep and are woken, while they die, are stopped and go on. No worker needs the
- * parent for that, whose bounded waits are left out here. */
+/* How workers fall asleep and are woken, while they die, are stopped and continue. No worker needs
+ * the bounded waits of the parent, which are left out here. */
 
 #ifndef WORKERS
 #define WORKERS 2
@@ -33,8 +33,8 @@ mtype = { nothing, has_stopped, has_continued };
 
 mtype life[WORKERS] = alive;
 bool stopped[WORKERS];
-mtype event[WORKERS] = nothing; /* what the supervisor has not yet noticed */
-bool busy[WORKERS];             /* with a task that does not end */
+mtype event[WORKERS] = nothing; /* not yet handled by the supervisor */
+bool busy[WORKERS];             /* with an endless task */
 byte faults = FAULTS;
 
 proctype Submitter() {
@@ -59,7 +59,7 @@ proctype Worker(byte w) provided (!stopped[w] || life[w] == dying) {
            :: atomic { has_work() && looking -> head++; looking = false };
               erase(searching, w);
               if
-              :: has_work() -> work_arrived() /* for the others */
+              :: has_work() -> work_arrived() /* wakes another */
               :: else
               fi
            :: atomic { has_work() && !looking -> head++ }
@@ -77,7 +77,7 @@ proctype Worker(byte w) provided (!stopped[w] || life[w] == dying) {
     od
 }
 
-inline look_after(w) {
+inline handle(w) {
     if
     :: atomic { life[w] == dead -> skip };
        forget(w);
@@ -92,10 +92,10 @@ inline look_after(w) {
 proctype Supervisor() {
     byte chosen;
     do
-    :: life[0] == dead || event[0] != nothing -> look_after(0)
-    :: life[1] == dead || event[1] != nothing -> look_after(1)
+    :: life[0] == dead || event[0] != nothing -> handle(0)
+    :: life[1] == dead || event[1] != nothing -> handle(1)
 #if WORKERS > 2
-    :: life[2] == dead || event[2] != nothing -> look_after(2)
+    :: life[2] == dead || event[2] != nothing -> handle(2)
 #endif
     od
 }

@@ -54,12 +54,12 @@ bool doomed[WORKERS];  /* SIGKILL is on its way */
 byte retry[WORKERS];   /* in the slot: the record that its dead worker has left, + 1, … */
 byte retry_at[WORKERS]; /* … and its generation, in the same word */
 bool stop_at[WORKERS]; /* in the slot: the task has a timeout, which may be over any time */
-bool told;             /* SIGUSR1 is pending at the supervisor */
+bool notified;             /* SIGUSR1 is pending at the supervisor */
 
-/* `Fate` may take what is left of it back, so that no fault hides that somebody waits for ever. */
+/* `Fate` may set it to 0, so that no fault hides that a process waits for ever. */
 byte faults = FAULTS;
 
-/* A thread of the parent, which uses one record again and again. */
+/* A thread of the parent, which reuses one record. */
 proctype Thread(byte r) {
     byte at;
     do
@@ -72,14 +72,14 @@ proctype Thread(byte r) {
               end_task(r, cancelled) }
        :: d_step { KILLS && faults > 0 && record[r].state == running -> /* kill */
               faults--;
-#ifdef TOLD_FIRST
-              told = true }
+#ifdef NOTIFIED_FIRST
+              notified = true }
        atomic { record[r].state == running ->
 #endif
               record[r].verdict = killed;
               record[r].state = condemned };
-#ifndef TOLD_FIRST
-          told = true
+#ifndef NOTIFIED_FIRST
+          notified = true
 #endif
        :: atomic { is_final(record[r].state) -> /* get */
               assert(ended[at] && record[r].generation == generation_of(at));
@@ -87,10 +87,10 @@ proctype Thread(byte r) {
               ran[at] = false; retried[at] = false;
               record[r].result = 0; record[r].verdict = 0; record[r].state = vacant;
               break }
-       :: d_step { DROPS && faults > 0 && !is_final(record[r].state) -> /* the future is gone */
+       :: d_step { DROPS && faults > 0 && !is_final(record[r].state) -> /* abandon */
               faults--;
               record[r].abandoned = true };
-          d_step { is_final(record[r].state) -> /* a later submit looks at the record */
+          d_step { is_final(record[r].state) -> /* a later submit finds the record */
               assert(ended[at] && record[r].generation == generation_of(at));
               assert(record[r].result == 0);
               ran[at] = false; retried[at] = false;
@@ -111,7 +111,8 @@ inline write_result(w) {
 /* Whether a dead worker has left a task that waits to be tried again. */
 #define is_left(w) (retry[w] != 0 && is_queued(retry[w] - 1, retry_at[w]))
 
-/* Claims what a dead worker has left. Only who has claimed it clears the slot, or whose slot it is. */
+/* Claims what a dead worker has left. Only a worker that has claimed it, or the slot's own, clears
+ * the slot. */
 #ifdef RETRY_CLEARED_BY_LOSER
 #define may_clear(w) true
 #else
@@ -121,7 +122,7 @@ inline claim_retry(w) {
 #ifdef RETRY_CLEARED_FIRST
     d_step { retry[from] = 0; retry_at[from] = 0 };
 #endif
-    note[w] = index + 1;
+    intent[w] = index + 1;
     before_claim(w);
     d_step {
         left = position;
@@ -199,7 +200,7 @@ end_stopped: atomic { life[w] == dying -> doomed[w] = false; life[w] = dead }
     od
 }
 
-/* Sends SIGKILL to a worker, which must not be about another task than the one in r. */
+/* Sends SIGKILL to a worker, which must run no other task than the one in r. */
 inline kill_worker(w) {
     d_step {
         assert(life[w] == dead || (record[r - 1].state == condemned && record[r - 1].owner == w));
@@ -207,10 +208,11 @@ inline kill_worker(w) {
     }
 }
 
-/* Kills a worker whose noted record is condemned and owned by it. */
+/* LimitMonitor::look_at: kills a worker whose intent names a record that is condemned and owned by
+ * it. */
 inline kill_condemned(w) {
     atomic {
-        r = note[w];
+        r = intent[w];
         if
         :: r != 0 && record[r - 1].state == condemned && record[r - 1].owner == w
         :: else -> r = 0
@@ -222,7 +224,7 @@ inline kill_condemned(w) {
     fi
 }
 
-/* Whether the status is still the one that was looked at. */
+/* Whether the status is still the one that was seen. */
 #if defined(CONDEMN_BY_STORE)
 #define is_same(r, w) true
 #elif defined(CONDEMN_ANY_GENERATION)
@@ -232,20 +234,20 @@ inline kill_condemned(w) {
     (record[r].state == running && record[r].owner == w && record[r].generation == generation)
 #endif
 
-/* The order matters: what `stop_at` says is about this status or a later one. */
+/* The order matters: `stop_at` belongs to this status or to a later one. */
 #ifdef STOP_AT_LOOKED_AT_FIRST
 #define is_over over
 #else
 #define is_over stop_at[w]
 #endif
 
-/* Condemns a worker's task if its time is over. */
+/* LimitMonitor::look_at_time: condemns a worker's task if its time is over. */
 inline time_out(w) {
 #ifdef STOP_AT_LOOKED_AT_FIRST
     over = stop_at[w];
 #endif
     atomic {
-        r = note[w];
+        r = intent[w];
         if
         :: r != 0 && record[r - 1].state == running && record[r - 1].owner == w ->
            generation = record[r - 1].generation
@@ -319,13 +321,13 @@ inline start(w) {
     :: r < RECORDS -> assert(!is_owned_by(r, w)); r++
     :: else -> r = 0; break
     od;
-    note[w] = 0;
+    intent[w] = 0;
     stop_at[w] = false;
     life[w] = alive
 }
 
-#define due(w) (stop_at[w] && note[w] != 0 && record[note[w] - 1].state == running &&            \
-                record[note[w] - 1].owner == w && life[w] == stopped)
+#define due(w) (stop_at[w] && intent[w] != 0 && record[intent[w] - 1].state == running &&        \
+                record[intent[w] - 1].owner == w && life[w] == stopped)
 
 proctype Supervisor() {
     byte w, r, generation;
@@ -342,10 +344,10 @@ end:
            :: life[0] == dead
            :: life[1] == dead -> w = 1
            fi;
-           r = note[w] };
+           r = intent[w] };
        repair(w);
        atomic { start(w); w = 0 }
-    :: atomic { told -> told = false };
+    :: atomic { notified -> notified = false };
        kill_condemned(0);
        kill_condemned(1);
        r = 0

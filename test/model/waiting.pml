@@ -9,7 +9,7 @@
 #define BOUNDED 1
 #endif
 #define WORKERS 2
-#define TASKS 2 /* the first is waited for alone, the second with others */
+#define TASKS 2 /* one thread waits for the first, one for the second and others */
 
 mtype = { queued, running, ended };
 mtype = { alive, dying, dead };
@@ -27,8 +27,8 @@ mtype life[WORKERS] = alive;
 byte faults = FAULTS;
 bool waited_long; /* the bound of a wait has been used */
 
-/* FUTEX_WAIT: `same` says whether the word is still what has been seen. A wait that has a bound ends
- * when nothing else happens; what was waited for must have come true then. */
+/* FUTEX_WAIT: `same` says whether the word still has the expected value. A bounded wait ends when
+ * nothing else happens; its condition must have come true then. */
 inline futex_wait(same, sleeper, came_true) {
     if
     :: atomic { same -> sleeper = true };
@@ -59,7 +59,7 @@ proctype WaitForOne() {
     od
 }
 
-/* CompletionSet: says once that it waits, then looks at what the head has passed, and at all when it
+/* CompletionSet: sets `watched` once, then checks what the head has passed, and all tasks when it
  * has waited long. */
 proctype WaitForAny() {
     byte seen;
@@ -93,7 +93,7 @@ proctype WaitForAny() {
     od
 }
 
-/* PoolCore::wait_for_room: both tasks are queued, and there is room for no more. */
+/* PoolCore::wait_for_room: both tasks are queued, and the queue is full. */
 proctype WaitForRoom() {
     byte seen;
     do

@@ -1,5 +1,5 @@
-/* The words and steps of lib/ring/worker_notifier.cpp. Each process that wakes others has a variable
- * `chosen`. The including model says what `has_work()` and `drained()` are. */
+/* The words and steps of lib/ring/worker_notifier.cpp. Each process that wakes others has a
+ * variable `chosen`. The including model says what `has_work()` and `drained()` are. */
 
 byte searching; /* a bit for each worker */
 byte parked;
@@ -12,7 +12,7 @@ bool asleep[WORKERS]; /* in futex_wait, which compares and falls asleep in one s
 #define erase(set, w) set = set & ~bit(w)
 
 /* Store and FUTEX_WAKE as one step: in between the sleeper cannot move, and if the waker dies then,
- * who comes to help does both again. */
+ * the process that repairs does both again. */
 inline wake(w) {
     woken[w] = true;
     asleep[w] = false
@@ -27,7 +27,7 @@ inline first_parked() {
     od
 }
 
-/* For work that was put where workers look: wakes one unless another is searching already. */
+/* After a task was published: wakes a worker, unless another is searching already. */
 inline work_arrived() {
     do
     :: atomic { first_parked(); if :: chosen == WORKERS -> chosen = 0; break :: else fi };
@@ -37,7 +37,7 @@ inline work_arrived() {
     od
 }
 
-/* Wakes a parked worker (and says so by `chosen`), unless somebody else does. */
+/* Wakes a parked worker (and sets `chosen`), unless another process does. */
 inline choose() {
 #ifdef SEARCHING_AFTER_WAKE
     if
@@ -52,7 +52,7 @@ inline choose() {
     :: atomic { is_in(parked, chosen) -> erase(parked, chosen) };
        atomic { wake(chosen); chosen = WORKERS }
     :: else ->
-       atomic { erase(searching, chosen); chosen = 0 } /* somebody else was faster */
+       atomic { erase(searching, chosen); chosen = 0 } /* another process was faster */
     fi
 #endif
 }
@@ -66,7 +66,7 @@ inline wake_all() {
     od
 }
 
-/* Takes back what a worker had set that is dead or stopped, and lets the others look. */
+/* Takes back the bits that a dead or stopped worker had set, and wakes the others. */
 inline forget(w) {
 #ifdef FORGET_ONE
     erase(searching, w);
@@ -91,7 +91,7 @@ inline sleep(w) {
     woken[w] = false
 }
 
-/* Sleeps until woken, unless there is work after the worker has said that it is about to. */
+/* Sleeps until woken, unless there is work after the worker's bit is set. */
 inline park(w) {
 #ifdef PARK_WITHOUT_LOOKING
     insert(parked, w);
@@ -110,5 +110,5 @@ inline park(w) {
     fi;
 #endif
     insert(searching, w);
-    erase(parked, w) /* still there after a wake that was meant for everybody */
+    erase(parked, w) /* still set after `wake_all` of a worker that is about to park */
 }

@@ -17,11 +17,11 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using executor::PoolCore;
 
-/// How often at least all tasks are looked at: for deadlines that pass in the queue, and tasks that
-/// nobody will end.
+/// The longest time between checks of all tasks, for deadlines that pass in the queue and tasks
+/// that no process is left to end.
 constexpr Clock::duration look_interval = std::chrono::milliseconds(16);
 
-/// A look at all of them takes at most this part of the time.
+/// The inverse of the share of time that these checks may take.
 constexpr int look_share = 16;
 
 struct Item {
@@ -29,13 +29,13 @@ struct Item {
     std::size_t number;
 };
 
-/// Tasks that the head of a lane had not passed when that was last looked at, in its order.
+/// Tasks that the head of a lane had not passed at the last check, in the lane's order.
 struct Lane {
     struct Queued {
         ring::Position position;
         Item item;
     };
-    /// Forgets those before `first`; all: at once, else when they are many.
+    /// Removes the tasks before `first`: at once if `all`, else only when they are at least half.
     void shrink(bool all) {
         if (first == 0 || (!all && first < tasks.size() / 2)) return;
         tasks.erase(tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(first));
@@ -44,13 +44,13 @@ struct Lane {
     }
 
     std::vector<Queued> tasks;
-    std::size_t first = 0;   ///< those before have been passed
-    std::size_t watched = 0; ///< those before are watched, or have been passed
+    std::size_t first = 0;   ///< the head has passed the tasks before it
+    std::size_t watched = 0; ///< the tasks before it are watched or passed
     bool sorted = true;
 };
 
-/// The tasks of one pool. A worker ends only what the head of its lane has passed, and of those no
-/// more are pending than there are workers and retries.
+/// The tasks of one pool. A worker ends only tasks that the head of its lane has passed, and at
+/// most as many of these are pending as there are workers and retries.
 struct Part {
     explicit Part(PoolCore& core) : pool(core) {}
 
@@ -63,7 +63,7 @@ struct Part {
     PoolReference pool;
     std::array<Lane, ring::lane_count> lanes;
     std::vector<Item> passed;
-    std::optional<std::uint64_t> departures; ///< when all were looked at
+    std::optional<std::uint64_t> departures; ///< at the last check of all tasks
 };
 
 } // namespace
@@ -83,7 +83,7 @@ private:
     static bool watch(Part& part);
     void look_at_all();
     void look_at_all_of(Part& part);
-    /// Moves those whose status is final after `act` (`update` or `resolve`) to `ended`.
+    /// Moves items whose status is final after `act` (`update` or `resolve`) to `ended`.
     template <typename Items, typename Act>
     void take(Items& items, Act act);
 
@@ -148,7 +148,7 @@ bool CompletionSet::State::wait(TimePoint limit) {
     }
 }
 
-/// Looks at what a worker may have ended, and whether it is time to look at all.
+/// Checks the tasks that a worker may have ended, and decides when to check all.
 void CompletionSet::State::look(Part& part) {
     PoolCore& core = part.pool.core();
     const bool is_first = !part.departures;
@@ -177,7 +177,7 @@ void CompletionSet::State::pass(Part& part) {
     }
 }
 
-/// Has each task tell of its end. Returns whether one has ended already.
+/// Marks each task as watched. Returns whether one has ended already.
 bool CompletionSet::State::watch(Part& part) {
     bool has_ended = false;
     const auto watch_task = [&](const Item& item) {
@@ -205,7 +205,7 @@ void CompletionSet::State::look_at_all() {
 void CompletionSet::State::look_at_all_of(Part& part) {
     PoolCore& core = part.pool.core();
     core.expire_late();
-    part.departures = core.departures(); // before, lest one be missed
+    part.departures = core.departures(); // read first, so that none is missed
     take(part.passed, &PoolCore::resolve);
     for (Lane& lane : part.lanes) {
         lane.shrink(true);

@@ -23,15 +23,16 @@ namespace {
 
 using Nanoseconds = std::chrono::nanoseconds;
 
-/// Waits are cut into slices, between which the waiter looks whether those it waits for still live:
-/// short ones first, since a wake may have gone to a worker that was stopped.
+/// Waits are split into slices, after which the waiter checks the processes that it waits for. The
+/// first slices are short, because a wake may have gone to a worker that was stopped.
 constexpr Nanoseconds first_slice = std::chrono::milliseconds(2);
 constexpr Nanoseconds longest_slice = std::chrono::milliseconds(64);
 
-/// How often at most the supervisor and shared memory are looked at by those who poll.
+/// The shortest time between two checks of the supervisor and of shared memory.
 constexpr Nanoseconds look_interval = std::chrono::milliseconds(10);
 
-/// The supervisor is killed when it has not ended so long after it was told to kill the workers.
+/// How long the supervisor may take to exit after it was asked to kill the workers; then it is
+/// killed.
 constexpr Nanoseconds supervisor_patience = std::chrono::seconds(10);
 
 ring::Lane lane_of(Priority priority) {
@@ -48,7 +49,7 @@ ring::Lane lane_of(Priority priority) {
 
 constexpr std::array all_lanes{ring::Lane::normal, ring::Lane::high, ring::Lane::low};
 
-/// True for one caller at most in each interval.
+/// Returns true to at most one caller in each interval.
 bool is_due(std::atomic<std::int64_t>& next_ns) noexcept {
     const std::int64_t now = base::coarse_now_ns();
     std::int64_t next = next_ns.load(std::memory_order_relaxed);
@@ -83,8 +84,8 @@ PoolCore* PoolCore::create(Setup setup) {
 void PoolCore::start() {
     supervisor_options_.program = getpid();
     link_.attach(fork_base_.start_supervisor(state_, supervisor_options_));
-    supervisor_options_.hooks = {};     // what they hold may be in a module that is unloaded
-    state_.region.keep_from_children(); // the user's forks get no copy of the pool
+    supervisor_options_.hooks = {};     // their captures may be in a module that is unloaded later
+    state_.region.keep_from_children(); // children that the user forks do not map it
 }
 
 bool PoolCore::is_copy() const noexcept {
@@ -93,28 +94,29 @@ bool PoolCore::is_copy() const noexcept {
 
 void PoolCore::require_own_process() const {
     if (!is_copy()) return;
-    throw std::logic_error("this process pool belongs to the process that made it; here, in a "
-                           "process forked from that one (a worker, say), it cannot be used: make "
-                           "a pool of its own");
+    throw std::logic_error(
+        "this process pool belongs to the process that created it and cannot be "
+        "used in a process forked from that one, such as a worker: create a pool "
+        "in this process");
 }
 
 void PoolCore::require_usable() {
     const bool is_broken = state_.control().broken.load(std::memory_order_acquire) || has_ended();
     if (!is_broken || shut_down_.load())
-        return; // of a pool that is shut down the queue's end tells
+        return; // a pool that is shut down says so by its closed queue
     throw BrokenProcessPool(broken_cause());
 }
 
 std::string PoolCore::broken_cause() {
     std::string cause = "the process pool is broken: ";
     if (corrupted_.load(std::memory_order_acquire)) {
-        cause += "a worker has written over the memory that it shares with this process";
+        cause += "a worker has corrupted the memory that it shares with this process";
     } else if (state_.control().broken.load(std::memory_order_acquire)) {
         cause += state_.control().cause.get();
     } else {
-        cause += "its supervisor process has ended before its time";
+        cause += "its supervisor process has died";
     }
-    return cause + "; make a new pool";
+    return cause + "; create a new pool";
 }
 
 void PoolCore::close() noexcept {
@@ -144,14 +146,14 @@ std::uint32_t PoolCore::acquire_record() {
     if (!index) {
         throw LimitExceeded(LimitKind::pending_tasks,
                             "all " + std::to_string(state_.records.size()) +
-                                " task records of the pool are held by futures; take results (or "
-                                "drop futures) before submitting more");
+                                " task records of the pool belong to futures; take results or "
+                                "destroy futures before submitting more");
     }
     state_.records[*index].status.store(ring::Status{}.pack(), std::memory_order_relaxed);
     return *index;
 }
 
-/// Writes the task's options beside its record; returns the flags that say so.
+/// Writes the task's settings; returns the flags for its status.
 std::uint8_t PoolCore::write_options(std::uint32_t index, const TaskOptions* options) {
     if (options == nullptr || !needs_settings(*options)) {
         if (!default_options_) return 0;
@@ -194,12 +196,13 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
         ring.publish(position, task.index, flags);
         state_.notifier.work_arrived();
         if (position % 1024 == 0) state_.retire_entries();
-        // Only now: who looks at all that is queued either finds this task or sees this.
+        // Only now: a thread that checks all queued tasks either finds this task or sees the new
+        // deadline.
         if (has_deadline) lower(next_deadline_ns_, deadline_ns);
     } else if (base::Deadline::at(limit).passed()) {
         return std::nullopt;
-    } else {                    // its deadline has
-        position = ring.tail(); // it has none, but its number is not to be an earlier task's
+    } else {                    // the task's deadline has passed
+        position = ring.tail(); // not its own, but its number must not be an earlier task's
         record.status.store(ring::Status{.state = ring::TaskState::expired,
                                          .flags = flags,
                                          .generation = ring::generation_of(position)}
@@ -220,10 +223,9 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
 bool PoolCore::wait_for_position(ring::Lane lane, base::Deadline limit, base::Deadline deadline,
                                  ring::Position& position) {
     for (;;) {
-        const ring::Ring::ReserveResult refusal =
-            state_.lanes.reserve(lane, max_pending_, position);
-        if (refusal == ring::Ring::ReserveResult::ok) return true;
-        if (refusal == ring::Ring::ReserveResult::closed) {
+        const ring::Ring::ReserveResult result = state_.lanes.reserve(lane, max_pending_, position);
+        if (result == ring::Ring::ReserveResult::ok) return true;
+        if (result == ring::Ring::ReserveResult::closed) {
             throw PoolShutdown("the pool has been shut down and accepts no more tasks");
         }
         state_.retire_entries();
@@ -248,7 +250,7 @@ void PoolCore::wait_for_room(ring::Ring& ring, Nanoseconds most) {
     cursor.waiting_for_room.fetch_sub(1);
 }
 
-/// Calls `visit(task)` for everything that is queued, also for what is to be tried again.
+/// Calls `visit(task)` for each queued task, including those that are to be tried again.
 template <typename Visit>
 void PoolCore::visit_queued(Visit visit) {
     for (const ring::Lane lane : all_lanes) {
@@ -274,7 +276,7 @@ bool PoolCore::expire_late() noexcept {
         const TaskSettings& settings = state_.settings(task.index);
         const bool has_options = ring::status_of(record).has(ring::Status::has_options);
         if (!has_options || settings.deadline_ns == 0) return;
-        // If this is the record's next task by now, `expire` does nothing.
+        // Does nothing if the record holds its next task by now.
         if (is_too_late(settings))
             leave_queue(task, ring::expire(record, task.generation), expired_);
         else
@@ -287,10 +289,11 @@ bool PoolCore::may_queue_ended() noexcept {
     return state_.lanes.has_dead() || base::steady_now_ns() >= next_deadline_ns_.load();
 }
 
-/// What follows from a task's end in the queue.
+/// Counts and announces a task that has left the queue without a worker.
 void PoolCore::leave_queue(const detail::TaskKey& task, ring::Step step,
                            std::atomic<std::uint64_t>& count) noexcept {
-    if (!step.made || task.lane == detail::TaskKey::no_lane) return; // the latter by a mad worker
+    // A task in no lane can have made the step only if shared memory is corrupt.
+    if (!step.made || task.lane == detail::TaskKey::no_lane) return;
     count.fetch_add(1);
     state_.lanes.forget(ring::Lane{task.lane}, task.index, task.generation);
     state_.announce(state_.records[task.index], step.after.flags);
@@ -321,7 +324,7 @@ bool PoolCore::is_over(const detail::TaskKey& task) const {
         return true;
     }
     if (!link_ || !is_due(next_glance_ns_)) return false;
-    if (link_.looks_ended()) seen_ended_.store(true, std::memory_order_relaxed);
+    if (link_.query_ended()) seen_ended_.store(true, std::memory_order_relaxed);
     return seen_ended_.load(std::memory_order_relaxed) || audit_.is_inconsistent(task);
 }
 
@@ -357,9 +360,9 @@ bool PoolCore::cancel(const detail::TaskKey& task) noexcept {
 bool PoolCore::kill(const detail::TaskKey& task) {
     ring::Record& record = state_.records[task.index];
     ring::Status status;
-    do { // again if it has been claimed meanwhile, or put back to be tried again
+    do { // again if it has been claimed or requeued meanwhile
         if (cancel(task)) return true;
-        if (poll_health()) return false; // no worker is left to be killed
+        if (poll_health()) return false; // no worker is left
         status = ring::status_of(record);
         if (status.generation != task.generation) return false; // a worker has overwritten it
         if (status.state == ring::TaskState::running)
@@ -371,7 +374,7 @@ bool PoolCore::kill(const detail::TaskKey& task) {
 }
 
 ring::Status PoolCore::mark_lost(const detail::TaskKey& task) noexcept {
-    // After terminate_workers a task may be queued again though no worker is left to take it.
+    // After terminate_workers a task may have been requeued although no worker is left to take it.
     if (!aborted_.load() && link_.stop_mode() >= proc::StopMode::terminate) cancel(task);
     return ring::give_up(state_.records[task.index], task.generation);
 }
@@ -421,7 +424,8 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
     std::vector<os::FutexWaiter> words;
     for (std::size_t i = 0; i < pools.size(); ++i) {
         Control& control = pools[i]->state_.control();
-        // Sequentially consistent with announce: either that sees this count, or this its change.
+        // Sequentially consistent with announce: either that sees this count, or this sees the new
+        // value.
         control.waiting_for_completions.fetch_add(1);
         words.push_back({.word = &control.completions, .expected = seen[i]});
     }
@@ -447,7 +451,7 @@ bool PoolCore::poll_health() {
     return has_ended();
 }
 
-// Shared memory that makes no sense
+// Corrupt shared memory
 
 void PoolCore::audit_shared_memory() noexcept {
     if (!audit_.repair(link_)) abort_corrupted();
@@ -458,7 +462,7 @@ void PoolCore::abort_corrupted() noexcept {
     abort();
 }
 
-/// Has the supervisor kill all workers and exit: tasks that are not final will not become so.
+/// Asks the supervisor to kill all workers and exit: tasks that are not final will not become so.
 void PoolCore::abort() noexcept {
     if (aborted_.exchange(true)) return;
     link_.request_stop(proc::StopMode::kill);
@@ -476,8 +480,8 @@ void PoolCore::shutdown(bool wait, bool cancel_queued) {
     if (wait) wait_for_supervisor(base::Deadline::never());
 }
 
-/// Waits for the supervisor's end and reaps it; returns false at `limit`. Audits shared memory
-/// meanwhile, and kills a supervisor that does not obey.
+/// Blocks until the supervisor has ended, and reaps it; returns false at `limit`. Audits shared
+/// memory meanwhile, and kills a supervisor that does not obey.
 bool PoolCore::wait_for_supervisor(base::Deadline limit) {
     if (!link_) return true;
     std::optional<base::Deadline> patience;
@@ -499,7 +503,7 @@ bool PoolCore::wait_for_supervisor(base::Deadline limit) {
     return true;
 }
 
-/// Cancels what no worker has claimed, also what is to be tried again.
+/// Cancels the tasks that no worker has claimed, including those that are to be tried again.
 std::uint64_t PoolCore::cancel_queued() noexcept {
     std::uint64_t count = 0;
     visit_queued([&](const detail::TaskKey& task) {

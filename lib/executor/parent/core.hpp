@@ -20,11 +20,11 @@
 
 namespace prong::executor {
 
-/// The parent's side of a pool: what executor, drafts and futures stand on. It lives until the
-/// executor and the last future are gone.
+/// The parent's side of a pool, on which executor, task writers and futures are built. It lives
+/// until the executor and the last future are destroyed.
 ///
-/// Thread safety: any thread. The core has no thread of its own: whoever submits or waits finds out
-/// that the supervisor has died, and ends tasks that no process is left to end.
+/// Thread safety: any thread. The core has no thread of its own: threads that submit or wait detect
+/// that the supervisor has died, and end tasks that no process is left to end.
 class PoolCore {
 public:
     struct Setup {
@@ -32,17 +32,16 @@ public:
         std::uint64_t max_pending;
         SharedState::Sizes sizes;
         SupervisorOptions supervisor = {};
-        TaskLimits limits = {}; ///< of tasks that have none of their own
+        TaskLimits limits = {}; ///< for tasks without limits of their own
     };
-    /// Makes the shared memory, but no process yet. Throws `std::system_error`.
+    /// Creates the shared memory, but no process yet. Throws `std::system_error`.
     static PoolCore* create(Setup setup);
 
-    /// Starts the supervisor, which forks the workers. Without it a test may run `run_tasks` in
-    /// threads. Throws what `ForkBase::start_supervisor` throws; the core is to be left then, too.
+    /// Starts the supervisor, which forks the workers. Without this call a test may run `run_tasks`
+    /// in threads. Throws what `ForkBase::start_supervisor` throws; call `close` then, too.
     void start();
 
-    /// The executor's end: `shutdown(true)` has been called. Deletes the core unless futures are
-    /// left.
+    /// Ends the executor's use, after `shutdown(true)`. Deletes the core unless futures are left.
     void close() noexcept;
 
     /// Keeps the core alive until `unref`.
@@ -59,18 +58,19 @@ public:
     [[nodiscard]] SharedState& state() { return state_; }
     [[nodiscard]] RecordStore::Counts record_counts() const { return records_.counts(); }
 
-    /// Whether this process is not the one that made the pool.
+    /// Returns whether this process is not the one that created the pool.
     [[nodiscard]] bool is_copy() const noexcept;
-    /// Throws `std::logic_error` if it is not.
+    /// Throws `std::logic_error` if `is_copy()`.
     void require_own_process() const;
 
-    // For drafts.
+    // For task writers.
 
     [[nodiscard]] const ForkBase& fork_base() const { return fork_base_; }
 
     std::uint32_t acquire_record();
-    /// Queues a task that has been written to a record; empty if there is no room until `limit`.
-    /// One whose deadline passes before that has expired, in no queue. `options`: null for none.
+    /// Queues a task that has been written to a record. Returns nothing if there is no room until
+    /// `limit`. A task whose deadline passes before that is expired, in no queue. `options` may be
+    /// null.
     struct Written {
         std::uint32_t index;
         const detail::TaskType& type;
@@ -81,21 +81,24 @@ public:
                                              detail::TimePoint limit);
     void release(const RecordRef& ref) noexcept;
 
-    // For task handles. What only looks is const; what acts says so in its name.
+    // For task handles. Functions that only look are const; functions that act have a verb for a
+    // name.
 
     void abandon(const RecordRef& ref) noexcept;
 
-    /// The task's status as it is. A task whose record another one has taken or a worker has
-    /// overwritten is `lost`; one whose deadline has passed in the queue is `expired`.
+    /// Returns the task's status without changing anything: `lost` if the record holds another task
+    /// or a worker has overwritten it, `expired` if the task's deadline has passed in the queue.
     [[nodiscard]] ring::Status look(const detail::TaskKey& task) const noexcept;
-    /// Whether a wait for the task would return at once: it has ended, or the pool has.
+    /// Returns whether a wait for the task would return at once: the task has ended, or the pool
+    /// has.
     [[nodiscard]] bool is_over(const detail::TaskKey& task) const;
 
-    /// Looks, and ends a task in shared memory whose deadline has passed in the queue. Aborts the
-    /// pool if a worker has overwritten the record.
+    /// Returns the task's status, and makes a task `expired` whose deadline has passed in the
+    /// queue. Aborts the pool if a worker has overwritten the record.
     ring::Status update(const detail::TaskKey& task) noexcept;
-    /// The same, and ends a task that no process is left to end. May reap the supervisor and abort
-    /// the pool: prong has no thread of its own, so whoever waits must do this.
+    /// Does the same, and makes a task `lost` that no process is left to end. May reap the
+    /// supervisor and abort the pool: prong has no thread of its own, so threads that wait must do
+    /// this.
     ring::Status resolve(const detail::TaskKey& task);
 
     ring::Status watch(std::uint32_t index, std::uint8_t flag) const noexcept {
@@ -105,34 +108,36 @@ public:
     bool kill(const detail::TaskKey& task);
     bool wait(const detail::TaskKey& task, detail::TimePoint limit);
 
-    /// Changes when a task that is watched together with others has ended.
+    /// Returns a word that changes when a task ends that is watched together with others.
     [[nodiscard]] std::uint32_t completions() const noexcept {
         return state_.control().completions.load();
     }
-    /// Sleeps until `completions` of one of the pools is not what was seen, at most until `limit`,
-    /// or wakes earlier for another look.
+    /// Blocks until `completions` of one of the pools is no longer the value in `seen`, at most
+    /// until `limit`. May return earlier, so that the caller checks again.
     static void sleep_until_completion(std::span<PoolCore* const> pools,
                                        std::span<const std::uint32_t> seen,
                                        detail::TimePoint limit);
-    /// How many tasks have left the queue without a worker. Changes before `completions` does.
+    /// Returns how many tasks have left the queue without a worker. Changes before `completions`
+    /// does.
     [[nodiscard]] std::uint64_t departures() const noexcept {
         return cancelled_.load() + expired_.load();
     }
 
-    /// Ends tasks whose deadline has passed in the queue. Returns whether there was any.
+    /// Expires the queued tasks whose deadline has passed. Returns whether there was any.
     bool expire_late() noexcept;
-    /// Whether the queue may hold tasks that have ended there.
+    /// Returns whether the queue may hold tasks that have ended there.
     [[nodiscard]] bool may_queue_ended() noexcept;
 
-    /// Whether it is known that no process is left to run anything.
+    /// Returns whether it is known that no process is left to run a task.
     [[nodiscard]] bool has_ended() const noexcept {
         return link_.has_ended() || aborted_.load(std::memory_order_acquire);
     }
-    /// Finds out at most every 10 ms whether the supervisor lives and shared memory makes sense.
-    /// Reaps the supervisor if it has ended, continues it if it is stopped, aborts the pool if
-    /// shared memory is corrupt. Returns `has_ended()`.
+    /// Checks the supervisor and shared memory, at most every 10 ms: reaps a supervisor that has
+    /// ended, continues one that is stopped, and aborts the pool if shared memory is corrupt.
+    /// Returns `has_ended()`.
     bool poll_health();
-    /// Wakes sleeping workers if there is work: one may have been stopped after it was chosen.
+    /// Wakes sleeping workers if tasks are queued: an earlier wake may have gone to a worker that
+    /// was then stopped.
     void rewake_workers() noexcept;
     [[nodiscard]] std::string broken_cause();
 
@@ -140,7 +145,7 @@ private:
     explicit PoolCore(Setup setup);
     ~PoolCore() = default;
 
-    /// False if there is none until `limit`, or until the task's own `deadline`.
+    /// Blocks until there is a position. Returns false at `limit` or at the task's own `deadline`.
     bool wait_for_position(ring::Lane lane, base::Deadline limit, base::Deadline deadline,
                            ring::Position& position);
     void wait_for_room(ring::Ring& ring, std::chrono::nanoseconds most);
@@ -155,7 +160,7 @@ private:
     ring::Status mark_lost(const detail::TaskKey& task) noexcept;
     bool wait_for_supervisor(base::Deadline limit);
     std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
-    /// What a worker is at.
+    /// The task that a worker runs.
     struct RunningTask {
         int pid;
         std::uint32_t index; ///< of the record
@@ -178,15 +183,15 @@ private:
     unsigned fork_depth_;
 
     std::atomic<std::uint64_t> cancelled_ = 0;
-    std::atomic<std::uint64_t> expired_ = 0;  ///< before a worker had them
-    std::atomic<std::uint64_t> unqueued_ = 0; ///< of these, without ever having been queued
-    /// No task that is queued has a deadline before this.
+    std::atomic<std::uint64_t> expired_ = 0;  ///< tasks, before a worker claimed them
+    std::atomic<std::uint64_t> unqueued_ = 0; ///< of these, tasks that were never queued
+    /// No queued task has an earlier deadline.
     std::atomic<std::int64_t> next_deadline_ns_ = no_alarm;
-    std::atomic<bool> aborted_ = false;   ///< the supervisor was told to kill all workers and exit
+    std::atomic<bool> aborted_ = false;   ///< the supervisor was asked to kill all workers and exit
     std::atomic<bool> corrupted_ = false; ///< because a worker has overwritten shared memory
     std::atomic<bool> shut_down_ = false;
     std::atomic<std::int64_t> next_look_ns_ = 0; ///< by `poll_health`
-    // What `is_over` remembers of its looks at the supervisor.
+    // `is_over`: the next check, and whether one has seen the supervisor's end.
     mutable std::atomic<std::int64_t> next_glance_ns_ = 0;
     mutable std::atomic<bool> seen_ended_ = false;
     SupervisorLink link_;

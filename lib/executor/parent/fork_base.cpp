@@ -50,7 +50,7 @@ int run_delegate(SharedState& state, const SupervisorOptions& options, int paren
     PoolDelegate delegate(state, options);
     try {
         os::give_up_descriptors(options.inherited, options.kept, {{parent_pidfd}});
-        os::give_up_terminal(); // a worker is in the background: reading would stop it
+        os::give_up_terminal(); // a worker is a background process: reading would stop it
         const base::UniqueFd bell = options.doorbell.listen();
         return proc::supervise(delegate, state.workers(),
                                {.parent_pidfd = parent_pidfd, .bell = bell.get()});
@@ -60,12 +60,12 @@ int run_delegate(SharedState& state, const SupervisorOptions& options, int paren
     return 1;
 }
 
-/// All of a supervisor process; returns its exit status. Nothing leaves it: beyond it is the user's
+/// Runs a supervisor process. Returns its exit status. Nothing may unwind from here into the user's
 /// program.
 int run_supervisor(SharedState& state, const SupervisorOptions& options,
                    int parent_pidfd) noexcept {
     try {
-        // The thread that has made the pool may be pinned, or have a small stack.
+        // The thread that has created the pool may be pinned, or have a small stack.
         if (CPU_COUNT(&options.cpus) != 0)
             sched_setaffinity(0, sizeof(options.cpus), &options.cpus);
         return os::on_ample_stack([&] { return run_delegate(state, options, parent_pidfd); });
@@ -74,7 +74,8 @@ int run_supervisor(SharedState& state, const SupervisorOptions& options,
     }
 }
 
-/// Whether the parent knows of this supervisor: if not, nobody would ever end it.
+/// Blocks until the parent has received this supervisor's pidfd or ended. Returns whether it has
+/// the pidfd: without it, no process would end this supervisor.
 bool is_wanted(const SharedState& state, int parent_pidfd) {
     constexpr auto pending = static_cast<std::uint32_t>(Admission::pending);
     const os::FutexWord& word = state.control().admission;
@@ -91,7 +92,7 @@ void admit(SharedState& state, Admission admission) {
     os::futex_wake(word, os::everyone);
 }
 
-/// In the zygote: maps the pool's memory, for the child that is forked next.
+/// Runs in the zygote: maps the pool's memory for the child that is forked next.
 proc::Zygote::Child prepare_supervisor(std::vector<base::UniqueFd> fds,
                                        std::span<const std::byte> message) {
     Request request{};
@@ -122,7 +123,7 @@ proc::Zygote::Child prepare_supervisor(std::vector<base::UniqueFd> fds,
             os::restore_numbers(*passed, parent);
         } catch (const std::exception& error) {
             PoolDelegate(*state, options)
-                .broke(std::string("descriptors to keep: ") + error.what());
+                .broke(std::string("cannot keep descriptors: ") + error.what());
             return 1;
         }
         passed->clear();
@@ -140,9 +141,9 @@ os::PidFd ForkBase::start_supervisor(SharedState& state, const SupervisorOptions
     base::UniqueFd memory = state.region.release_descriptor();
     if (zygote_ != nullptr) return start_by_zygote(state, options, memory.get());
     memory.reset();
-    // Blocked: the supervisor must not lose or die of a signal before it is ready for it.
+    // Blocked, so that no signal is lost or kills the supervisor before it handles signals.
     os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
-    // Nothing of the parent's is flushed or destroyed a second time.
+    // `_exit`: the parent's buffers and objects must not be flushed or destroyed twice.
     if (fork.pid == 0) _exit(run_supervisor(state, options, fork.process.open()));
     return std::move(fork.process);
 }
@@ -203,7 +204,7 @@ std::string ForkBase::too_late(const std::string& what, const void* address) con
     return what + " cannot run in this pool's workers: its module " + os::module_path(address) +
            " was loaded, replaced or unloaded after " +
            (zygote_ != nullptr ? "start_zygote(); load it before that"
-                               : "the pool was made; load it before that, or make a new pool");
+                               : "the pool was created; load it before that, or create a new pool");
 }
 
 } // namespace prong::executor

@@ -18,27 +18,28 @@ class Zygote;
 
 namespace prong::executor {
 
-/// What the processes of a pool are forked from: the zygote if this process has one, else this
-/// process as it is when the pool is made. Only functions that the fork base had can be tasks.
+/// The process that a pool's processes are forked from: the zygote if this process has one, else
+/// this process as it is when the pool is created. Only functions that the fork base has loaded can
+/// be tasks.
 ///
-/// Thread safety: any, once the supervisor is started.
+/// Thread safety: any thread, once the supervisor is started.
 class ForkBase {
 public:
     ForkBase();
 
-    /// Forks the supervisor, which forks the workers. Throws `std::system_error`;
-    /// `std::invalid_argument` for a hook that does not reach them.
+    /// Forks the supervisor, which forks the workers. Throws `std::system_error`, and
+    /// `std::invalid_argument` for a hook that the workers cannot call.
     [[nodiscard]] os::PidFd start_supervisor(SharedState& state, const SupervisorOptions& options);
 
-    /// Throws `std::invalid_argument` if the task's module has been loaded since. `arguments` are
-    /// encoded.
+    /// Throws `std::invalid_argument` if the task's module was loaded after the fork base was
+    /// forked. `arguments` are encoded.
     void require_known(const detail::TaskType& type, std::span<const std::byte> arguments) const {
         const void* const unknown = find_unknown(type, arguments);
         if (unknown != nullptr) refuse(type, arguments, unknown);
     }
 
-    /// What a task that was known once is called in messages: its module may have been unloaded
-    /// since, with the code that knows the name.
+    /// Returns the name, for messages, of a task that was known at its submit: its module, which
+    /// has the code for the name, may have been unloaded since.
     [[nodiscard]] std::string name_of(const detail::TaskType& type,
                                       std::span<const std::byte> arguments) const {
         if (find_unknown(type, arguments) != nullptr) return "a task of a module that was unloaded";
@@ -50,15 +51,15 @@ private:
 
     [[nodiscard]] os::PidFd start_by_zygote(SharedState& state, const SupervisorOptions& options,
                                             int memory) const;
-    /// The type or the function, if it was not there when the workers were forked or is not there
-    /// now; null if all is known.
+    /// Returns the type or the function, whichever the workers do not have or this process has
+    /// unloaded; null if they have both.
     [[nodiscard]] const void* find_unknown(const detail::TaskType& type,
                                            std::span<const std::byte> arguments) const {
         if (!modules_.had(&type)) return &type;
         std::uintptr_t address = 0;
         if (!type.begins_with_address || arguments.size() < sizeof(address)) return nullptr;
         std::memcpy(&address, arguments.data(), sizeof(address));
-        // A pointer to a virtual function is an offset.
+        // A pointer to a virtual function is a small offset.
         const auto* const function = reinterpret_cast<const void*>(address);
         return address >= least_address && !modules_.had(function) ? function : nullptr;
     }

@@ -9,9 +9,9 @@
 
 namespace prong::executor {
 
-/// The kinds of tasks that this process has submitted, in private memory: what a record in shared
-/// memory says is one is not believed otherwise. Full, it forgets to add, which costs some
-/// statistics their names.
+/// The task types that this process has submitted, in private memory: a type that a record in
+/// shared memory names is believed only if it is one of them. When the set is full, further types
+/// are not added, and some statistics lack names.
 ///
 /// Thread safety: any thread.
 class KnownTypes {
@@ -26,7 +26,7 @@ public:
         }
     }
 
-    /// The type at this address, or null if there is none.
+    /// Returns the type at this address, or null if none was submitted.
     [[nodiscard]] const detail::TaskType* find(std::uint64_t address) const noexcept {
         for (const auto& place : places_) {
             const detail::TaskType* const type = place.load(std::memory_order_relaxed);

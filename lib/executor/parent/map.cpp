@@ -6,13 +6,13 @@
 namespace prong::detail {
 namespace {
 
-/// How long a chunk should keep a worker busy: long against what a task costs, short against what
-/// waiting for the last chunk costs.
+/// How long a chunk should keep a worker busy: long compared to what a task costs, short compared
+/// to the wait for the last chunk.
 constexpr std::chrono::nanoseconds target_time = std::chrono::microseconds(300);
 constexpr std::size_t largest_chunk = 1 << 15;
 constexpr std::size_t growth_limit = 8;
 
-/// Elements read ahead however small the chunks are, so that a short input is taken at once.
+/// The least number of elements that are read ahead, so that a short input is read at once.
 constexpr std::size_t least_lookahead = 256;
 constexpr std::size_t chunks_per_worker = 4;
 
@@ -38,12 +38,12 @@ MapRun::MapRun(executor::PoolCore& core, const MapOptions& options, const TaskOp
       source_(std::move(source)), chunksize_(checked(options.chunksize, "chunksize")) {
     if (task_options != nullptr) {
         task_options_ = *task_options;
-        options_.chunksize = chunksize_; // what is said of a task is meant of an element
+        options_.chunksize = chunksize_; // per-task options apply to each element
     }
     checked(options.lookahead, "lookahead");
     fill();
     if (elements_under_way_ == 0 && input_error_)
-        std::rethrow_exception(input_error_); // nothing to wait for
+        std::rethrow_exception(input_error_); // no chunk is left to wait for
 }
 
 MapRun::~MapRun() {
@@ -82,28 +82,28 @@ void MapRun::read_chunk(std::size_t most) {
                 good = chunk.writer.size();
                 ++chunk.elements;
             } while (chunk.elements < most && !source_->at_end());
-        } catch (...) { // what came before it is as good as ever
+        } catch (...) { // the elements before it are valid
             input_error_ = std::current_exception();
             input_ended_ = true;
             chunk.writer.rewind(good);
         }
         elements_under_way_ += chunk.elements;
         if (chunk.elements == 0) unsent_.reset();
-    } catch (...) { // the pool takes nothing more
+    } catch (...) { // the pool accepts no more tasks
         input_error_ = std::current_exception();
         input_ended_ = true;
         unsent_.reset();
     }
 }
 
-/// Queues what has been read; false if there is no room in time.
+/// Queues the chunk that has been read; returns false if there is no room before the limit.
 bool MapRun::send_chunk() {
     try {
         auto task = unsent_->writer.try_submit(source_->type(),
                                                task_options_ ? &*task_options_ : nullptr, limit_);
         if (!task) return false;
         keep(std::move(*task), unsent_->elements);
-    } catch (...) { // the pool takes nothing more
+    } catch (...) { // the pool accepts no more tasks
         input_error_ = std::current_exception();
         input_ended_ = true;
         elements_under_way_ -= unsent_->elements;
@@ -131,8 +131,8 @@ void MapRun::load() {
         next_.assign(pending_.ended().begin(), pending_.ended().end());
     if (next_.empty() || !chunks_[next_.front()].task.wait_until(limit_)) {
         limit_ = never;
-        throw TimeoutError("the next result of map was not there in time; iterate again to wait "
-                           "for it, or drop the range to cancel what has not started");
+        throw TimeoutError("the next result of map was not ready in time; iterate again to wait "
+                           "for it, or destroy the range to cancel what has not started");
     }
     Chunk& chunk = chunks_[next_.front()];
     loaded_ = true;
@@ -164,7 +164,8 @@ Reader MapRun::element() {
     try {
         const auto kind = decode<std::uint8_t>(reader);
         if (kind == element_returned) return reader;
-        if (kind != element_thrown) throw CodecError("an element of map has no such end");
+        if (kind != element_thrown)
+            throw CodecError("an element of a map result is neither a value nor an exception");
         error = decode_element_failure(reader);
         element_end_ = reader;
     } catch (const CodecError&) {
@@ -204,7 +205,7 @@ void MapRun::adapt(std::chrono::nanoseconds elapsed, std::size_t elements) {
     const std::size_t wanted = static_cast<std::size_t>(target_time.count()) * elements / took;
     const std::size_t most = std::min(growth_limit * chunksize_, largest_chunk);
     chunksize_ = std::clamp<std::size_t>(wanted, 1, most);
-    if (options_.lookahead) { // leave something for every worker
+    if (options_.lookahead) { // leave elements for every worker
         chunksize_ = std::clamp<std::size_t>(*options_.lookahead / workers_, 1, chunksize_);
     }
 }

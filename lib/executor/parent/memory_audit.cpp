@@ -10,8 +10,8 @@
 namespace prong::executor {
 namespace {
 
-/// A queue in which nothing moves, so often and so long, has been written over: not even a thread
-/// that has taken a position and was preempted then takes that long to publish its task.
+/// A head that does not move for this many checks and this long is corrupt: not even a thread that
+/// was preempted after it had reserved a position takes that long to publish its task.
 constexpr unsigned most_times_blocked = 16;
 constexpr std::chrono::nanoseconds longest_blocked = std::chrono::seconds(5);
 
@@ -51,8 +51,8 @@ bool MemoryAudit::is_inconsistent(const detail::TaskKey& task) const noexcept {
     const ring::Record& record = state_.records[task.index];
     const std::uint64_t word = record.status.load();
     const ring::Status status = ring::Status::unpack(word);
-    // The conclusion holds if the status stays the same from the first look to the last. A retry
-    // gives it back its former value, but counts: one of these before it does, one after.
+    // The conclusion holds if the status is the same at the first and at the last look. A retry
+    // restores the former status, but increments two counters: one before, one after it does.
     const auto retries = [&] {
         const bool may_retry = status.has(ring::Status::has_options);
         return std::pair(may_retry ? state_.settings(task.index).deaths.load() : 0,

@@ -11,26 +11,26 @@
 
 namespace prong::executor {
 
-/// Finds out whether shared memory still makes sense, which a worker may have written over.
+/// Detects whether a worker has corrupted shared memory.
 ///
 /// Thread safety: any thread.
 class MemoryAudit {
 public:
     explicit MemoryAudit(SharedState& state) : state_(state) {}
 
-    /// Writes again what only this process writes, and wakes workers that may sleep though there is
-    /// work. Returns false if that cannot help: the pool must be aborted.
+    /// Rewrites the words that only this process writes, and wakes workers that may sleep although
+    /// there is work. Returns false if that cannot help: the pool must be aborted.
     [[nodiscard]] bool repair(SupervisorLink& supervisor) noexcept;
 
-    /// Whether shared memory says of a task that is not final what cannot be true: that it is
-    /// queued where no worker will find it, or claimed by a worker that does not run it.
+    /// Returns whether the shared state of a task that is not final is impossible: queued where no
+    /// worker will find it, or claimed by a worker that does not run it.
     [[nodiscard]] bool is_inconsistent(const detail::TaskKey& task) const noexcept;
 
 private:
     [[nodiscard]] bool is_blocked() noexcept;
 
     SharedState& state_;
-    std::mutex mutex_; ///< guards what the last repair saw:
+    std::mutex mutex_; ///< guards what the last repair has seen:
     std::uint64_t length_ = 0;
     std::optional<ring::Position> blocked_at_;
     unsigned times_blocked_ = 0;

@@ -66,7 +66,7 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
                         .doorbell = os::Doorbell::unique()},
          .limits = options.limits});
     try {
-        core_->start(); // core_ is there before the fork: in a worker it tells that this is a copy
+        core_->start(); // core_ is set before the fork: in a worker it says that this is a copy
     } catch (...) {
         core_->close();
         throw;
@@ -78,7 +78,7 @@ ProcessPoolExecutor::~ProcessPoolExecutor() {
     const bool unwinding = std::uncaught_exceptions() > exceptions_at_start_;
     try {
         core_->shutdown(true, unwinding);
-    } catch (...) { // the wait failed: the workers end with this process at the latest
+    } catch (...) { // the wait failed: the workers end at the latest with this process
     }
     core_->close();
 }

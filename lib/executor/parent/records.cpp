@@ -5,10 +5,10 @@
 namespace prong::executor {
 namespace {
 
-/// So many records stay touched for the next tasks when the pool is idle (8 MiB).
+/// The number of records that keep their pages for the next tasks when the pool is idle (8 MiB).
 constexpr std::uint32_t warm_records = 1 << 16;
 
-/// Each new task looks at so many abandoned ones, so that they are cleared faster than they come.
+/// The number of abandoned records that each new task checks: they are freed faster than they come.
 constexpr std::size_t abandoned_per_acquire = 2;
 
 } // namespace
@@ -23,7 +23,7 @@ std::optional<std::uint32_t> RecordStore::acquire() {
     }
     std::uint32_t index = touched_;
     if (free_.empty()) {
-        // Room for all to come back, so that giving back cannot fail.
+        // Reserves room for all, so that giving back cannot fail.
         if (free_.capacity() <= touched_) free_.reserve(std::max<std::size_t>(2 * touched_, 1024));
         ++touched_;
     } else {
@@ -53,7 +53,7 @@ bool RecordStore::abandon(const RecordRef& ref) noexcept {
     const std::lock_guard lock(mutex_);
     try {
         abandoned_.push_back(ref);
-    } catch (const std::bad_alloc&) { // then the record stays in use until the pool is gone
+    } catch (const std::bad_alloc&) { // the record stays in use until the pool is destroyed
     }
     return one_user_less();
 }
@@ -116,9 +116,9 @@ void RecordStore::discard_payload(const RecordRef& ref) const noexcept {
 }
 
 void RecordStore::give_back(std::uint32_t index) noexcept {
-    free_.push_back(index); // within what was reserved
+    free_.push_back(index); // cannot throw: the room was reserved
     if (--in_use_ != 0 || touched_ <= warm_records) return;
-    // All are free: forget those beyond the warm ones and give their pages back.
+    // All records are free: return the pages beyond the warm ones.
     state_.discard_records(warm_records, touched_);
     state_.payload.trim();
     state_.retire_entries();
@@ -126,7 +126,7 @@ void RecordStore::give_back(std::uint32_t index) noexcept {
     std::vector<std::uint32_t>().swap(free_);
 }
 
-/// Takes back what workers have lost that died while they took or freed a block.
+/// Frees the blocks of workers that died while they took or freed a block.
 void RecordStore::find_lost_payload() noexcept {
     const std::uint64_t left = state_.control().left_unfinished.load(std::memory_order_acquire);
     if (left == left_unfinished_) return;
@@ -143,7 +143,7 @@ void RecordStore::release_abandoned(std::size_t most) noexcept {
             discard_payload(ref);
             give_back(ref.index);
         } else {
-            abandoned_.push_back(ref); // the deque has just had room for it
+            abandoned_.push_back(ref); // cannot throw: an element was just removed
         }
     }
 }

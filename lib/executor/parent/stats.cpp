@@ -9,7 +9,7 @@ namespace prong::executor {
 PoolStats PoolCore::stats() {
     require_own_process();
     expire_late();
-    poll_health(); // a program that only asks for statistics learns of the pool's end here
+    poll_health(); // a program that only reads statistics detects the pool's end here
     const Control& control = state_.control();
     PoolStats stats{.queued = state_.lanes.length(),
                     .running = 0,
@@ -30,7 +30,7 @@ PoolStats PoolCore::stats() {
         stats.failed += state_.slot(worker).failed.load();
     }
     stats.queued += state_.count_retried();
-    if (has_ended()) stats.queued = 0; // no worker will come
+    if (has_ended()) stats.queued = 0; // no worker is left to run them
     return stats;
 }
 
@@ -64,8 +64,8 @@ std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned worker) con
     const detail::TaskType* const type =
         known_types_.find(ring::read_once(task->record->task_type));
     if (type == nullptr) return running;
-    // The task may end, and its record be used again, at any time: the bytes are only looked at to
-    // find a function's name, whatever they say.
+    // The task may end, and its record be reused, at any time: the bytes are only used to find a
+    // function's name, and need not be right.
     const auto arguments = state_.arguments_of(*task->record);
     running.name.replace(
         0, std::string_view("a task").size(),

@@ -5,7 +5,7 @@
 
 namespace prong::executor {
 
-bool SupervisorLink::looks_ended() const {
+bool SupervisorLink::query_ended() const {
     return has_ended() || os::wait_for_end(supervisor_, base::Deadline::now());
 }
 
@@ -28,7 +28,7 @@ void SupervisorLink::request_stop(proc::StopMode mode) noexcept {
     proc::StopMode now = stop_mode_.load();
     while (now < mode && !stop_mode_.compare_exchange_weak(now, mode)) {
     }
-    do { // the last of several threads writes what all of them want
+    do { // the last of several threads writes the latest mode
         now = stop_mode_.load();
         state_.control().stop_mode.store(now);
     } while (stop_mode_.load() != now);
@@ -39,7 +39,7 @@ void SupervisorLink::notify() {
     if (!supervisor_ || has_ended()) return;
     try {
         os::send_signal(supervisor_, SIGUSR1);
-    } catch (const std::system_error&) { // forbidden: this process has given up its user
+    } catch (const std::system_error&) { // forbidden: this process has changed its user
         if (!doorbell_.ring()) throw;
     }
     continue_if_stopped();
@@ -64,7 +64,7 @@ void SupervisorLink::notify_if_due(std::uint32_t index) noexcept {
 void SupervisorLink::continue_if_stopped() noexcept {
     try {
         if (os::is_stopped(supervisor_)) os::send_signal(supervisor_, SIGCONT);
-    } catch (const std::system_error&) { // forbidden: whoever stopped it must continue it
+    } catch (const std::system_error&) { // forbidden: this process cannot continue it
     }
 }
 

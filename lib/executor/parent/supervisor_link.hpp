@@ -10,8 +10,8 @@
 
 namespace prong::executor {
 
-/// The parent's connection to the supervisor: notifies it, tells it how the workers are to end,
-/// and reaps it.
+/// The parent's link to the supervisor: notifies it, requests how the workers are to end, and reaps
+/// it.
 ///
 /// Thread safety: any thread, once `attach` has returned.
 class SupervisorLink {
@@ -20,37 +20,37 @@ public:
         : state_(state), doorbell_(doorbell) {}
 
     void attach(os::PidFd supervisor) { supervisor_ = std::move(supervisor); }
-    /// False if there is no supervisor: the workers are threads of a test.
+    /// Returns false if there is no supervisor: the workers are threads of a test.
     [[nodiscard]] explicit operator bool() const { return static_cast<bool>(supervisor_); }
 
-    /// Whether the supervisor is known to have ended.
+    /// Returns whether the supervisor is known to have ended.
     [[nodiscard]] bool has_ended() const noexcept { return ended_.load(std::memory_order_acquire); }
-    /// The same, but looks. Throws `std::system_error`.
-    [[nodiscard]] bool looks_ended() const;
+    /// Returns whether the supervisor has ended, by a system call. Throws `std::system_error`.
+    [[nodiscard]] bool query_ended() const;
 
-    /// Waits for the supervisor's end at most until `limit`, then reaps it. Returns whether it has
-    /// ended. Throws `std::system_error`.
+    /// Blocks until the supervisor has ended, at most until `limit`, then reaps it. Returns whether
+    /// it has ended. Throws `std::system_error`.
     bool reap_until(base::Deadline limit);
-    /// The same without limit and without a system call that can fail.
+    /// Does the same without a limit, and without a system call that can fail.
     void reap() noexcept;
-    /// Gives a supervisor up that this process may not kill.
+    /// Stops waiting for a supervisor that this process may not kill.
     void give_up() noexcept { ended_.store(true, std::memory_order_release); }
 
     [[nodiscard]] proc::StopMode stop_mode() const noexcept { return stop_mode_.load(); }
-    /// Writes the stop mode to shared memory, unless it is beyond `mode` already, and wakes the
-    /// workers. `notify` makes the supervisor look.
+    /// Writes the stop mode to shared memory, unless a later one is set already, and wakes the
+    /// workers. `notify` makes the supervisor read it.
     void request_stop(proc::StopMode mode) noexcept;
 
-    /// Makes the supervisor look at shared memory. Throws `std::system_error`.
+    /// Makes the supervisor check shared memory. Throws `std::system_error`.
     void notify();
-    /// The same; a supervisor that cannot be reached looks when a worker exits.
+    /// Does the same. A supervisor that cannot be reached checks when a worker exits.
     void try_notify() noexcept;
-    /// Notifies the supervisor if the time of this record's task is over before the supervisor's
-    /// next alarm: a worker that has changed its user cannot do so itself.
+    /// Notifies the supervisor if this record's task must stop before the supervisor's next alarm:
+    /// a worker that has changed its user cannot notify it.
     void notify_if_due(std::uint32_t index) noexcept;
-    /// Waits must not hang because the supervisor was stopped.
+    /// Continues a stopped supervisor, because waits must not hang.
     void continue_if_stopped() noexcept;
-    /// Returns false if this process may not kill the supervisor.
+    /// Kills the supervisor. Returns false if this process may not.
     bool kill() noexcept;
 
 private:

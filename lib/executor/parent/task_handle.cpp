@@ -88,8 +88,8 @@ Outcome TaskHandle::outcome() const {
     if (end.state != TaskState::returned) return {.result = {}, .error = error_at_end(end, bytes)};
     if (!bytes) {
         const std::string text = "the result of " + name() +
-                                 " is said to lie outside of the pool's memory: a worker has "
-                                 "overwritten what says where it lies";
+                                 " is at an address outside the pool's memory: a worker has "
+                                 "corrupted the task's record";
         return {.result = {}, .error = std::make_exception_ptr(CodecError(text))};
     }
     Outcome outcome{.result = Reader(*bytes), .error = nullptr};
@@ -126,13 +126,12 @@ std::exception_ptr TaskHandle::error_at_end(const ring::Status& end,
     case TaskState::over_limit:
         return error_of(end.state, bytes ? Reader(*bytes) : Reader(), settings, name());
     case TaskState::expired:
-        return std::make_exception_ptr(TaskTimeout(name() + " was not started " +
-                                                   (tried ? "again " : "") +
-                                                   "before its deadline had passed"));
+        return std::make_exception_ptr(TaskTimeout(
+            name() + " was not started " + (tried ? "again " : "") + "before its deadline"));
     case TaskState::cancelled:
         return std::make_exception_ptr(
             CancelledError(name() + " was cancelled before " +
-                           (tried ? "it was tried again" : "a worker had claimed it")));
+                           (tried ? "it was tried again" : "a worker claimed it")));
     default:
         return std::make_exception_ptr(BrokenProcessPool(core_->broken_cause()));
     }

@@ -37,7 +37,8 @@ std::optional<TaskHandle> TaskWriter::try_submit(const TaskType& type, const Tas
 
 void TaskWriter::grow(std::size_t more) {
     const executor::SharedState& state = core_->state();
-    std::atomic<std::uint64_t> intent; // read by no process: if the parent dies, all memory goes
+    // No process reads it: if the parent dies, all memory is freed.
+    std::atomic<std::uint64_t> intent;
     const shm::Block block = executor::move_to_larger_block(
         state, {data(), size()}, more, shm::parent_owner, intent, "the task's argument list");
     const std::size_t used = size();

@@ -18,7 +18,7 @@ using detail::encode;
 using detail::Reader;
 using detail::Writer;
 
-// What follows process and exit code.
+// Flags: what follows process and exit code.
 constexpr std::uint8_t with_out_of_memory = 1;
 constexpr std::uint8_t with_excess = 2;
 constexpr std::uint8_t with_earlier = 4;
@@ -26,44 +26,44 @@ constexpr std::uint8_t with_frames = 8;
 constexpr std::uint8_t with_output = 16;
 constexpr std::uint8_t with_missed_deadline = 32;
 
-/// A text takes its length and, at most, so much to align it.
+/// The most bytes that a text takes besides its characters: its length and alignment.
 constexpr std::size_t text_overhead = sizeof(std::uint64_t) + detail::wire_alignment;
 
-/// How much of an failure_report is written.
+/// How much of a failure report is written.
 enum class Extent { all, with_output_only, in_short };
 
-/// `room`: how many bytes the writer takes at most.
+/// `room`: the most bytes that the writer takes.
 void encode_failure_report(Writer& writer, const FailureReport& failure_report, Extent extent,
                            std::size_t room) {
-    const bool tell_earlier = failure_report.attempts > 1 && extent == Extent::all;
-    const bool tell_frames = !failure_report.death.frames.empty() && extent == Extent::all;
-    const bool tell_output =
+    const bool write_earlier = failure_report.attempts > 1 && extent == Extent::all;
+    const bool write_frames = !failure_report.death.frames.empty() && extent == Extent::all;
+    const bool write_output =
         !failure_report.death.last_output.empty() && extent != Extent::in_short;
-    const bool tell_excess = failure_report.excess && extent != Extent::in_short;
+    const bool write_excess = failure_report.excess && extent != Extent::in_short;
     encode(writer, std::int32_t{failure_report.death.pid});
     encode(writer, std::int32_t{failure_report.death.exitcode});
     encode(writer, static_cast<std::uint8_t>(
                        (failure_report.death.out_of_memory ? with_out_of_memory : 0) |
-                       (tell_excess ? with_excess : 0) | (tell_earlier ? with_earlier : 0) |
-                       (tell_frames ? with_frames : 0) | (tell_output ? with_output : 0) |
+                       (write_excess ? with_excess : 0) | (write_earlier ? with_earlier : 0) |
+                       (write_frames ? with_frames : 0) | (write_output ? with_output : 0) |
                        (failure_report.missed_deadline ? with_missed_deadline : 0)));
-    if (tell_excess) {
+    if (write_excess) {
         encode(writer, failure_report.excess->kind);
         encode(writer, failure_report.excess->allowed);
         encode(writer, failure_report.excess->used);
     }
-    if (tell_earlier) {
+    if (write_earlier) {
         encode(writer, failure_report.attempts);
         encode(writer, failure_report.earlier);
     }
-    if (tell_frames) {
+    if (write_frames) {
         std::vector<std::uint64_t> addresses;
         addresses.reserve(failure_report.death.frames.size());
         for (const void* frame : failure_report.death.frames)
             addresses.push_back(reinterpret_cast<std::uint64_t>(frame));
         encode(writer, addresses);
     }
-    if (tell_output) {
+    if (write_output) {
         const std::string& output = failure_report.death.last_output;
         const std::size_t used = writer.size() + text_overhead;
         const std::size_t kept = std::min(output.size(), room - std::min(room, used));
@@ -71,9 +71,10 @@ void encode_failure_report(Writer& writer, const FailureReport& failure_report, 
     }
 }
 
-/// The kernel gives no other.
+/// Throws for a signal number that no kernel reports.
 std::int32_t checked_exitcode(std::int32_t exitcode) {
-    if (exitcode < -std::int32_t{NSIG}) throw CodecError("an unknown signal");
+    if (exitcode < -std::int32_t{NSIG})
+        throw CodecError("the failure report names an unknown signal");
     return exitcode;
 }
 
@@ -111,8 +112,8 @@ std::string timeout_text(const FailureReport& failure_report, const TaskSettings
     } else {
         text += " (deadline)";
     }
-    if (failure_report.death.pid == 0) return text + " and ended when it was asked to stop";
-    return text + " and its worker " + std::to_string(failure_report.death.pid) + " was ended";
+    if (failure_report.death.pid == 0) return text + " and ended after a stop request";
+    return text + " and its worker " + std::to_string(failure_report.death.pid) + " was killed";
 }
 
 std::vector<Death> all_deaths(FailureReport& failure_report) {
@@ -137,7 +138,7 @@ void write_failure_report(const SharedState& state, unsigned worker, ring::Recor
             writer.start_over();
             encode_failure_report(writer, failure_report, extent, room);
             break;
-        } catch (...) { // no shared memory; the short form finds room in a record that is sane
+        } catch (...) { // no shared memory; the short form fits into a valid record
         }
     }
     writer.store();
@@ -173,7 +174,7 @@ FailureReport read_failure_report(Reader reader) {
 
 LimitExceeded limit_exceeded(const Excess& excess, const std::string& what,
                              std::string last_output) {
-    return LimitExceeded(excess.kind, what + " went beyond its limit of " + limit_text(excess),
+    return LimitExceeded(excess.kind, what + " exceeded its limit of " + limit_text(excess),
                          excess.allowed, excess.used, std::move(last_output));
 }
 
@@ -197,7 +198,7 @@ std::exception_ptr error_of(ring::TaskState end, FailureReport failure_report,
     default:
         break;
     }
-    // Before the last attempt it was something else that let it not be tried again.
+    // A task that ended before its last attempt was not retried for another reason.
     const bool is_poisoned = settings != nullptr && failure_report.attempts > settings->max_retries;
     if (failure_report.attempts == 1 || !is_poisoned)
         return std::make_exception_ptr(WorkerDied(std::move(failure_report.death), task));

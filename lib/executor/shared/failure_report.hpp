@@ -12,37 +12,37 @@
 
 namespace prong::executor {
 
-/// A limit that a task went beyond.
+/// A limit that a task exceeded.
 struct Excess {
     LimitKind kind;
     std::uint64_t allowed;
     std::uint64_t used;
 };
 
-/// What is known of the end of a task that has neither returned nor thrown: written in place of a
-/// result, mostly by the supervisor after the worker's death.
+/// How a task ended that has neither returned nor thrown. Written in place of a result, usually by
+/// the supervisor after the worker's death; read by the parent.
 struct FailureReport {
-    Death death = {}; ///< pid 0: the worker lives, the task gave up when it was told to
+    Death death = {}; ///< pid 0: the worker lives; the task ended after a stop request
     std::optional<Excess> excess = std::nullopt;
-    std::vector<FailedAttempt> earlier = {}; ///< attempts before this one, the last of them at most
+    std::vector<FailedAttempt> earlier = {}; ///< attempts before this one, at most the last 16
     std::uint32_t attempts = 1;
-    bool missed_deadline = false; ///< if its time was over: not its timeout, but its deadline
+    bool missed_deadline = false; ///< the deadline, not the timeout, has passed
 };
 
-/// Writes it where the parent will look for the task's end. Leaves out what there is no shared
-/// memory for, from the output its beginning: process and exit code always find room. `in_short`:
-/// writes no more than those, without payload.
+/// Writes the report where the parent reads the task's end. Leaves out what shared memory has no
+/// room for, beginning with the start of the output; process and exit code always have room.
+/// `in_short`: writes only these, without payload.
 void write_failure_report(const SharedState& state, unsigned worker, ring::Record& record,
                           const FailureReport& failure_report, bool in_short = false) noexcept;
 
-/// Throws `CodecError` for bytes that no failure_report has.
+/// Decodes a failure report. Throws `CodecError` for invalid bytes.
 FailureReport read_failure_report(detail::Reader reader);
 
-/// What is thrown for it; `what`: the task.
+/// Returns the error for an exceeded limit. `what` is the task's name.
 LimitExceeded limit_exceeded(const Excess& excess, const std::string& what,
                              std::string last_output = {});
 
-/// The error that a task with this end state throws. `settings` is null for a task without options.
+/// Returns the error of a task with this end state. `settings` is null for a task without options.
 std::exception_ptr error_of(ring::TaskState end, FailureReport failure_report,
                             const TaskSettings* settings, const std::string& task);
 

@@ -12,10 +12,10 @@
 namespace prong::executor {
 namespace {
 
-/// From here on a look at the machine's memory costs little beside the copying.
+/// From this size on, a check of the machine's memory costs little compared to the copy.
 constexpr std::uint64_t large_bytes = 64 << 20;
 
-/// Kept free for everything else on the machine.
+/// Memory that is left to the rest of the machine.
 constexpr std::uint64_t reserve_bytes = 64 << 20;
 
 } // namespace

@@ -10,18 +10,18 @@
 
 namespace prong::executor {
 
-/// Such as "64.0 MiB".
+/// Returns a size as text, such as "64.0 MiB".
 std::string size_text(std::uint64_t bytes);
 
-/// Throws `LimitExceeded` if this process has no memory for `bytes` more, before a large result
-/// (`what`) is decoded.
+/// Throws `LimitExceeded` if this process has no memory for `bytes` more. Called before a large
+/// result (`what`) is decoded.
 void require_memory(std::uint64_t bytes, const char* what);
 
-/// Moves what a writer has written to a larger payload block, which has room for `more` bytes:
-/// exactly that for one large piece, twice as much as before for many small ones. The block's
-/// offset is stored to `intent` before the block is taken. Throws `LimitExceeded` if it cannot be
-/// had for `what`: it is larger than the pool's largest block, the machine has too little memory
-/// left (looked up for large sizes only), or all blocks are in use.
+/// Moves the bytes that a writer has written to a larger payload block, which has room for `more`
+/// bytes: exactly that much for one large piece, twice the previous size for many small ones.
+/// Stores the block's offset to `intent` before taking the block. Throws `LimitExceeded` naming
+/// `what` if the block is larger than the pool's largest one, the machine has too little memory
+/// left (checked for large sizes only), or all blocks are in use.
 shm::Block move_to_larger_block(const SharedState& state, std::span<const std::byte> written,
                                 std::size_t more, shm::Owner owner,
                                 std::atomic<std::uint64_t>& intent, const char* what);

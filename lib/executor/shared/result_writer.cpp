@@ -11,7 +11,7 @@ std::size_t align_up(std::size_t size) {
     return (size + detail::wire_alignment - 1) / detail::wire_alignment * detail::wire_alignment;
 }
 
-/// Where the record's bytes are free while the arguments stay as they are.
+/// Returns the offset behind the arguments, from which the record's bytes are free.
 std::size_t free_bytes_begin(const ring::Record& record) {
     const bool inline_arguments = record.arguments_offset < sizeof(ring::Record);
     const std::size_t used = inline_arguments ? record.arguments_length : 0;

@@ -6,19 +6,19 @@
 
 namespace prong::executor {
 
-/// Writes a task's result where the parent will read it: behind the arguments in the record, or,
-/// when it grows too large, in a payload block. Throws `LimitExceeded` when there is no such block.
+/// Writes a task's result where the parent reads it: behind the arguments in the record, or in a
+/// payload block when it grows too large. Throws `LimitExceeded` when no such block is available.
 class ResultWriter final : public detail::Writer {
 public:
     ResultWriter(const SharedState& state, unsigned worker, ring::Record& record);
 
-    /// Forgets what was written, for an exception in place of a result.
+    /// Discards what was written, so that an exception can be written instead of a result.
     void start_over();
 
-    /// Tells the record where the result is. To be published after that.
+    /// Stores the result's place in the record. Call it before the task is finished.
     void store() const;
 
-    /// How many bytes need no payload block.
+    /// Returns how many bytes fit without a payload block.
     [[nodiscard]] std::size_t room_in_record() const {
         return sizeof(record_.bytes) - inline_begin_;
     }

@@ -20,7 +20,7 @@ constexpr std::uint64_t most_records = 1 << 26;
 constexpr std::uint64_t least_ring_entries = 1 << 10;
 constexpr std::uint64_t least_payload_span = 1 << 16;
 
-/// The largest file that this process may make: shared memory is one.
+/// Returns the largest file that this process may create: shared memory is a file.
 std::uint64_t largest_file() {
     rlimit limit{};
     const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
@@ -50,7 +50,7 @@ struct SharedState::Layout {
                   .span_bytes = sizes.payload_span,
                   .largest_bytes = largest_of(sizes)} {}
 
-    // The parts follow each other; each begins where the one before it was added.
+    // The parts follow each other: each begins where the previous one ends.
     std::uint64_t end = 0;
     std::uint64_t slots;
     std::uint64_t wake_words;
@@ -60,7 +60,7 @@ struct SharedState::Layout {
     shm::Payload::Geometry payload;
 
 private:
-    /// Where address space is short, not so much that one argument list leaves nothing for a
+    /// Where address space is short, limits blocks so that one argument list leaves room for a
     /// result.
     static std::uint64_t largest_of(const Sizes& sizes) {
         if (sizes.payload_most != 0) return std::min(sizes.payload_most, sizes.payload_span);
@@ -77,7 +77,7 @@ private:
 };
 
 SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t most_bytes) {
-    // Of the address space, leave the larger part to the program.
+    // Leaves the larger part of the address space to the program.
     constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
     const std::uint64_t address_space = os::address_space_left();
     const std::uint64_t share =
@@ -88,7 +88,7 @@ SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t mos
                 .payload_span = std::bit_ceil(std::max(os::physical_memory(), most_bytes)),
                 .payload_most = most_bytes};
     if (share != unlimited) {
-        // Ring and records are touched as they fill.
+        // Ring and records cost address space only; their pages are touched as they fill.
         sizes.ring_entries =
             std::clamp(std::bit_floor(share / 128 + 1), least_ring_entries, most_ring_entries);
         sizes.records = std::clamp(share / 4 / (sizeof(ring::Record) + sizeof(TaskSettings)),
@@ -169,8 +169,8 @@ void SharedState::discard_arguments(const ring::Record& record) const noexcept {
 void SharedState::announce(const ring::Record& record, std::uint8_t flags) const noexcept {
     if ((flags & ring::Status::watched) != 0) os::futex_wake(record.status, os::everyone);
     if ((flags & ring::Status::watched_with_others) != 0) {
-        // Sequentially consistent with who is about to sleep: either this sees them counted, or
-        // they see the change.
+        // Sequentially consistent with a thread that is about to sleep: either this sees its count,
+        // or it sees the change.
         control_->completions.fetch_add(1);
         if (control_->waiting_for_completions.load() != 0) {
             os::futex_wake(control_->completions, os::everyone);

@@ -10,7 +10,7 @@
 
 namespace prong::executor {
 
-/// How an attempt at a task ended its worker.
+/// How a failed attempt at a task ended its worker.
 struct FailedAttempt {
     std::int32_t pid;
     std::int32_t exitcode;
@@ -20,7 +20,7 @@ struct FailedAttempt {
 /// clock, bytes; 0 means none. Written by the parent before the task is queued; what follows
 /// `capture_output` by the supervisor, when an attempt has failed.
 struct alignas(256) TaskSettings {
-    std::int64_t timeout_ns; ///< an attempt's; at least 1
+    std::int64_t timeout_ns; ///< of one attempt; at least 1
     std::int64_t grace_ns;
     std::int64_t deadline_ns; ///< a point in time
     std::int64_t cpu_ns;
@@ -29,39 +29,40 @@ struct alignas(256) TaskSettings {
     std::uint64_t output_bytes;
     std::uint32_t max_retries;
     std::uint8_t capture_output; ///< a bool
-    std::uint64_t seal;          ///< of all before it: tells whether a worker has written over them
+    /// A checksum of all fields before it, which detects that a worker has overwritten them.
+    std::uint64_t seal;
 
     std::atomic<std::uint32_t> deaths;         ///< attempts that have failed
     std::array<FailedAttempt, 16> last_deaths; ///< the n-th in place n modulo 16
 };
 static_assert(sizeof(TaskSettings) == 256);
 
-/// Fills in what the user wants of a task that is submitted now. Throws `std::invalid_argument`.
+/// Writes the options of a task that is submitted now. Throws `std::invalid_argument`.
 void write_settings(TaskSettings& settings, const TaskOptions& options);
 
-/// Whether they are as `write_settings` has left them, as far as a worker that has gone mad is no
-/// forger.
+/// Returns whether the checksum matches. It detects corruption, not forgery.
 [[nodiscard]] bool is_intact(const TaskSettings& settings);
 
-/// Whether these options differ from none at all (but for the priority).
+/// Returns whether these options need settings: whether they differ from the defaults, apart from
+/// the priority.
 [[nodiscard]] bool needs_settings(const TaskOptions& options);
 
-/// No time at which the supervisor must look at a task.
+/// The alarm of a supervisor that need not check any task.
 inline constexpr std::int64_t no_alarm = std::numeric_limits<std::int64_t>::max();
 
-/// When an attempt that starts at `now_ns` must stop; `no_alarm` if never.
+/// Returns when an attempt that starts at `now_ns` must stop; `no_alarm` if never.
 [[nodiscard]] std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns);
 
-/// Whether a stop time is the task's deadline, and not its timeout.
+/// Returns whether a stop time is the task's deadline, and not its timeout.
 [[nodiscard]] bool is_deadline(const TaskSettings& settings, std::int64_t stop_at_ns);
 
-/// Whether the task's deadline has passed.
+/// Returns whether the task's deadline has passed.
 [[nodiscard]] bool is_too_late(const TaskSettings& settings);
 
-/// How often the supervisor looks at what a task uses.
+/// How often the supervisor measures what a task uses.
 inline constexpr std::chrono::nanoseconds usage_interval = std::chrono::milliseconds(10);
 
-/// Whether the supervisor must look at what the task uses.
+/// Returns whether the supervisor must measure what the task uses.
 [[nodiscard]] bool is_metered(const TaskSettings& settings);
 
 } // namespace prong::executor

@@ -36,7 +36,8 @@ std::vector<const void*> frames_of(const diag::CrashDump& crash) {
     return frames;
 }
 
-/// The signal that ended the worker, where the kernel tells of another one.
+/// Returns the worker's exit with the signal of the crash, where the kernel reports the alarm that
+/// ended the crash handler.
 os::ProcessExit true_exit(os::ProcessExit exit, const diag::CrashDump& crash) {
     const int crashed = crash.signal.load(std::memory_order_acquire);
     if (crashed > 0 && exit.exitcode == -SIGALRM) exit.exitcode = -crashed; // crash_dump.cpp
@@ -49,7 +50,7 @@ bool is_over_output(const SharedState& state, const ring::Claim& task, os::Proce
            state.settings(task.index).output_bytes != 0;
 }
 
-/// Makes the task final with its failure_report; an abandoned one keeps no payload.
+/// Makes the task final with its failure report; an abandoned task keeps no payload.
 ring::Status fail_dead(SharedState& state, unsigned worker, const ring::Claim& task,
                        const FailureReport& failure_report, ring::TaskState otherwise) {
     for (bool is_abandoned = task.status.has(ring::Status::abandoned);; is_abandoned = true) {
@@ -59,12 +60,13 @@ ring::Status fail_dead(SharedState& state, unsigned worker, const ring::Claim& t
         }
         write_failure_report(state, worker, *task.record, failure_report, is_abandoned);
         const ring::Status after = ring::fail_dead(task, otherwise, !is_abandoned);
-        if (is_final(after.state) || is_abandoned) return after; // else it is abandoned by now
+        // Otherwise the future was dropped meanwhile.
+        if (is_final(after.state) || is_abandoned) return after;
     }
 }
 
-/// Queues the unfinished task of a dead worker again, or makes it final if the pool does not break.
-/// Returns whether it is queued.
+/// Requeues the unfinished task of a dead worker, or fails it unless the pool breaks. Returns
+/// whether it is requeued.
 bool end_task(SharedState& state, unsigned worker, const ring::Claim& task, const WorkerEnd& end) {
     WorkerSlot& slot = state.slot(worker);
     FailureReport failure_report{.death = {.pid = end.exit.pid,
@@ -108,7 +110,7 @@ PoolDelegate::PoolDelegate(SharedState& state, const SupervisorOptions& options)
       limit_monitor_(state, captures_) {}
 
 proc::StopMode PoolDelegate::stop_mode() {
-    // Whatever a worker has written over the word: anything unknown is the strongest.
+    // A worker may have overwritten the word: any unknown value counts as the strongest mode.
     return std::min(state_.control().stop_mode.load(std::memory_order_acquire),
                     proc::StopMode::kill);
 }
@@ -117,7 +119,7 @@ bool PoolDelegate::has_work() {
     return !state_.lanes.drained() || count_retries() != 0;
 }
 
-/// Counts again how many tasks are still to be tried again.
+/// Recounts the tasks that are to be tried again.
 std::uint32_t PoolDelegate::count_retries() {
     std::atomic<std::uint32_t>& retries = state_.control().retries;
     if (retries.load(std::memory_order_relaxed) == 0) return 0;
@@ -194,7 +196,7 @@ bool PoolDelegate::ended(unsigned worker, os::ProcessExit exit) {
     return had_started;
 }
 
-/// Counts one more failed attempt at a dead worker's task; returns how many there were before.
+/// Counts one more failed attempt at a dead worker's task. Returns how many there were before.
 std::uint32_t PoolDelegate::count_attempt(const ring::Claim& task) {
     std::erase_if(attempts_, [this](const Attempts& attempts) {
         const ring::Status status = ring::status_of(state_.records[attempts.index]);
@@ -236,7 +238,7 @@ void PoolDelegate::broke(const std::string& cause) {
     Control& control = state_.control();
     control.cause.set(cause);
     control.broken.store(true, std::memory_order_release);
-    // Those who wait for one task look at the flag now and then; these can be told.
+    // Threads that wait for one task check the flag after each slice; these sleepers are woken.
     control.completions.fetch_add(1);
     os::futex_wake(control.completions, os::everyone);
     for (ring::Cursor& cursor : control.lanes.cursors) {
@@ -250,7 +252,7 @@ bool repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& en
     bool is_tried_again = false;
     if (const auto task = state.unfinished_task(worker)) {
         state.control().left_unfinished.fetch_add(1, std::memory_order_release);
-        // The blocks had not been published with the task, so they are nobody's now.
+        // The blocks were not published with the task, so no other process refers to them.
         state.payload.reclaim(slot.intent.block.load(std::memory_order_acquire), worker);
         state.payload.reclaim(slot.intent.outgrown_block.load(std::memory_order_acquire), worker);
         is_tried_again = end_task(state, worker, *task, end);

@@ -16,20 +16,20 @@
 
 namespace prong::executor {
 
-/// What the supervisor's process has of the parent's wishes.
+/// The options of a pool that concern supervisor and workers.
 struct SupervisorOptions {
     WorkerHooks hooks = {};
     Recycling recycling = {};
     bool break_on_death = false;
     os::Inherited inherited = os::Inherited::all_but_network;
     std::vector<int> kept = {}; ///< the listed descriptors; at most `proc::most_kept`
-    cpu_set_t cpus = {};        ///< what supervisor and workers may use; empty: as their parent
+    cpu_set_t cpus = {};        ///< the CPUs of supervisor and workers; empty: as their parent
     os::Doorbell doorbell = {}; ///< wakes the supervisor where signals are forbidden
-    int program = 0;            ///< the process that has made the pool
+    int program = 0;            ///< the process that created the pool
 };
 
-/// The pool's workers as the supervisor keeps them: answers from shared memory, and repairs there
-/// what a dead worker has left.
+/// Connects the supervisor to the pool's shared memory: answers its questions from there, and
+/// repairs there what a dead worker has left.
 class PoolDelegate final : public proc::SupervisorDelegate {
 public:
     PoolDelegate(SharedState& state, const SupervisorOptions& options);
@@ -49,7 +49,7 @@ public:
     void broke(const std::string& cause) override;
 
 private:
-    /// A task that has failed, and how often: no worker can spoil the count.
+    /// The number of failed attempts at a task, in private memory, which no worker can corrupt.
     struct Attempts {
         std::uint32_t index;
         std::uint32_t generation;
@@ -61,30 +61,30 @@ private:
     SharedState& state_;
     const SupervisorOptions& options_;
     int supervisor_;
-    std::vector<Attempts> attempts_;       ///< at tasks that may be tried again
+    std::vector<Attempts> attempts_;       ///< of tasks that may be tried again
     std::vector<base::UniqueFd> captures_; ///< by worker
     LimitMonitor limit_monitor_;
     os::OutOfMemoryKills out_of_memory_kills_;
     std::string reason_to_give_up_;
 };
 
-/// What the supervisor knows of a worker's end.
+/// What the supervisor knows about a worker's end.
 struct WorkerEnd {
     os::ProcessExit exit;
     bool out_of_memory = false;
     std::optional<Excess> excess = std::nullopt;
-    std::int64_t stop_at_ns = 0; ///< when its task's time was over; 0: not known
-    bool may_retry = true;       ///< somebody will take this worker's place
-    /// Leave the task to the parent, which ends all tasks alike, unless it is tried again.
+    std::int64_t stop_at_ns = 0; ///< when its task had to stop; 0: unknown
+    bool may_retry = true;       ///< another worker will take the task
+    /// Leaves the task to the parent, which ends all tasks alike, unless it is tried again.
     bool breaks_pool = false;
-    /// Attempts at its task that had failed before. Default: what shared memory says.
+    /// Failed attempts at its task before this one. Default: the count in shared memory.
     std::optional<std::uint32_t> earlier_attempts = std::nullopt;
     int capture = -1;
 };
 
-/// Ends the task of a dead worker or has it tried again, takes back its payload blocks, and lets
-/// the other workers look for work that a wake of its may have missed. Also for tests whose workers
-/// are threads. Returns whether its task is tried again.
+/// Fails or requeues the task of a dead worker, frees its payload blocks, and wakes the other
+/// workers, because its death may have cost them a wake. Also used by tests whose workers are
+/// threads. Returns whether the task is requeued.
 bool repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& end) noexcept;
 
 } // namespace prong::executor

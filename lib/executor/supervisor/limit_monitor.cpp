@@ -22,8 +22,8 @@ std::int64_t LimitMonitor::look(const std::function<void(unsigned)>& kill) {
             next = std::min(next, look_at(worker, kill));
         return next;
     };
-    // A worker that has begun a task since either sees the new alarm or is seen now:
-    // TaskScope::arm.
+    // A worker that has begun a task meanwhile either sees the new alarm or is seen by the next
+    // check: TaskScope::arm.
     for (std::int64_t next = look_at_all();;) {
         state_.control().next_alarm_ns.store(next);
         const std::int64_t again = look_at_all();
@@ -60,11 +60,11 @@ std::int64_t LimitMonitor::look_at_time(unsigned worker, const ring::Claim& task
     const TaskSettings& settings = state_.settings(task.index);
     const WorkerSlot& slot = state_.slot(worker);
     Watched& watched = workers_[worker];
-    // Read after the status: if this is an earlier task's time, the status has changed since.
+    // Read after the status: if this is the time of an earlier task, the status has changed since.
     std::int64_t stop_at = slot.stop_at_ns.load(std::memory_order_acquire);
     if (stop_at == 0 && slot.stopped.load(std::memory_order_relaxed)) {
-        // Stopped before it could say when its task's time is over, or after it has finished it
-        // all but for the last step.
+        // The worker was stopped before it stored when its task must stop, or after the task has
+        // finished but for the last step.
         if (watched.stop_at_ns == 0) watched.stop_at_ns = stop_time(settings, now);
         stop_at = watched.stop_at_ns;
     }
@@ -75,7 +75,8 @@ std::int64_t LimitMonitor::look_at_time(unsigned worker, const ring::Claim& task
     os::futex_wake(task.record->status, os::everyone); // a thread behind a stop token
     const std::int64_t grace = settings.grace_ns;
     if (stop_at > 0 && grace >= no_alarm - stop_at) return no_alarm;
-    if (stop_at > 0 && now < stop_at + grace) return stop_at + grace; // else it is nonsense
+    // A negative stop time means that shared memory is corrupt.
+    if (stop_at > 0 && now < stop_at + grace) return stop_at + grace;
     ring::condemn(*task.record, task.status, ring::Verdict::timeout);
     return no_alarm;
 }
@@ -101,7 +102,8 @@ std::optional<Excess> LimitMonitor::measure(unsigned worker, const TaskSettings&
     const pid_t pid = slot.pid.load(std::memory_order_relaxed);
     if (settings.resident_bytes != 0) {
         std::uint64_t start = slot.resident_at_start.load(std::memory_order_relaxed);
-        // Not known in a worker that cannot see /proc: then what it had when it was forked.
+        // Unknown in a worker that cannot read /proc: then compare with what it had when it was
+        // forked.
         if (start == 0) start = os::own_resident_bytes(getpid());
         const std::uint64_t used = os::own_resident_bytes(pid);
         if (used > start && used - start > settings.resident_bytes)

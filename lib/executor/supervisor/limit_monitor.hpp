@@ -10,9 +10,9 @@
 
 namespace prong::executor {
 
-/// The supervisor's eye on running tasks: asks those to stop whose time is over, condemns those
-/// that do not, or that use too much, and has the workers of condemned tasks killed. A worker is
-/// only ever killed for a task that it cannot finish any more, so never for one that it has
+/// Watches running tasks in the supervisor. Requests tasks to stop whose time is over, condemns
+/// tasks that do not stop or exceed a limit, and has the workers of condemned tasks killed. A
+/// worker is only killed for a task that it can no longer finish, so never for one that it has
 /// finished.
 class LimitMonitor {
 public:
@@ -24,19 +24,20 @@ public:
     /// (`no_alarm`: not before a worker asks for it).
     std::int64_t look(const std::function<void(unsigned)>& kill);
 
-    /// What was found out about a worker's last task.
+    /// What is known about a worker's last task.
     struct Findings {
-        std::optional<Excess> excess; ///< the limit that it was condemned for
-        std::int64_t stop_at_ns;      ///< when its time was over; 0: not known
+        std::optional<Excess> excess; ///< the limit for which it was condemned
+        std::int64_t stop_at_ns;      ///< when it had to stop; 0: unknown
     };
-    /// The worker has ended.
+    /// Forgets a worker that has ended, and returns what is known about its last task.
     Findings forget(unsigned worker);
 
 private:
-    /// What is kept of a worker, for its task of this generation.
+    /// What is known about a worker's task of this generation.
     struct Watched {
         std::uint32_t generation = 0;
-        std::int64_t stop_at_ns = 0; ///< as the worker has said, or as found out if it is stopped
+        /// As the worker has stored it, or computed if the worker is stopped.
+        std::int64_t stop_at_ns = 0;
         std::int64_t next_usage_ns = 0;
         std::optional<Excess> excess = std::nullopt;
     };

@@ -33,8 +33,8 @@
 namespace prong::executor {
 namespace {
 
-/// How long a worker waits for its end; it is overdue if some word that the supervisor needs to see
-/// it was written over.
+/// How long a condemned worker waits to be killed. It kills itself after that: the supervisor does
+/// not find it if shared memory is corrupt.
 constexpr std::chrono::seconds condemned_patience{1};
 
 detail::Reader arguments_of(const SharedState& state, const ring::Record& record) {
@@ -45,7 +45,7 @@ detail::Reader arguments_of(const SharedState& state, const ring::Record& record
     return reader;
 }
 
-/// Tells the functions that tasks run apart.
+/// Returns a number that distinguishes the functions that tasks run.
 std::uint64_t kind_of(const SharedState& state, const ring::Record& record) {
     const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
     std::uint64_t address = 0;
@@ -61,7 +61,7 @@ ring::TaskState write_exception(ResultWriter& writer) {
     writer.start_over();
     try {
         codec::encode_current_exception(writer);
-    } catch (...) { // no shared memory for it: the parent finds an empty result
+    } catch (...) { // no shared memory: the parent finds an empty result
         writer.start_over();
     }
     writer.store();
@@ -81,7 +81,7 @@ ring::TaskState execute(const SharedState& state, unsigned worker, ring::Record&
         detail::end_copy_of_worker(0);
         writer.store();
         return ring::TaskState::returned;
-    } catch (abi::__forced_unwind&) { // pthread_exit in the task: the end of this process
+    } catch (abi::__forced_unwind&) { // pthread_exit in the task ends this process
         detail::end_copy_of_worker(0);
         throw;
     } catch (const std::bad_alloc&) {
@@ -108,7 +108,7 @@ public:
     Leaving run();
 
 private:
-    bool found_work() { // false: somebody else was faster
+    bool found_work() { // false: another worker was faster
         if (may_retry()) claim_ = claim_retry();
         if (!claim_) claim_ = state_.lanes.claim(owner_, slot_.intent, turn_);
         return claim_.has_value();
@@ -118,7 +118,8 @@ private:
     }
     std::optional<ring::Claim> claim_retry();
     [[nodiscard]] bool has_work() const;
-    /// Whether nothing will come any more. A ring alone that looks so may have been written over.
+    /// Returns whether no task will come any more. The rings alone are not believed: a worker may
+    /// have overwritten them.
     [[nodiscard]] bool is_over() const {
         return state_.control().stop_mode.load(std::memory_order_relaxed) != proc::StopMode::none &&
                state_.lanes.drained();
@@ -148,11 +149,11 @@ private:
     ring::Spinner spinner_;
     bool searching_ = true;
     bool has_captured_ = false;   ///< the task's output
-    std::int64_t stop_at_ns_ = 0; ///< of a task with options: when its time is over
+    std::int64_t stop_at_ns_ = 0; ///< of a task with options: when it must stop
     std::optional<TimerSweep> timers_;
 };
 
-/// When memory runs out, the kernel should choose a worker before the parent.
+/// Makes the kernel choose a worker before the parent when memory runs out.
 void volunteer_for_out_of_memory() {
     const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd < 0) return;
@@ -161,8 +162,9 @@ void volunteer_for_out_of_memory() {
 }
 
 void prepare_process(WorkerSlot& slot) {
-    signal(SIGINT, SIG_IGN); // the parent decides what Ctrl-C means
-    // What opens a terminal anew is in no foreground group there: it may write, and reading fails.
+    signal(SIGINT, SIG_IGN); // the parent handles Ctrl-C
+    // A process that opens a terminal is in no foreground group there: it may write, and reads
+    // fail.
     signal(SIGTTOU, SIG_IGN);
     signal(SIGTTIN, SIG_IGN);
     rlimit core{};
@@ -201,7 +203,8 @@ Leaving Worker::run() {
     }
 }
 
-/// What a dead worker has left: first this one's predecessor, whose note it will need.
+/// Claims a task that a dead worker has left: first that of this one's predecessor, whose intent is
+/// needed for the next one.
 std::optional<ring::Claim> Worker::claim_retry() {
     for (unsigned i = 0; i < state_.workers(); ++i) {
         ring::WorkerIntent& left = state_.slot((worker_ + i) % state_.workers()).intent;
@@ -216,7 +219,7 @@ bool Worker::has_work() const {
     return may_retry() && state_.any_retried([](const ring::Record&) { return true; });
 }
 
-/// Runs the claimed task to its end; false if the task is condemned.
+/// Runs the claimed task to its end. Returns false if the task is condemned.
 bool Worker::complete() {
     const std::int64_t now = base::coarse_now_ns();
     slot_.since_ns.store(now, std::memory_order_relaxed);
@@ -226,7 +229,7 @@ bool Worker::complete() {
         searching_ = false;
         spinner_.found();
         state_.notifier.stop_searching(worker_);
-        if (state_.lanes.has_work()) state_.notifier.work_arrived(); // for the others
+        if (state_.lanes.has_work()) state_.notifier.work_arrived(); // wakes the others
     }
     set_current_task(claim_->record);
     const bool has_options = claim_->status.has(ring::Status::has_options);
@@ -296,7 +299,7 @@ ring::Status Worker::finish(ring::TaskState end) {
     }
 }
 
-/// Whether the arguments will be needed once more if this worker dies now.
+/// Returns whether the arguments are needed again if this worker dies now.
 bool Worker::may_be_tried_again() const {
     return claim_->status.has(ring::Status::has_options) &&
            state_.settings(claim_->index).max_retries != 0;
@@ -327,21 +330,21 @@ bool Worker::is_due_for_recycling() {
     return os::own_resident_bytes(getpid()) > *recycling_.max_resident_bytes;
 }
 
-/// Whoever leaves while there is work must not be the one on whom the others rely.
+/// Wakes another worker: one that leaves must not be the only searching one while there is work.
 void Worker::pass_work_on() {
     state_.notifier.stop_searching(worker_);
     if (state_.lanes.has_work()) state_.notifier.work_arrived();
 }
 
-/// Sees to it, or returns false if the supervisor is gone: the kernel forgets it when a task gives
-/// up its user.
+/// Asks the kernel again to kill this worker with the supervisor: a task that changes the user
+/// clears `PR_SET_PDEATHSIG`. Returns false if the supervisor has died.
 bool Worker::dies_with_supervisor() const {
     return surroundings_.supervisor == 0 ||
            os::set_parent_death_signal(SIGKILL, surroundings_.supervisor);
 }
 
-/// A worker's part is up to an eighth smaller than the option says, so that workers that began
-/// together do not leave together.
+/// Reduces the number of tasks by up to an eighth, so that workers that started together do not
+/// leave together.
 Recycling with_jitter(Recycling recycling) {
     if (recycling.max_tasks)
         *recycling.max_tasks -=
@@ -349,7 +352,7 @@ Recycling with_jitter(Recycling recycling) {
     return recycling;
 }
 
-/// Runs a hook; empty if it went well.
+/// Runs a hook. Returns what it threw as text, or an empty text.
 std::string trouble_in(const WorkerHook& hook, const std::string& name) {
     try {
         if (hook) hook();
@@ -360,7 +363,7 @@ std::string trouble_in(const WorkerHook& hook, const std::string& name) {
         return name + " threw: " + error.what();
     } catch (...) {
         detail::end_copy_of_worker(1);
-        return name + " threw something that is no std::exception";
+        return name + " threw an object that is not a std::exception";
     }
 }
 
@@ -376,14 +379,14 @@ int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& h
     WorkerSlot& slot = state.slot(worker);
     prepare_process(slot);
     become_worker(state, worker);
-    os::seed_c_library(this_worker::seed()); // otherwise all workers draw the same numbers
+    os::seed_c_library(this_worker::seed()); // otherwise all workers would draw the same numbers
     std::string trouble = trouble_in(hooks.initializer, "the initializer");
     if (trouble.empty()) trouble = trouble_in(hooks.on_start, "on_worker_start");
     if (!trouble.empty()) {
         slot.failure.set(trouble);
         return 1;
     }
-    // Again: the kernel forgets it when an initializer gives up its user.
+    // Again: an initializer that changes the user clears `PR_SET_PDEATHSIG`.
     if (!os::set_parent_death_signal(SIGKILL, surroundings.supervisor)) return 1;
     slot.ready.store(true, std::memory_order_release);
     state.control().starts.fetch_add(1, std::memory_order_release);

@@ -10,34 +10,34 @@
 
 namespace prong::executor {
 
-/// When a worker makes room for a fresh one.
+/// When a worker is replaced by a fresh one.
 struct Recycling {
     std::optional<std::uint64_t> max_tasks;
     std::optional<std::uint64_t> max_resident_bytes;
 };
 
-/// What runs in each worker besides tasks.
+/// The user's functions that each worker runs besides tasks.
 struct WorkerHooks {
     WorkerHook initializer;
     WorkerHook on_start;
     WorkerHook on_exit;
 };
 
-/// Why a worker takes no more tasks.
+/// Why a worker stops claiming tasks.
 enum class Leaving : std::uint8_t {
-    drained,   ///< there are no more
-    recycled,  ///< it has done its part
+    drained,   ///< the queue is closed and empty
+    recycled,  ///< it has reached a limit of `Recycling`
     condemned, ///< it is being killed
-    orphaned,  ///< the supervisor is gone
+    orphaned,  ///< the supervisor has died
 };
 
-/// The worker's loop: claims, runs and publishes tasks. Runs in a worker process, or in a thread of
-/// a test.
+/// Claims, runs and publishes tasks until there is a reason to leave. Runs in a worker process, or
+/// in a thread of a test.
 Leaving run_tasks(SharedState& state, unsigned worker, const Recycling& recycling = {},
                   const WorkerSurroundings& surroundings = {});
 
-/// All of a worker process: prepares it, runs the hooks, says that it is ready, runs tasks.
-/// Returns the exit status.
+/// Runs a worker process: prepares it, calls the hooks, marks it as ready, runs tasks. Returns the
+/// exit status.
 int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& hooks,
                        const Recycling& recycling, const WorkerSurroundings& surroundings);
 

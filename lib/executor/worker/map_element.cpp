@@ -7,7 +7,8 @@
 namespace prong::detail {
 namespace {
 
-/// A `std::bad_alloc` that is being handled: at the limit of the chunk's task it means that.
+/// Encodes the `std::bad_alloc` that is being handled: as `LimitExceeded` if the chunk's task has
+/// an address-space limit.
 void encode_bad_alloc(Writer& writer) {
     const auto excess = executor::TaskScope::current_memory_excess();
     if (!excess) return codec::encode_current_exception(writer);

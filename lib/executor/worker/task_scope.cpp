@@ -14,16 +14,16 @@
 namespace prong::executor {
 namespace {
 
-/// Not more than the largest number.
+/// Adds without overflow.
 std::uint64_t sum(std::uint64_t one, std::uint64_t other) {
     return one + std::min(other, std::numeric_limits<std::uint64_t>::max() - one);
 }
 
-/// Of the task that this thread runs.
+/// The scope of the task that this thread runs.
 thread_local const TaskScope* current_scope = nullptr;
 
-/// Where the program limits the size of files, captured output is a file, too: writing more of it
-/// is to fail rather than to kill the task. Returns whether that was to be seen to.
+/// Ignores SIGXFSZ if the program limits file sizes: captured output is a file, and writing too
+/// much must fail instead of killing the task. Returns whether the signal was changed.
 bool ignore_file_size_signal() {
     rlimit limit{};
     const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
@@ -35,7 +35,7 @@ bool ignore_file_size_signal() {
 } // namespace
 
 void WorkerSurroundings::notify_supervisor() const noexcept {
-    // Once the supervisor is gone its number may be a stranger's.
+    // Once the supervisor has been reaped, its number may be another process's.
     if (supervisor == 0 || getppid() != supervisor) return;
     if (kill(supervisor, SIGUSR1) != 0) doorbell.ring();
 }
@@ -67,8 +67,8 @@ void TaskScope::arm(const SharedState& state) {
     stop_at_ns_ = stop_time(settings_, now);
     const std::int64_t look =
         is_metered(settings_) ? std::min(stop_at_ns_, now + usage_interval.count()) : stop_at_ns_;
-    // Sequentially consistent with the supervisor going to sleep: either it sees this, or this sees
-    // how long it will sleep.
+    // Sequentially consistent with the supervisor going to sleep: either it sees this time, or this
+    // sees its alarm.
     slot_.stop_at_ns.store(stop_at_ns_);
     if (look < state.control().next_alarm_ns.load()) surroundings_.notify_supervisor();
 }
@@ -81,13 +81,13 @@ void TaskScope::leave() noexcept {
     output_.reset();
     file_size_.reset();
     if (ignores_file_size_ && os::has_disposition(SIGXFSZ, SIG_IGN)) signal(SIGXFSZ, SIG_DFL);
-    // Before the task is finished: the next one must not be stopped at this one's time.
+    // Cleared before the task is finished: the next task must not be stopped at this one's time.
     slot_.stop_at_ns.store(0);
 }
 
 std::optional<Excess> TaskScope::memory_excess() const {
     if (settings_.address_space_bytes == 0) return std::nullopt;
-    // The peak is the process's: it is the task's only if it was higher than any task's before.
+    // The peak is the process's: it is this task's only if it has grown since the start.
     const os::AddressSpace now = os::address_space();
     const std::uint64_t most = now.peak > address_space_at_start_.peak ? now.peak : now.reserved;
     return Excess{.kind = LimitKind::address_space,

@@ -12,21 +12,20 @@
 
 namespace prong::executor {
 
-/// The parts of the world that a worker process needs to keep a task's options.
+/// What a worker process needs to apply a task's options.
 struct WorkerSurroundings {
-    const os::GuardedFd* capture = nullptr; ///< where output goes while it is captured
-    int supervisor = 0;                     ///< its process; 0: the workers are threads of a test
+    const os::GuardedFd* capture = nullptr; ///< receives captured output
+    int supervisor = 0;                     ///< its process; 0: workers are threads of a test
     os::Doorbell doorbell = {};
 
-    /// The capture's descriptor; -1 if there is none any more.
+    /// Returns the capture's descriptor; -1 if it is not open.
     [[nodiscard]] int capture_fd() const { return capture != nullptr ? capture->get() : -1; }
-    /// Has the supervisor look at shared memory.
+    /// Makes the supervisor check shared memory.
     void notify_supervisor() const noexcept;
 };
 
-/// Puts a task's options into effect while it runs: tells the supervisor when its time will be
-/// over and from where its use of memory and processor counts, sets resource limits, captures
-/// output.
+/// Applies a task's options while it runs: stores for the supervisor when the task must stop and
+/// how much memory and processor time it has at the start, sets resource limits, captures output.
 class TaskScope {
 public:
     TaskScope(const SharedState& state, unsigned worker, const TaskSettings& settings,
@@ -35,20 +34,22 @@ public:
     TaskScope(const TaskScope&) = delete;
     TaskScope& operator=(const TaskScope&) = delete;
 
-    /// Ends it early. From then on nobody watches the task, so it should be finished at once.
+    /// Ends the scope early. From then on the supervisor does not watch the task, so finish it at
+    /// once.
     void leave() noexcept;
 
-    /// When the task has to stop; `no_alarm` if never.
+    /// Returns when the task must stop; `no_alarm` if never.
     [[nodiscard]] std::int64_t stop_at_ns() const { return stop_at_ns_; }
 
-    /// What a `std::bad_alloc` of the task means: that it went beyond its limit of address space,
-    /// or (empty) just that.
+    /// Returns the exceeded address-space limit if a `std::bad_alloc` of the task means that, else
+    /// nothing.
     [[nodiscard]] std::optional<Excess> memory_excess() const;
 
-    /// The same for the task that this thread runs, if it has options.
+    /// Does the same for the task that this thread runs, if it has options.
     [[nodiscard]] static std::optional<Excess> current_memory_excess();
 
-    /// The end of its output, if it was captured. After `leave`.
+    /// Returns the end of the captured output; an empty text without capture. Call it after
+    /// `leave`.
     [[nodiscard]] std::string last_output() const;
 
 private:

@@ -23,7 +23,7 @@ using ring::Record;
 using ring::Status;
 
 const SharedState* shared_state = nullptr; ///< null: this process is no worker
-unsigned depth_of_worker = 0;              ///< what it forks is no worker
+unsigned depth_of_worker = 0;              ///< children of a worker are no workers
 unsigned this_index = 0;
 std::uint64_t this_seed = 0;
 std::atomic<const Record*> current{nullptr};
@@ -32,7 +32,7 @@ bool is_worker() noexcept {
     return shared_state != nullptr && depth_of_worker == os::fork_depth();
 }
 
-/// The task that this process runs, or null.
+/// Returns the task that this process runs, or null.
 const Record* current_task() noexcept {
     return is_worker() ? current.load(std::memory_order_relaxed) : nullptr;
 }
@@ -92,7 +92,7 @@ void executor::become_worker(const SharedState& state, unsigned worker) noexcept
     depth_of_worker = os::fork_depth();
     this_index = worker;
     this_seed = os::fresh_seed();
-    // What a task forks may read the task's arguments, and no more.
+    // Children of a task may read the task's arguments, and nothing more.
     pthread_atfork(nullptr, nullptr, [] { shared_state->region.make_read_only(); });
 }
 

@@ -2,14 +2,14 @@
 
 #include "executor/shared/shared_state.hpp"
 
-/// What `this_task` and `this_worker` answer from: set by the worker process.
+/// The state behind `this_task` and `this_worker`, set by the worker process.
 namespace prong::executor {
 
-/// From now on this process is this worker.
+/// Makes this process the given worker.
 void become_worker(const SharedState& state, unsigned worker) noexcept;
 
-/// The task that this worker process begins or, null, has ended. Not in processes whose workers are
-/// threads.
+/// Sets the task that this worker process runs; null after its end. Does nothing in processes whose
+/// workers are threads.
 void set_current_task(const ring::Record* record) noexcept;
 
 /// Ends the thread behind `this_task::stop_token`, if the task has asked for it.

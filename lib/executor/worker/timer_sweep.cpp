@@ -16,10 +16,10 @@
 namespace prong::executor {
 namespace {
 
-constexpr std::uint32_t looks_before_trust = 16;
-constexpr std::uint32_t tasks_for_a_look = 128;
+constexpr std::uint32_t sweeps_before_trust = 16;
+constexpr std::uint32_t tasks_per_sweep = 128;
 
-/// After a task that began this long before the next one there is a look in any case.
+/// After a task that has run this long there is a sweep in any case.
 constexpr std::int64_t long_task_ns = 2'000'000;
 
 bool is_deadly(int signal) {
@@ -35,7 +35,7 @@ bool is_running(__itimer_which timer) {
     return left.it_value.tv_sec != 0 || left.it_value.tv_usec != 0;
 }
 
-/// The kernel numbers a process's timers one after the other: the number of the next one.
+/// Returns the number of the next timer: the kernel numbers a process's timers in sequence.
 int probe_next_timer() noexcept {
     sigevent silent{};
     silent.sigev_notify = SIGEV_NONE;
@@ -45,8 +45,8 @@ int probe_next_timer() noexcept {
     return number + 1;
 }
 
-/// Deletes the timers from this number on whose signal would kill the process; whether there were
-/// any.
+/// Deletes timers from this number on whose signal would kill the process. Returns whether there
+/// were any.
 bool delete_deadly_timers(int first) {
     bool has_found = false;
     // "ID: 3", "signal: 14/0000…", "notify: signal/pid.7"
@@ -74,7 +74,7 @@ TimerSweep::TimerSweep() noexcept : next_timer_(probe_next_timer()) {
 }
 
 void TimerSweep::begin(std::int64_t now_ns) noexcept {
-    if (is_due_ && now_ns - began_ns_ >= long_task_ns) look();
+    if (is_due_ && now_ns - began_ns_ >= long_task_ns) sweep();
     began_ns_ = now_ns;
 }
 
@@ -83,15 +83,15 @@ void TimerSweep::end(std::uint64_t kind) noexcept {
     Trust& trust = trusts_[(kind ^ kind >> 7 ^ kind >> 16) % trusts_.size()];
     if (trust.kind != kind) trust = {.kind = kind};
     ++trust.ended;
-    if (trust.ended > looks_before_trust && trust.ended % tasks_for_a_look != 0) return;
-    if (look()) trust.ended = 0;
+    if (trust.ended > sweeps_before_trust && trust.ended % tasks_per_sweep != 0) return;
+    if (sweep()) trust.ended = 0;
 }
 
 void TimerSweep::idle() noexcept {
-    if (is_due_) look();
+    if (is_due_) sweep();
 }
 
-bool TimerSweep::look() noexcept {
+bool TimerSweep::sweep() noexcept {
     is_due_ = false;
     bool has_found = false;
     for (std::size_t i = 0; i < timers.size(); ++i) {
@@ -106,7 +106,7 @@ bool TimerSweep::look() noexcept {
     if (next_timer_ == first + 1) return has_found;
     try {
         return delete_deadly_timers(first) || has_found;
-    } catch (...) { // no memory to look
+    } catch (...) { // no memory to read the list
         return true;
     }
 }
