@@ -49,6 +49,9 @@ struct Step {
 /// Queued to cancelled.
 Step cancel(Record& record, std::uint32_t generation) noexcept;
 
+/// Queued to cancelled; running: sets `stop_requested`.
+Step request_stop(Record& record, std::uint32_t generation) noexcept;
+
 /// Queued to expired: its deadline has passed.
 Step expire(Record& record, std::uint32_t generation) noexcept;
 
@@ -73,8 +76,8 @@ std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
                                  WorkerIntent& intent, WorkerIntent& left) noexcept;
 
 /// Running to `end`, unless the task is condemned. If the status is still `running` after this, the
-/// flags tell how to end it: one that was told to stop ends in `timed_out` and no other state, one
-/// that is abandoned only if the end `holds_payload` no more.
+/// flags tell how to end it: one that is overdue ends in `timed_out` and no other state, one that
+/// is abandoned only if the end `holds_payload` no more.
 Status finish(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// The record of that task, or null if there is none.
@@ -82,8 +85,8 @@ Record* retried(std::span<Record> records, const WorkerIntent& intent) noexcept;
 
 // Who ends a task before its time.
 
-/// Sets `stop_requested` if the status is still what was `seen`: a running task.
-Status request_stop(Record& record, Status seen) noexcept;
+/// Sets `overdue` and `stop_requested` if the status is still what was `seen`: a running task.
+Status mark_overdue(Record& record, Status seen) noexcept;
 
 /// What a condemned task becomes when its worker is dead.
 enum class Verdict : std::uint8_t { none, timeout, kill, limit };
@@ -104,7 +107,7 @@ std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_ow
 Status fail_dead(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// Running to queued again, with the same generation, for the next worker with this note; not if it
-/// has been condemned or told to stop meanwhile.
+/// has been condemned or asked to stop meanwhile.
 Status requeue(const Claim& claim, WorkerIntent& intent) noexcept;
 
 } // namespace prong::ring

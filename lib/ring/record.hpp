@@ -53,11 +53,13 @@ struct Status {
     static constexpr std::uint8_t watched_with_others = 2;
     /// The task has options beside its arguments.
     static constexpr std::uint8_t has_options = 4;
-    /// The running task's time is over: it should return soon.
-    static constexpr std::uint8_t stop_requested = 8;
+    /// The running task's time is over: it ends as timed out. Set together with `stop_requested`.
+    static constexpr std::uint8_t overdue = 8;
     /// Set by the parent, read by who ends the task: its future is gone, so its end keeps no
     /// payload. (The two bits before are the verdict's.)
     static constexpr std::uint8_t abandoned = 64;
+    /// The running task should return soon, and is not tried again.
+    static constexpr std::uint8_t stop_requested = 128;
     std::uint8_t flags = 0;
     std::uint16_t owner = 0;      ///< the worker's index, from `running` on
     std::uint32_t generation = 0; ///< which of the tasks that the record has held

@@ -6,6 +6,7 @@
 #include "executor/parent/records.hpp"
 #include "executor/shared/shared_state.hpp"
 #include "os/child.hpp"
+#include "os/fork_safe_mutex.hpp"
 
 #include <prong/detail/task_handle.hpp>
 #include <prong/pool_stats.hpp>
@@ -82,6 +83,10 @@ public:
 
     // For task handles.
 
+    /// While it is locked no core is deleted, so a thread may use that of a task which another
+    /// thread is taking.
+    static constinit os::ForkSafeMutex existence;
+
     void abandon(const RecordRef& ref) noexcept;
     /// Ends a task that waits in the queue if its deadline has passed.
     ring::Status status(const detail::TaskKey& task) noexcept;
@@ -89,6 +94,7 @@ public:
         return ring::watch(state_.records[index], flag);
     }
     bool cancel(const detail::TaskKey& task) noexcept;
+    bool request_stop(const detail::TaskKey& task) noexcept;
     bool kill(const detail::TaskKey& task);
     bool wait(const detail::TaskKey& task, detail::TimePoint limit);
 
@@ -127,7 +133,7 @@ public:
 
 private:
     explicit PoolCore(Setup setup);
-    ~PoolCore() = default;
+    ~PoolCore();
 
     /// Writes them down and wakes the workers; the supervisor is to be told.
     void request_stop(proc::StopMode mode) noexcept;

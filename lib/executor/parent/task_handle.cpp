@@ -9,6 +9,7 @@
 #include <prong/error.hpp>
 
 #include <algorithm>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -18,15 +19,18 @@ namespace {
 using ring::Record;
 using ring::TaskState;
 
-/// The error that an failure_report tells of.
-std::exception_ptr error_of(TaskState end, Reader bytes, const executor::TaskSettings* settings,
-                            const std::string& task) {
-    executor::FailureReport failure_report;
+[[noreturn]] void throw_no_task() {
+    throw std::logic_error("this future has no task: it was default-constructed, moved from, "
+                           "or its result has been taken");
+}
+
+/// The report that the bytes hold; an empty one if a worker has written over it.
+executor::FailureReport failure_report_of(std::span<const std::byte> bytes) {
     try {
-        failure_report = executor::read_failure_report(bytes);
-    } catch (const CodecError&) { // a worker has written over it: what is known is how it ended
+        return executor::read_failure_report(Reader(bytes));
+    } catch (const CodecError&) {
+        return {};
     }
-    return executor::error_of(end, std::move(failure_report), settings, task);
 }
 
 /// The bytes that a record says it has, or nothing if that cannot be: a worker may have written
@@ -43,32 +47,40 @@ std::optional<std::span<const std::byte>> checked_bytes(const executor::SharedSt
     return std::span<const std::byte>(state.payload.at(offset), length);
 }
 
+/// How many of a record's bytes, from the end, are not the result or exception but captured output.
+std::size_t output_length(const executor::SharedState& state, std::uint32_t index,
+                          ring::Status status, std::span<const std::byte> bytes) {
+    if (!status.has(ring::Status::has_options)) return 0;
+    const std::uint64_t length = state.settings(index).output_length.load();
+    return length <= bytes.size() ? length : 0;
+}
+
 } // namespace
 
 executor::PoolCore& TaskHandle::core() const {
-    if (core_ == nullptr) {
-        throw std::logic_error("this future has no task: it was default-constructed, moved from, "
-                               "or its result has been taken");
-    }
-    core_->require_own_process();
-    return *core_;
+    executor::PoolCore* const core = pool();
+    if (core == nullptr) throw_no_task();
+    core->require_own_process();
+    return *core;
 }
 
 void TaskHandle::release() noexcept {
-    if (core_->is_copy()) return;
-    std::exchange(core_, nullptr)
-        ->release({.index = key().index, .generation = generation_, .arguments = arguments_});
+    executor::PoolCore* const core = pool();
+    if (core->is_copy()) return;
+    core_.store(nullptr, std::memory_order_relaxed); // first: the core may be gone afterwards
+    core->release({.index = key().index, .generation = generation_, .arguments = arguments_});
 }
 
 void TaskHandle::abandon() noexcept {
-    if (core_->is_copy()) return;
-    core_->abandon({.index = key().index, .generation = generation_, .arguments = arguments_});
+    executor::PoolCore* const core = pool();
+    if (core->is_copy()) return;
+    core->abandon({.index = key().index, .generation = generation_, .arguments = arguments_});
 }
 
 bool TaskHandle::done() const {
     if (has_ended()) return true;
-    if (!core_->is_lost(key())) return false;
-    return is_final(core_->mark_lost(key()).state);
+    if (!pool()->is_lost(key())) return false;
+    return is_final(pool()->mark_lost(key()).state);
 }
 
 bool TaskHandle::has_ended() const {
@@ -88,12 +100,28 @@ bool TaskHandle::failed() const {
     return core().status(key()).state != TaskState::returned;
 }
 
+/// Calls something of the core that does nothing to a task whose record has been given back.
+template <typename Call>
+bool TaskHandle::call_from_any_thread(Call call) {
+    const std::lock_guard lock(executor::PoolCore::existence);
+    executor::PoolCore* const core = pool(); // once: another thread may be taking the result
+    if (core == nullptr && type_ != nullptr) return false;
+    if (core == nullptr) throw_no_task();
+    core->require_own_process();
+    return (core->*call)(key());
+}
+
 bool TaskHandle::cancel() {
-    return core().cancel(key());
+    return call_from_any_thread(&executor::PoolCore::cancel);
+}
+
+bool TaskHandle::request_stop() {
+    using Call = bool (executor::PoolCore::*)(const TaskKey&) noexcept;
+    return call_from_any_thread(Call{&executor::PoolCore::request_stop});
 }
 
 bool TaskHandle::kill() {
-    return core().kill(key());
+    return call_from_any_thread(&executor::PoolCore::kill);
 }
 
 bool TaskHandle::wait_until(TimePoint limit) const {
@@ -118,7 +146,8 @@ Reader TaskHandle::result() const {
                          " is said to lie outside of the pool's "
                          "memory: the worker that ran it has written where it should not");
     }
-    Reader reader(*bytes);
+    const ring::Status status = core().status(key());
+    Reader reader(bytes->first(bytes->size() - output_length(state, key().index, status, *bytes)));
     reader.set_max_nesting(state.sizes().max_nesting);
     return reader;
 }
@@ -134,14 +163,15 @@ std::exception_ptr TaskHandle::exception() const {
     case TaskState::returned:
         return nullptr;
     case TaskState::thrown: {
-        if (!bytes || bytes->empty()) {
+        const std::size_t output = bytes ? output_length(state, key().index, status, *bytes) : 0;
+        if (!bytes || bytes->size() == output) {
             return std::make_exception_ptr(LimitExceeded(
                 LimitKind::shared_memory,
                 name() + " ended, but the pool's shared memory has no room for its result or "
                          "exception: free memory, or raise "
                          "PoolOptions::max_payload_bytes"));
         }
-        Reader reader(*bytes);
+        Reader reader(bytes->first(bytes->size() - output));
         reader.set_max_nesting(state.sizes().max_nesting);
         return codec::decode_exception(reader);
     }
@@ -150,8 +180,9 @@ std::exception_ptr TaskHandle::exception() const {
     case TaskState::killed:
     case TaskState::over_limit: {
         const bool has_options = status.has(ring::Status::has_options);
-        return error_of(status.state, bytes ? Reader(*bytes) : Reader(),
-                        has_options ? &state.settings(key().index) : nullptr, name());
+        return executor::error_of(status.state,
+                                  failure_report_of(bytes.value_or(std::span<const std::byte>())),
+                                  has_options ? &state.settings(key().index) : nullptr, name());
     }
     case TaskState::expired: {
         const bool tried = state.settings(key().index).deaths.load() != 0;
@@ -171,12 +202,28 @@ std::exception_ptr TaskHandle::exception() const {
     }
 }
 
+std::string TaskHandle::output() const {
+    executor::PoolCore& pool = core();
+    const executor::SharedState& state = pool.state();
+    const Record& record = state.records[key().index];
+    const ring::Status status = pool.status(key());
+    const auto bytes =
+        checked_bytes(state, record, ring::read_once(record.result_offset), record.result_length);
+    if (!bytes || !ring::has_end_bytes(status.state)) return {};
+    if (status.state == TaskState::returned || status.state == TaskState::thrown) {
+        const auto text = bytes->last(output_length(state, key().index, status, *bytes));
+        return {reinterpret_cast<const char*>(text.data()), text.size()};
+    }
+    return failure_report_of(*bytes).death.last_output;
+}
+
 std::string TaskHandle::name() const {
-    const executor::SharedState& state = core_->state();
+    executor::PoolCore& pool = core();
+    const executor::SharedState& state = pool.state();
     const Record& record = state.records[key().index];
     const std::uint64_t offset = arguments_ != 0 ? arguments_ : Record::bytes_offset;
     const auto bytes = checked_bytes(state, record, offset, record.arguments_length);
-    return core_->fork_base().name_of(*type_, bytes.value_or(std::span<const std::byte>())) +
+    return pool.fork_base().name_of(*type_, bytes.value_or(std::span<const std::byte>())) +
            " [task " + std::to_string(generation_) + "]";
 }
 
