@@ -178,6 +178,8 @@ public:
 
     /// Returns whether both refer to the same future: `any == future` tells which one it is.
     friend bool operator==(AnyFuture, AnyFuture) noexcept = default;
+    template <typename R>
+    bool operator==(const Future<R>& future) const noexcept;
 
 private:
     friend struct detail::FutureAccess;
@@ -215,6 +217,11 @@ inline constexpr bool is_future<AnyFuture> = true;
 
 template <typename R>
 AnyFuture::AnyFuture(Future<R>& future) noexcept : task_(&detail::FutureAccess::task(future)) {}
+
+template <typename R>
+bool AnyFuture::operator==(const Future<R>& future) const noexcept {
+    return task_ == &detail::FutureAccess::task(future);
+}
 
 /// A range of futures by reference, or of `AnyFuture`.
 template <typename Range>
