@@ -27,7 +27,8 @@ struct NoSignature {
 
 /// A parameter for which a task may get its own stop token.
 template <class T>
-concept StopToken = std::same_as<std::remove_cvref_t<T>, std::stop_token>;
+concept StopToken = std::same_as<std::remove_cvref_t<T>, std::stop_token> &&
+                    std::convertible_to<std::stop_token, T>;
 
 /// The parameter of a callable that does not say what it is.
 struct Undeclared {};
