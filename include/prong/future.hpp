@@ -90,7 +90,7 @@ public:
     /// Blocks until the task has ended. Returns the exception that `get` would throw, or null.
     [[nodiscard]] std::exception_ptr exception() const {
         wait();
-        return task_.exception();
+        return task_.outcome().error;
     }
 
     /// Blocks until the task has ended. Returns the end (64 KiB) of what it has written to standard
@@ -132,13 +132,14 @@ private:
     explicit Future(detail::TaskHandle task) : task_(std::move(task)) {}
 
     R take() {
-        task_.require_memory();
+        detail::Outcome outcome = task_.outcome();
+        if (!outcome.error) outcome.require_memory();
         struct Release { // whatever the result turns out to be, the record goes back
             detail::TaskHandle& task;
             ~Release() { task.release(); }
         } release{task_};
-        detail::Reader reader = task_.result();
-        if constexpr (!std::is_void_v<R>) return detail::decode<R>(reader);
+        if (outcome.error) std::rethrow_exception(outcome.error);
+        if constexpr (!std::is_void_v<R>) return detail::decode<R>(outcome.result);
     }
 
     detail::TaskHandle task_;

@@ -1,8 +1,9 @@
 #pragma once
 
 #include <prong/detail/completion_set.hpp>
+#include <prong/detail/pool_reference.hpp>
 #include <prong/detail/task.hpp>
-#include <prong/detail/task_handle.hpp>
+#include <prong/detail/task_writer.hpp>
 #include <prong/error.hpp>
 #include <prong/task_options.hpp>
 

@@ -2,7 +2,7 @@
 
 #include <prong/detail/export.hpp>
 #include <prong/detail/task.hpp>
-#include <prong/detail/task_handle.hpp>
+#include <prong/detail/task_writer.hpp>
 #include <prong/error.hpp>
 #include <prong/future.hpp>
 #include <prong/inherit.hpp>

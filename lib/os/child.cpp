@@ -238,7 +238,7 @@ std::optional<int> reap(const PidFd& child) noexcept {
     siginfo_t info{};
     const auto [type, id] = child.id_for_wait();
     if (base::retry_interrupted([&] { return waitid(type, id, &info, WEXITED); }) == 0) {
-        return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+        return exitcode_of(info);
     }
     if (type != P_PIDFD) return std::nullopt;
     const auto status = remembered_status(static_cast<int>(id));

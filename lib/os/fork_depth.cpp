@@ -1,5 +1,7 @@
 #include "os/fork_depth.hpp"
 
+#include "os/usage.hpp"
+
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -24,7 +26,7 @@ constinit std::atomic<unsigned> last_depth{0};
 constinit std::atomic<std::uint64_t> depth_by_pid{0};
 
 void* map_page() noexcept {
-    const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    const auto size = page_bytes();
     void* const page =
         mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return nullptr;
@@ -40,7 +42,7 @@ DepthWord* make_word() noexcept {
     if (detail::depth_word.compare_exchange_strong(word, made, std::memory_order_acq_rel))
         return made;
     // Another thread was faster.
-    if (page != nullptr) munmap(page, static_cast<std::size_t>(sysconf(_SC_PAGESIZE)));
+    if (page != nullptr) munmap(page, page_bytes());
     return word;
 }
 

@@ -116,8 +116,7 @@ std::optional<ProcessExit> reap(pid_t pid) noexcept {
             [&] { return waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED); }) != 0) {
         return std::nullopt;
     }
-    return ProcessExit{.pid = pid,
-                       .exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status};
+    return ProcessExit{.pid = pid, .exitcode = exitcode_of(info)};
 }
 
 bool set_parent_death_signal(int signal, pid_t parent) noexcept {

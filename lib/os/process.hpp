@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <csignal>
 #include <optional>
 #include <string>
 
@@ -16,6 +17,11 @@ struct ProcessExit {
     pid_t pid;
     int exitcode;
 };
+
+/// What `waitid` tells of a process that has ended, as an exit code, or -N for signal N.
+[[nodiscard]] inline int exitcode_of(const siginfo_t& info) noexcept {
+    return info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+}
 
 /// What signals a child starts with.
 enum class ChildSignals {

@@ -36,10 +36,6 @@ MemoryPages memory_pages(const char* pid) noexcept {
     return pages;
 }
 
-std::uint64_t page_bytes() noexcept {
-    return static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
 /// The number that stands behind "oom_kill" in a file of such lines.
 std::optional<std::uint64_t> oom_kills_in(const std::string& path) {
     const auto text = base::read_file(path);
@@ -56,6 +52,14 @@ std::optional<std::uint64_t> oom_kills_of_cgroup() {
 }
 
 } // namespace
+
+std::uint64_t page_bytes() noexcept {
+    return static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::uint64_t physical_memory() noexcept {
+    return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * page_bytes();
+}
 
 std::uint64_t own_resident_bytes(pid_t pid) noexcept {
     const MemoryPages pages = memory_pages(std::to_string(pid).c_str());

@@ -8,6 +8,12 @@
 /// What processes use of the machine.
 namespace prong::os {
 
+/// The size of a page of memory.
+std::uint64_t page_bytes() noexcept;
+
+/// The machine's memory in bytes.
+std::uint64_t physical_memory() noexcept;
+
 /// The resident memory of a process that is its own (not shared files or shared memory), in bytes;
 /// 0 if it has ended.
 std::uint64_t own_resident_bytes(pid_t pid) noexcept;

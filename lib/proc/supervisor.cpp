@@ -246,7 +246,7 @@ private:
         }
         if (options == WCONTINUED) return delegate_.continued(worker);
         const int fatal_stop = std::exchange(workers_[worker], {}).fatal_stop;
-        int exitcode = info.si_code == CLD_EXITED ? info.si_status : -info.si_status;
+        int exitcode = os::exitcode_of(info);
         if (fatal_stop != 0 && exitcode == -SIGKILL) exitcode = -fatal_stop;
         const bool had_started =
             delegate_.ended(worker, {.pid = info.si_pid, .exitcode = exitcode});

@@ -13,14 +13,13 @@ namespace {
 constexpr std::uint64_t kind_mask = 3;
 constexpr std::uint64_t kind_owned = 1;
 constexpr std::uint64_t kind_free = 2;
-constexpr std::uint64_t page_bytes = 4096;
 
 std::uint64_t owned_by(Owner owner) {
     return kind_owned | std::uint64_t{owner} << 2;
 }
 
 std::uint64_t free_before(std::uint64_t next, std::uint64_t kept_bytes) {
-    return kind_free | next << 2 | (kept_bytes / page_bytes) << 34;
+    return kind_free | next << 2 | (kept_bytes / granule_bytes) << 34;
 }
 
 std::uint64_t next_of(std::uint64_t word) {
@@ -28,7 +27,7 @@ std::uint64_t next_of(std::uint64_t word) {
 }
 
 std::uint64_t kept_bytes_of(std::uint64_t word) {
-    return (word >> 34) * page_bytes;
+    return (word >> 34) * granule_bytes;
 }
 
 // The head of a stack: low half the first free block's index + 1, high half a tag that changes with
@@ -63,7 +62,7 @@ std::uint64_t Payload::Geometry::table_begin(unsigned size_class) const {
 
 std::uint64_t Payload::Geometry::spans_begin() const {
     const std::uint64_t tables_end = table_begin(classes());
-    return (tables_end + page_bytes - 1) / page_bytes * page_bytes;
+    return (tables_end + granule_bytes - 1) / granule_bytes * granule_bytes;
 }
 
 Payload::Head& Payload::head(unsigned size_class) const {
@@ -171,7 +170,7 @@ void Payload::free(std::uint64_t offset, std::uint64_t used) const noexcept {
     const std::optional<Place> place = find(offset);
     if (!place || (word(*place).load(std::memory_order_relaxed) & kind_mask) != kind_owned) return;
     const std::uint64_t capacity = std::uint64_t{1} << (smallest_shift + place->size_class);
-    std::uint64_t kept = std::min(used, capacity) / page_bytes * page_bytes;
+    std::uint64_t kept = std::min(used, capacity) / granule_bytes * granule_bytes;
     if (capacity >= large_block_bytes) {
         if (totals().kept.fetch_add(kept, std::memory_order_relaxed) + kept > kept_bytes_limit) {
             totals().kept.fetch_sub(kept, std::memory_order_relaxed);

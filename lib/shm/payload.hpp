@@ -9,6 +9,9 @@
 
 namespace prong::shm {
 
+/// The parts of shared memory begin at multiples of this. Pages of some machines are larger.
+inline constexpr std::uint64_t granule_bytes = 4096;
+
 /// Who holds a block: a worker's index, or the parent.
 using Owner = std::uint32_t;
 inline constexpr Owner parent_owner = 0xffff;

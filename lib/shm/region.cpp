@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "os/cgroup.hpp"
 #include "os/descriptor.hpp"
+#include "os/usage.hpp"
 
 #include <boost/interprocess/mapped_region.hpp>
 
@@ -95,7 +96,7 @@ std::byte* map_all(const bip::mapped_region& first_page, std::size_t size) {
 
 /// The first page that begins in there, and the end of the last one that ends in there.
 std::pair<std::uint64_t, std::uint64_t> whole_pages(std::uint64_t begin, std::uint64_t end) {
-    const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+    const std::uint64_t page = os::page_bytes();
     return {(begin + page - 1) / page * page, end / page * page};
 }
 

@@ -3,8 +3,7 @@
 #include "chaos/adversary.hpp"
 #include "chaos/findings.hpp"
 #include "chaos/scripted_task.hpp"
-#include "executor/parent/core.hpp"
-#include "os/child.hpp"
+#include "executor/core_pool.hpp"
 #include "support/environment.hpp"
 #include "support/leaks.hpp"
 
@@ -36,69 +35,24 @@ inline std::chrono::milliseconds chaos_time(std::chrono::seconds shortly,
     return full_run() ? fully : shortly;
 }
 
-/// A pool with supervisor and workers whose core is in the test's hands.
-class CoredPool {
-public:
-    /// A supervisor's whole life; returns its exit status.
-    using Supervise = std::function<int(executor::SharedState&, const executor::SupervisorOptions&,
-                                        int parent_pidfd)>;
+struct GateOfPool {
+    Shared<Gate> gate_; ///< there before the workers are
+};
 
-    /// `supervise` replaces the real supervisor.
-    CoredPool(unsigned workers, const executor::SupervisorOptions& options,
+/// A pool with a gate that holds its workers up.
+class GatedPool : private GateOfPool, public CorePool {
+public:
+    GatedPool(unsigned workers, const executor::SupervisorOptions& options,
               const Supervise& supervise = {})
-        : core_(
-              executor::PoolCore::create({.workers = workers,
-                                          .max_pending = std::numeric_limits<std::uint64_t>::max(),
-                                          .sizes = {.workers = workers,
-                                                    .ring_entries = 1 << 12,
-                                                    .records = 1 << 14,
-                                                    .payload_span = 1 << 26,
-                                                    .payload_most = 1 << 24},
-                                          .supervisor = options})) {
-        if (!supervise) {
-            core_->start();
-        } else {
-            os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
-            if (fork.pid == 0) _exit(supervise(core_->state(), options, fork.process.open()));
-            own_supervisor_ = std::move(fork.process);
-        }
-        supervisor_ = supervisor_of(getpid());
+        : CorePool(workers, supervise, options), supervisor_(supervisor_of(getpid())) {
         if (supervisor_ == 0) throw std::runtime_error("which child is the supervisor?");
     }
-    CoredPool(const CoredPool&) = delete;
-    CoredPool& operator=(const CoredPool&) = delete;
-    ~CoredPool() {
-        end();
-        core_->leave();
-    }
 
-    template <typename F, typename... Args>
-    auto submit(const TaskOptions* options, F&& f, Args&&... args) {
-        return detail::submit_task(*core_, options, std::forward<F>(f),
-                                   std::forward<Args>(args)...);
-    }
-
-    /// Waits until the processes are gone.
-    void end() {
-        if (own_supervisor_) {
-            core_->end_workers(proc::StopMode::kill);
-            os::send_signal(own_supervisor_, SIGUSR1);
-            os::reap(own_supervisor_);
-            own_supervisor_.reset();
-        }
-        core_->shutdown(true, false);
-    }
-
-    [[nodiscard]] executor::PoolCore& core() const { return *core_; }
-    [[nodiscard]] executor::SharedState& state() const { return core_->state(); }
     [[nodiscard]] pid_t supervisor() const { return supervisor_; }
     [[nodiscard]] const Shared<Gate>& gate() const { return gate_; }
 
 private:
-    Shared<Gate> gate_; ///< there before the workers are
-    executor::PoolCore* core_;
-    os::PidFd own_supervisor_;
-    pid_t supervisor_ = 0;
+    pid_t supervisor_;
 };
 
 /// What is done to the pool, which decides what may become of tasks.
@@ -180,7 +134,7 @@ class Driver {
 public:
     static constexpr std::uint32_t most_at_once = 256;
 
-    Driver(CoredPool& pool, const Circumstances& circumstances, Judge& judge, Findings& findings,
+    Driver(GatedPool& pool, const Circumstances& circumstances, Judge& judge, Findings& findings,
            std::uint64_t seed, std::uint32_t number)
         : pool_(pool), circumstances_(circumstances), judge_(judge), findings_(findings),
           random_(seed), mildness_(one_in(random_, 3)   ? 1
@@ -302,7 +256,7 @@ private:
         ScriptedTask task = invent();
         run_table->runs[task.order.place] = 0;
         task.future =
-            pool_.submit(task.options ? &*task.options : nullptr, run, task.order, task.data);
+            pool_.submit_with(task.options ? &*task.options : nullptr, run, task.order, task.data);
         free_places_.pop_back();
         tasks_in_flight_.push_back(std::move(task));
     }
@@ -354,7 +308,7 @@ private:
         task.order.place = RunTable::nobody;
         if (task.naturally() == Ending::What::over_limit) return;
         static_cast<void>(
-            pool_.submit(task.options ? &*task.options : nullptr, run, task.order, task.data));
+            pool_.submit_with(task.options ? &*task.options : nullptr, run, task.order, task.data));
     }
 
     /// The result of the oldest, or of any.
@@ -367,7 +321,7 @@ private:
         tasks_in_flight_.erase(task);
     }
 
-    CoredPool& pool_;
+    GatedPool& pool_;
     const Circumstances& circumstances_;
     Judge& judge_;
     Findings& findings_;
@@ -380,7 +334,7 @@ private:
 };
 
 /// What must hold of a pool in which all tasks have ended.
-inline void check_at_rest(CoredPool& pool, Findings& findings, std::chrono::milliseconds patience) {
+inline void check_at_rest(GatedPool& pool, Findings& findings, std::chrono::milliseconds patience) {
     const auto stats = [&] { return pool.core().stats(); };
     findings.require(
         eventually([&] { return stats().queued == 0 && stats().running == 0; }, patience),
@@ -395,12 +349,12 @@ inline void check_at_rest(CoredPool& pool, Findings& findings, std::chrono::mill
 }
 
 /// New work is accepted, and done by as many workers as there should be.
-inline void check_recovered(CoredPool& pool, Findings& findings,
+inline void check_recovered(GatedPool& pool, Findings& findings,
                             std::chrono::milliseconds patience) {
     const unsigned workers = pool.core().workers();
     const Shared<Gate>& gate = pool.gate();
     std::vector<Future<int>> futures;
-    for (unsigned i = 0; i < workers; ++i) futures.push_back(pool.submit(nullptr, pass(gate)));
+    for (unsigned i = 0; i < workers; ++i) futures.push_back(pool.submit(pass(gate)));
     findings.require(
         eventually([&] { return gate->arrivals() >= static_cast<int>(workers); }, patience),
         std::to_string(gate->arrivals()) + " of " + std::to_string(workers) +

@@ -55,8 +55,8 @@ Tally lose_supervisor(std::uint64_t seed, Findings& findings) {
     Judge judge(circumstances, findings);
     Tally tally;
     {
-        const auto delegate = random_crew(random);
-        CoredPool pool(random_workers(random), delegate);
+        const auto options = random_options(random);
+        GatedPool pool(random_workers(random), options);
         const auto supervisor = prong::os::PidFd::of(pool.supervisor());
         std::optional<Adversary> adversary(std::in_place, pool.supervisor(), pool.state().control(),
                                            Adversary::Manner{}, random());
@@ -75,7 +75,7 @@ Tally lose_supervisor(std::uint64_t seed, Findings& findings) {
         }
         for (Driver& driver : drivers) driver.finish();
         try {
-            pool.submit(nullptr, square, 1);
+            pool.submit(square, 1);
             findings.require(false, "a pool without supervisor takes work");
         } catch (const BrokenProcessPool&) {
         }

@@ -17,7 +17,7 @@ struct Round {
     Adversary::Manner manner{};
     bool tasks_fork = true;
     std::chrono::milliseconds patience = std::chrono::seconds(20);
-    CoredPool::Supervise supervise{};
+    GatedPool::Supervise supervise{};
     std::atomic<pid_t>* supervisor = nullptr; ///< where to tell who it is
 };
 
@@ -38,7 +38,7 @@ inline void tell(const std::string& what, const Tally& tally, const Findings& fi
               << findings.text() << std::flush;
 }
 
-inline executor::SupervisorOptions random_crew(Random& random) {
+inline executor::SupervisorOptions random_options(Random& random) {
     executor::SupervisorOptions delegate;
     if (one_in(random, 3))
         delegate.recycling.max_tasks = 1 + up_to(random, one_in(random, 2) ? 5 : 500);
@@ -52,7 +52,7 @@ inline unsigned random_workers(Random& random) {
 
 /// Each task that was submitted is in one of the counts, but for one for each death (a worker that
 /// ends a task and dies before it has counted that) and for those that expired in the queue.
-inline void check_counts(CoredPool& pool, Findings& findings, std::uint64_t may_have_expired) {
+inline void check_counts(GatedPool& pool, Findings& findings, std::uint64_t may_have_expired) {
     const PoolStats stats = pool.core().stats();
     std::uint64_t deaths = stats.retried; // cancel may not count one that had just been put back
     for (const WorkerStats& worker : stats.workers) deaths += worker.deaths;
@@ -65,7 +65,7 @@ inline void check_counts(CoredPool& pool, Findings& findings, std::uint64_t may_
 }
 
 /// Ends the pool in one of several ways.
-inline void end_somehow(CoredPool& pool, Random& random) {
+inline void end_somehow(GatedPool& pool, Random& random) {
     executor::PoolCore& core = pool.core();
     switch (random() % 5) {
     case 0:
@@ -95,8 +95,8 @@ inline Tally play(const Round& round, Findings& findings) {
     Judge judge(circumstances, findings);
     Tally tally;
     {
-        const executor::SupervisorOptions delegate = random_crew(random);
-        CoredPool pool(random_workers(random), delegate, round.supervise);
+        const executor::SupervisorOptions options = random_options(random);
+        GatedPool pool(random_workers(random), options, round.supervise);
         if (round.supervisor != nullptr) *round.supervisor = pool.supervisor();
         std::optional<Adversary> adversary(std::in_place, pool.supervisor(), pool.state().control(),
                                            round.manner, random());

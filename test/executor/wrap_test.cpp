@@ -61,7 +61,8 @@ private:
                                                           .max_resident_bytes = {}}
                              : prong::executor::Recycling{});
             fail_dead(worker, leaving == Leaving::condemned ? -SIGKILL : 0);
-            const bool awaited = state().retried_task(worker);
+            const bool awaited =
+                prong::ring::retried(state().records, state().slot(worker).intent) != nullptr;
             if (leaving == Leaving::drained && !awaited) return;
         }
     }

@@ -3,8 +3,8 @@
 #include "codec/exception.hpp"
 #include "codec/samples.hpp"
 #include "executor/shared/failure_report.hpp"
+#include "executor/shared/result_writer.hpp"
 #include "executor/thread_pool.hpp"
-#include "executor/worker/result_writer.hpp"
 
 #include <prong/prong.hpp>
 

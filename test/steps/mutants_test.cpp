@@ -2,9 +2,9 @@
 // supervisors do one thing wrong on purpose, over the same shared memory.
 
 #include "executor/shared/failure_report.hpp"
+#include "executor/shared/result_writer.hpp"
 #include "executor/supervisor/delegate.hpp"
 #include "executor/worker/loop.hpp"
-#include "executor/worker/result_writer.hpp"
 #include "proc/supervisor.hpp"
 #include "steps/parent_trial.hpp"
 #include "steps/trial.hpp"
@@ -18,6 +18,7 @@
 
 using namespace prong::test;
 using prong::executor::SharedState;
+using prong::executor::SupervisorOptions;
 using prong::os::ProcessExit;
 using prong::ring::Claim;
 using prong::ring::Record;
@@ -145,14 +146,15 @@ public:
 private:
     SharedState& state_;
     Mutation mutation_;
-    prong::executor::SupervisorOptions options_;
+    SupervisorOptions options_;
     prong::executor::PoolDelegate delegate_{state_, options_};
 };
 
 template <typename AnyTrial, typename Content>
 std::size_t violations(Mutation mutation, const AnyTrial& trial, const Content& content,
                        const Share& share) {
-    const auto supervise = [mutation](SharedState& state, int parent_pidfd) {
+    const auto supervise = [mutation](SharedState& state, const SupervisorOptions&,
+                                      int parent_pidfd) {
         MutantDelegate delegate(state, mutation);
         return prong::proc::supervise(delegate, state.workers(),
                                       {.parent_pidfd = parent_pidfd, .bell = -1});

@@ -34,7 +34,7 @@ Expected submit_echo(CorePool& pool, Counter& runs, const char* name, T value,
         place->fetch_add(1);
         return given;
     });
-    auto future = pool.submit_with(options, echo, value);
+    auto future = pool.submit_with(&options, echo, value);
     return {name, std::move(future), std::move(value), runs, Ending::right, options.max_retries};
 }
 

@@ -64,7 +64,8 @@ struct Habits {
 class Stage {
 public:
     explicit Stage(unsigned workers, const CorePool::Supervise& supervise = {}, Habits habits = {})
-        : pool_(workers, supervise, {.max_tasks = habits.max_tasks, .max_resident_bytes = {}}),
+        : pool_(workers, supervise,
+                {.recycling = {.max_tasks = habits.max_tasks, .max_resident_bytes = {}}}),
           workers_leave_(habits.workers_leave) {
         const pid_t supervisor = supervisor_of(getpid());
         std::vector<pid_t> pids;

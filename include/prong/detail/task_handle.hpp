@@ -9,14 +9,16 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
 namespace prong {
-struct TaskOptions;
 namespace executor {
 class PoolCore;
+}
+namespace ring {
+struct Status;
 }
 } // namespace prong
 
@@ -47,6 +49,16 @@ struct TaskKey {
     std::uint8_t lane = 0;
 };
 
+/// How a task has ended: its encoded result where it lies, good until the task is released, or the
+/// error that takes its place.
+struct Outcome {
+    Reader result;
+    std::exception_ptr error; ///< null: there is a result
+
+    /// Throws `LimitExceeded` if this process has no memory for so large a result.
+    PRONG_API void require_memory() const;
+};
+
 /// A task that has been submitted: the part of a future that does not depend on the result's type.
 /// It owns the task's record in shared memory; dropped, it leaves the record to the pool.
 ///
@@ -68,9 +80,8 @@ public:
 
     [[nodiscard]] bool valid() const noexcept { return pool() != nullptr; }
 
+    /// Whether a wait would return at once: the task has ended, or its pool has.
     [[nodiscard]] bool done() const;
-    /// The same, but does not look whether the pool is still there.
-    [[nodiscard]] bool has_ended() const;
     [[nodiscard]] bool running() const;
     [[nodiscard]] bool cancelled() const;
     /// Whether the task ended in an error of any kind; only after its end.
@@ -88,14 +99,8 @@ public:
     /// Waits for the task's end, at most until `limit`; returns `done()`.
     bool wait_until(TimePoint limit) const;
 
-    /// After the end: throws `LimitExceeded` if this process has no memory for so large a result.
-    void require_memory() const;
-
-    /// After the end: reads the encoded result where it lies, good until `release`. Throws what
-    /// ended the task if there is no result.
-    [[nodiscard]] Reader result() const;
-    /// After the end: what `result` would throw, or null. A new object each time.
-    [[nodiscard]] std::exception_ptr exception() const;
+    /// After the end: how that was. A new exception object each time.
+    [[nodiscard]] Outcome outcome() const;
 
     /// After the end: the captured output, empty if there is none.
     [[nodiscard]] std::string output() const;
@@ -104,6 +109,8 @@ public:
     void release() noexcept;
 
 private:
+    using Bytes = std::span<const std::byte>;
+
     friend class executor::PoolCore;
     friend class CompletionSet;
     friend class TaskWriter;
@@ -128,6 +135,7 @@ private:
     template <typename Call>
     bool call_from_any_thread(Call call);
     void abandon() noexcept;
+    [[nodiscard]] std::exception_ptr error_at_end(const ring::Status& end, Bytes bytes) const;
     [[nodiscard]] std::string name() const;
     /// Throws `std::logic_error` if there is no task, or this process is not the pool's.
     executor::PoolCore& core() const;
@@ -137,50 +145,6 @@ private:
     std::uint64_t arguments_ = 0;      ///< the payload block of the arguments, or 0
     std::uint32_t index_and_lane_ = 0; ///< four times the one, plus the other: 32 bytes in all
     std::uint32_t generation_ = 0;
-};
-
-/// Keeps the pool's memory for somebody who may submit more, also when the executor is gone (then
-/// `PoolShutdown` is what he gets).
-class PRONG_API PoolReference {
-public:
-    explicit PoolReference(executor::PoolCore& core);
-    PoolReference(PoolReference&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
-    PoolReference& operator=(PoolReference&&) = delete;
-    ~PoolReference();
-
-    [[nodiscard]] executor::PoolCore& core() const { return *core_; }
-
-private:
-    executor::PoolCore* core_;
-};
-
-/// A task that is being written: takes a record and encodes straight into it. Dropped before
-/// `submit`, it leaves nothing behind.
-///
-/// Thread safety: one thread at a time; any number of drafts at once.
-class PRONG_API TaskWriter final : public Writer {
-public:
-    /// Throws `PoolShutdown`, `BrokenProcessPool`, `LimitExceeded` when all records are in use,
-    /// `std::logic_error` in a process that is not the pool's.
-    explicit TaskWriter(executor::PoolCore& core);
-    ~TaskWriter();
-
-    /// Queues the task; waits while `max_pending` tasks are queued. If its deadline passes first,
-    /// it has expired. `options`: null for none. Throws like the constructor, and
-    /// `std::invalid_argument` for options out of range.
-    TaskHandle submit(const TaskType& type, const TaskOptions* options = nullptr) &&;
-
-    /// The same, but declines when there is no room at `limit`: the draft may be submitted later
-    /// then.
-    std::optional<TaskHandle> try_submit(const TaskType& type, const TaskOptions* options,
-                                         TimePoint limit);
-
-private:
-    void grow(std::size_t more) override;
-
-    executor::PoolCore* core_;
-    std::uint64_t block_ = 0; ///< 0: in the record
-    std::uint32_t index_;
 };
 
 } // namespace prong::detail

@@ -1,4 +1,5 @@
 #include <prong/detail/completion_set.hpp>
+#include <prong/detail/pool_reference.hpp>
 
 #include "executor/parent/core.hpp"
 
@@ -84,9 +85,9 @@ private:
     static bool watch(Part& part);
     void look_at_all();
     void look_at_all_of(Part& part);
-    /// Moves those that `has_ended` to `ended`.
-    template <typename Items, typename HasEnded>
-    void take(Items& items, HasEnded has_ended);
+    /// Moves those whose status is final after `act` (`update` or `resolve`) to `ended`.
+    template <typename Items, typename Act>
+    void take(Items& items, Act act);
 
     static const Item& item_of(const Item& item) { return item; }
     static const Item& item_of(const Lane::Queued& queued) { return queued.item; }
@@ -149,14 +150,14 @@ bool CompletionSet::State::wait(TimePoint limit) {
     }
 }
 
-/// AuditState at what a worker may have ended, and whether it is time to look at all.
+/// Looks at what a worker may have ended, and whether it is time to look at all.
 void CompletionSet::State::look(Part& part) {
     PoolCore& core = part.pool.core();
     const bool is_first = !part.departures;
     if (is_first) part.departures = core.departures();
-    if (core.has_ended() || (is_first && core.may_queue_ended())) look_at_all_of(part);
+    if (core.poll_health() || (is_first && core.may_queue_ended())) look_at_all_of(part);
     pass(part);
-    take(part.passed, &TaskHandle::has_ended);
+    take(part.passed, &PoolCore::update);
     if (core.departures() != part.departures)
         next_look_ = std::min(next_look_, last_look_ + look_share * last_cost_);
 }
@@ -208,21 +209,21 @@ void CompletionSet::State::look_at_all_of(Part& part) {
     PoolCore& core = part.pool.core();
     core.expire_late();
     part.departures = core.departures(); // before, lest one be missed
-    take(part.passed, &TaskHandle::done);
+    take(part.passed, &PoolCore::resolve);
     for (Lane& lane : part.lanes) {
         lane.shrink(true);
         const std::size_t before = lane.tasks.size();
-        take(lane.tasks, &TaskHandle::done);
+        take(lane.tasks, &PoolCore::resolve);
         if (lane.tasks.size() != before) lane.watched = 0;
     }
 }
 
-template <typename Items, typename HasEnded>
-void CompletionSet::State::take(Items& items, HasEnded has_ended) {
+template <typename Items, typename Act>
+void CompletionSet::State::take(Items& items, Act act) {
     std::erase_if(items, [&](const auto& element) {
         const Item& item = item_of(element);
         if (!item.task->valid()) return true;
-        if (!std::invoke(has_ended, item.task)) return false;
+        if (!is_final(std::invoke(act, item.task->core(), item.task->key()).state)) return false;
         ended.push_back(item.number);
         return true;
     });

@@ -1,8 +1,6 @@
 #include "executor/parent/core.hpp"
 
 #include "base/clock.hpp"
-#include "executor/worker/task_scope.hpp"
-#include "os/child.hpp"
 #include "os/fork_depth.hpp"
 #include "os/process.hpp"
 #include "ring/spinner.hpp"
@@ -30,13 +28,8 @@ using Nanoseconds = std::chrono::nanoseconds;
 constexpr Nanoseconds first_slice = std::chrono::milliseconds(2);
 constexpr Nanoseconds longest_slice = std::chrono::milliseconds(64);
 
-/// How often those who only poll look for the supervisor's death.
+/// How often at most the supervisor and shared memory are looked at by those who poll.
 constexpr Nanoseconds look_interval = std::chrono::milliseconds(10);
-
-/// A queue in which nothing moves, so often and so long, has been written over: not even a thread
-/// that has taken a position and was preempted then takes that long to publish its task.
-constexpr unsigned most_times_blocked = 16;
-constexpr Nanoseconds longest_blocked = std::chrono::seconds(5);
 
 /// The supervisor is killed when it has not ended so long after it was told to kill the workers.
 constexpr Nanoseconds supervisor_patience = std::chrono::seconds(10);
@@ -61,6 +54,14 @@ bool is_cancelled(ring::Status status, const detail::TaskKey& task) {
 
 constexpr std::array all_lanes{ring::Lane::normal, ring::Lane::high, ring::Lane::low};
 
+/// True for one caller at most in each interval.
+bool is_due(std::atomic<std::int64_t>& next_ns) noexcept {
+    const std::int64_t now = base::coarse_now_ns();
+    std::int64_t next = next_ns.load(std::memory_order_relaxed);
+    return now >= next && next_ns.compare_exchange_strong(next, now + look_interval.count(),
+                                                          std::memory_order_relaxed);
+}
+
 void lower(std::atomic<std::int64_t>& value, std::int64_t most) noexcept {
     std::int64_t now = value.load();
     while (most < now && !value.compare_exchange_weak(now, most)) {
@@ -73,7 +74,7 @@ PoolCore::PoolCore(Setup setup)
     : state_(SharedState::create(setup.sizes)), records_(state_),
       supervisor_options_(std::move(setup.supervisor)),
       max_pending_(std::min(setup.max_pending, state_.lanes[ring::Lane::normal].capacity())),
-      fork_depth_(os::fork_depth()) {
+      fork_depth_(os::fork_depth()), link_(state_, supervisor_options_.doorbell), audit_(state_) {
     TaskOptions defaults{.limits = setup.limits};
     if (!needs_settings(defaults)) return;
     TaskSettings settings{};
@@ -94,7 +95,7 @@ PoolCore* PoolCore::create(Setup setup) {
 
 void PoolCore::start() {
     supervisor_options_.program = getpid();
-    supervisor_ = fork_base_.start_supervisor(state_, supervisor_options_);
+    link_.attach(fork_base_.start_supervisor(state_, supervisor_options_));
     supervisor_options_.hooks = {};     // what they hold may be in a module that is unloaded
     state_.region.keep_from_children(); // the user's forks get no copy of the pool
 }
@@ -111,12 +112,9 @@ void PoolCore::require_own_process() const {
 }
 
 void PoolCore::require_usable() {
-    if (!state_.control().broken.load(std::memory_order_acquire) &&
-        !aborted_.load(std::memory_order_acquire) && !ended_.load(std::memory_order_acquire)) {
-        return;
-    }
-    const std::lock_guard lock(supervisor_mutex_);
-    if (shut_down_) return; // the queue's end says so
+    const bool is_broken = state_.control().broken.load(std::memory_order_acquire) || has_ended();
+    if (!is_broken || shut_down_.load())
+        return; // of a pool that is shut down the queue's end tells
     throw BrokenProcessPool(broken_cause());
 }
 
@@ -132,12 +130,12 @@ std::string PoolCore::broken_cause() {
     return cause + "; make a new pool";
 }
 
-void PoolCore::leave() noexcept {
+void PoolCore::close() noexcept {
     if (records_.close()) delete this;
 }
 
-void PoolCore::let_go() noexcept {
-    if (records_.let_go()) delete this;
+void PoolCore::unref() noexcept {
+    if (records_.unref()) delete this;
 }
 
 void PoolCore::release(const RecordRef& ref) noexcept {
@@ -248,7 +246,7 @@ bool PoolCore::wait_for_position(ring::Lane lane, base::Deadline limit, base::De
             return false;
         }
         wait_for_room(state_.lanes[lane], deadline.left(limit.left(first_slice)));
-        if (has_ended()) require_usable();
+        if (poll_health()) require_usable();
     }
 }
 
@@ -273,12 +271,11 @@ void PoolCore::visit_queued(Visit visit) {
                    .lane = static_cast<std::uint8_t>(lane)});
         });
     }
-    for (unsigned worker = 0; worker < workers(); ++worker) {
-        const ring::Record* const record = state_.retried_task(worker);
-        if (record == nullptr) continue;
-        visit({.index = static_cast<std::uint32_t>(record - state_.records.data()),
-               .generation = ring::status_of(*record).generation});
-    }
+    state_.any_retried([&](const ring::Record& record) {
+        visit({.index = static_cast<std::uint32_t>(&record - state_.records.data()),
+               .generation = ring::status_of(record).generation});
+        return false;
+    });
 }
 
 bool PoolCore::expire_late() noexcept {
@@ -291,7 +288,7 @@ bool PoolCore::expire_late() noexcept {
         const bool has_options = ring::status_of(record).has(ring::Status::has_options);
         if (!has_options || settings.deadline_ns == 0) return;
         // If this is the record's next task by now, `expire` does nothing.
-        if (TaskScope::is_too_late(settings))
+        if (is_too_late(settings))
             leave_queue(task, ring::expire(record, task.generation), expired_);
         else
             lower(next_deadline_ns_, settings.deadline_ns);
@@ -318,19 +315,49 @@ void PoolCore::rewake_workers() noexcept {
 
 // Waiting
 
-ring::Status PoolCore::status(const detail::TaskKey& task) noexcept {
+bool PoolCore::is_late(const ring::Status& status, std::uint32_t index) const noexcept {
+    return status.state == ring::TaskState::queued && status.has(ring::Status::has_options) &&
+           is_too_late(state_.settings(index));
+}
+
+ring::Status PoolCore::look(const detail::TaskKey& task) const noexcept {
+    ring::Status now = ring::status_of(state_.records[task.index]);
+    if (now.generation != task.generation || now.state == ring::TaskState::vacant)
+        return {.state = ring::TaskState::lost, .generation = task.generation};
+    if (is_late(now, task.index)) now.state = ring::TaskState::expired;
+    return now;
+}
+
+bool PoolCore::is_over(const detail::TaskKey& task) const {
+    if (is_final(look(task).state) || has_ended() || seen_ended_.load(std::memory_order_relaxed) ||
+        state_.control().broken.load(std::memory_order_acquire)) {
+        return true;
+    }
+    if (!link_ || !is_due(next_glance_ns_)) return false;
+    if (link_.looks_ended()) seen_ended_.store(true, std::memory_order_relaxed);
+    return seen_ended_.load(std::memory_order_relaxed) || audit_.is_inconsistent(task);
+}
+
+ring::Status PoolCore::update(const detail::TaskKey& task) noexcept {
     ring::Record& record = state_.records[task.index];
     const ring::Status now = ring::status_of(record);
     if (now.generation != task.generation || now.state == ring::TaskState::vacant) {
-        corrupted_.store(true, std::memory_order_release);
-        abort();
+        abort_corrupted();
         return ring::give_up(record, task.generation);
     }
-    if (now.state != ring::TaskState::queued || !now.has(ring::Status::has_options)) return now;
-    if (!TaskScope::is_too_late(state_.settings(task.index))) return now;
+    if (!is_late(now, task.index)) return now;
     const ring::Step step = ring::expire(record, task.generation);
     leave_queue(task, step, expired_);
     return step.after;
+}
+
+ring::Status PoolCore::resolve(const detail::TaskKey& task) {
+    const ring::Status now = update(task);
+    if (is_final(now.state)) return now;
+    if (poll_health()) return mark_lost(task);
+    if (!link_ || !audit_.is_inconsistent(task)) return now;
+    abort_corrupted();
+    return mark_lost(task);
 }
 
 bool PoolCore::cancel(const detail::TaskKey& task) noexcept {
@@ -355,20 +382,20 @@ bool PoolCore::kill(const detail::TaskKey& task) {
     ring::Status status;
     do { // again if it has been claimed meanwhile, or put back to be tried again
         if (cancel(task)) return true;
-        if (has_ended()) return false; // nobody is left to be killed
+        if (poll_health()) return false; // no worker is left to be killed
         status = ring::status_of(record);
-        if (status.generation != task.generation) return false; // a worker has gone mad
+        if (status.generation != task.generation) return false; // a worker has overwritten it
         if (status.state == ring::TaskState::running)
             status = ring::condemn(record, status, ring::Verdict::kill);
     } while (status.state == ring::TaskState::running || status.state == ring::TaskState::queued);
     if (status.state != ring::TaskState::condemned) return false;
-    notify_supervisor();
+    link_.notify();
     return ring::verdict_of(status) == ring::Verdict::kill;
 }
 
 ring::Status PoolCore::mark_lost(const detail::TaskKey& task) noexcept {
-    // After terminate_workers a task may be queued again though nobody is left to take it.
-    if (!aborted_.load() && stop_mode_.load() >= proc::StopMode::terminate) cancel(task);
+    // After terminate_workers a task may be queued again though no worker is left to take it.
+    if (!aborted_.load() && link_.stop_mode() >= proc::StopMode::terminate) cancel(task);
     return ring::give_up(state_.records[task.index], task.generation);
 }
 
@@ -377,17 +404,17 @@ bool PoolCore::wait(const detail::TaskKey& task, detail::TimePoint limit) {
     thread_local ring::Spinner spinner;
     Nanoseconds slice = first_slice;
     for (;;) {
-        const ring::Status now = status(task);
+        const ring::Status now = update(task);
         if (is_final(now.state)) {
             spinner.found();
             return true;
         }
-        if (is_known_to_have_ended()) {
+        if (has_ended()) {
             mark_lost(task);
             continue;
         }
         if (base::Deadline::at(limit).passed()) {
-            if (!has_ended()) return false;
+            if (!poll_health()) return false;
             continue;
         }
         if (spinner.spin(state_.notifier.searching())) continue;
@@ -397,9 +424,9 @@ bool PoolCore::wait(const detail::TaskKey& task, detail::TimePoint limit) {
         os::futex_wait(record.status, static_cast<std::uint32_t>(watched.pack()),
                        base::Deadline::at(limit).left(slice));
         if (is_final(ring::status_of(record).state)) continue;
-        if (is_lost(task)) mark_lost(task);
+        resolve(task);
         rewake_workers();
-        if (watched.has(ring::Status::has_options)) notify_supervisor_if_due(task.index);
+        if (watched.has(ring::Status::has_options)) link_.notify_if_due(task.index);
         slice = std::min(2 * slice, longest_slice);
     }
 }
@@ -432,215 +459,67 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
     }
 }
 
-bool PoolCore::is_known_to_have_ended() const noexcept {
-    return ended_.load(std::memory_order_acquire) || aborted_.load(std::memory_order_acquire);
-}
-
-bool PoolCore::has_ended() {
-    if (ended_.load(std::memory_order_acquire)) return true;
-    if (state_.control().broken.load(std::memory_order_acquire)) abort();
-    if (aborted_.load(std::memory_order_acquire)) return true;
-    if (!supervisor_) return false; // workers are threads of a test
-    const std::int64_t now = base::coarse_now_ns();
-    std::int64_t next = next_look_ns_.load(std::memory_order_relaxed);
-    if (now < next || !next_look_ns_.compare_exchange_strong(next, now + look_interval.count(),
-                                                             std::memory_order_relaxed)) {
-        return false;
-    }
-    if (os::wait_for_end(supervisor_, base::Deadline::now())) {
-        reap_supervisor();
-        return true;
-    }
-    continue_supervisor_if_stopped();
-    audit_shared_memory();
-    return aborted_.load(std::memory_order_acquire);
-}
-
-bool PoolCore::is_lost(const detail::TaskKey& task) {
+bool PoolCore::poll_health() {
     if (has_ended()) return true;
-    if (!supervisor_ || !is_inconsistent(task)) return false;
-    corrupted_.store(true, std::memory_order_release);
-    abort();
-    return true;
+    if (state_.control().broken.load(std::memory_order_acquire)) abort();
+    if (link_ && is_due(next_look_ns_)) {
+        if (link_.reap_until(base::Deadline::now())) return true;
+        link_.continue_if_stopped();
+        audit_shared_memory();
+    }
+    return has_ended();
 }
 
 // Shared memory that makes no sense
 
-/// Whether shared memory says of a task that is not final what cannot be true: it is queued where
-/// nobody will find it, or has an owner who knows nothing of it.
-bool PoolCore::is_inconsistent(const detail::TaskKey& task) const noexcept {
-    const ring::Record& record = state_.records[task.index];
-    const std::uint64_t word = record.status.load();
-    const ring::Status status = ring::Status::unpack(word);
-    // What is concluded holds if the status stays the same from the first look to the last. A retry
-    // gives it back its former value, but counts: one of these before it does, one after.
-    const auto retries = [&] {
-        const bool may_retry = status.has(ring::Status::has_options);
-        return std::pair(may_retry ? state_.settings(task.index).deaths.load() : 0,
-                         state_.control().retried.load());
-    };
-    const auto retries_before = retries();
-    if (record.status.load() != word) return false;
-    const auto awaits_retry = [&](unsigned worker) {
-        return state_.retried_task(worker) == &record;
-    };
-    const auto all_workers = std::views::iota(0U, workers());
-    bool has_future = true;
-    if (status.generation == task.generation && ring::is_claimed(status.state)) {
-        has_future =
-            status.owner < workers() &&
-            state_.slot(status.owner).intent.record.load() == std::uint64_t{task.index} + 1 &&
-            !state_.notifier.is_parked(status.owner);
-    } else if (status.generation == task.generation && status.state == ring::TaskState::queued) {
-        has_future = state_.lanes.holds(task.index, task.generation) ||
-                     std::ranges::any_of(all_workers, awaits_retry);
-    }
-    return !has_future && record.status.load() == word && retries() == retries_before;
+void PoolCore::audit_shared_memory() noexcept {
+    if (!audit_.repair(link_)) abort_corrupted();
 }
 
-/// Writes again what only this process writes, wakes workers that nobody may know to be asleep, and
-/// breaks the pool if nothing else helps.
-void PoolCore::audit_shared_memory() noexcept {
-    const std::unique_lock lock(audit_mutex_, std::try_to_lock);
-    if (!lock) return;
-    if (state_.control().stop_mode.load() != stop_mode_.load()) {
-        request_stop(stop_mode_.load());
-        try_notify_supervisor();
-    }
-    state_.lanes.rewrite_control_words();
-    const std::uint64_t length = state_.lanes.length();
-    if (state_.lanes.drained() || (length == audit_.length && state_.lanes.has_work()))
-        state_.notifier.wake_all();
-    audit_.length = length;
-
-    const auto blocked_at = state_.lanes.blocked_at();
-    const std::int64_t now = base::coarse_now_ns();
-    if (!blocked_at || blocked_at != audit_.blocked_at) {
-        audit_.blocked_at = blocked_at;
-        audit_.times_blocked = 0;
-        audit_.blocked_since_ns = now;
-    } else {
-        ++audit_.times_blocked;
-    }
-    if (state_.lanes.is_plausible() && (audit_.times_blocked < most_times_blocked ||
-                                        now - audit_.blocked_since_ns < longest_blocked.count()))
-        return;
+void PoolCore::abort_corrupted() noexcept {
     corrupted_.store(true, std::memory_order_release);
     abort();
 }
 
-/// Has the supervisor kill all workers and end: what is not final will not become so any more.
+/// Has the supervisor kill all workers and exit: tasks that are not final will not become so.
 void PoolCore::abort() noexcept {
     if (aborted_.exchange(true)) return;
-    request_stop(proc::StopMode::kill);
-    try_notify_supervisor();
+    link_.request_stop(proc::StopMode::kill);
+    link_.try_notify();
 }
 
 // Ending
 
-void PoolCore::reap_supervisor() {
-    const std::lock_guard lock(supervisor_mutex_);
-    if (!ended_.load(std::memory_order_relaxed)) os::reap(supervisor_);
-    ended_.store(true, std::memory_order_release);
-}
-
-void PoolCore::request_stop(proc::StopMode mode) noexcept {
-    proc::StopMode now = stop_mode_.load();
-    while (now < mode && !stop_mode_.compare_exchange_weak(now, mode)) {
-    }
-    do { // the last of several threads writes what all of them want
-        now = stop_mode_.load();
-        state_.control().stop_mode.store(now);
-    } while (stop_mode_.load() != now);
-    state_.notifier.wake_all();
-}
-
-/// Makes the supervisor look at shared memory. Throws `std::system_error`.
-void PoolCore::notify_supervisor() {
-    if (!supervisor_ || ended_.load(std::memory_order_acquire)) return;
-    try {
-        os::send_signal(supervisor_, SIGUSR1);
-    } catch (const std::system_error&) { // forbidden: this process has given up its user
-        if (!supervisor_options_.doorbell.ring()) throw;
-    }
-    continue_supervisor_if_stopped();
-}
-
-/// Nobody should wait for ever for a supervisor that is stopped.
-void PoolCore::continue_supervisor_if_stopped() noexcept {
-    try {
-        if (os::is_stopped(supervisor_)) os::send_signal(supervisor_, SIGCONT);
-    } catch (const std::system_error&) { // forbidden: then it waits for who has stopped it
-    }
-}
-
-void PoolCore::try_notify_supervisor() noexcept {
-    try {
-        notify_supervisor();
-    } catch (const std::system_error&) { // it looks when a worker leaves or dies
-    }
-}
-
-/// Tells the supervisor that a task's time will be over sooner than its next alarm, in case the
-/// worker could not: it has changed its user, and the doorbell is out of reach.
-void PoolCore::notify_supervisor_if_due(std::uint32_t index) noexcept {
-    const ring::Status now = ring::status_of(state_.records[index]);
-    if (now.state != ring::TaskState::running || now.owner >= workers()) return;
-    const std::int64_t stop_at = state_.slot(now.owner).stop_at_ns.load();
-    const std::int64_t alarm = state_.control().next_alarm_ns.load();
-    const bool metered = is_metered(state_.settings(index));
-    if (stop_at != 0 && (stop_at < alarm || (metered && alarm == no_alarm)))
-        try_notify_supervisor();
-}
-
 void PoolCore::shutdown(bool wait, bool cancel_queued) {
-    {
-        const std::lock_guard lock(supervisor_mutex_);
-        shut_down_ = true;
-    }
+    shut_down_.store(true);
     state_.lanes.close();
     if (cancel_queued) this->cancel_queued();
-    request_stop(proc::StopMode::drain);
-    try_notify_supervisor();
+    link_.request_stop(proc::StopMode::drain);
+    link_.try_notify();
     if (wait) wait_for_supervisor(base::Deadline::never());
 }
 
-/// Waits for the supervisor's end and collects it; false if the time ran out.
+/// Waits for the supervisor's end and reaps it; returns false at `limit`. Audits shared memory
+/// meanwhile, and kills a supervisor that does not obey.
 bool PoolCore::wait_for_supervisor(base::Deadline limit) {
-    if (!supervisor_) return true;
+    if (!link_) return true;
     std::optional<base::Deadline> patience;
     Nanoseconds slice = first_slice;
     try {
-        while (!os::wait_for_end(supervisor_, base::Deadline::after(limit.left(slice)))) {
+        while (!link_.reap_until(base::Deadline::after(limit.left(slice)))) {
             if (limit.passed()) return false;
-            continue_supervisor_if_stopped();
+            link_.continue_if_stopped();
             slice = std::min(2 * slice, 4 * longest_slice);
             if (state_.control().broken.load()) abort();
             audit_shared_memory();
-            if (stop_mode_.load() < proc::StopMode::kill) continue;
+            if (link_.stop_mode() < proc::StopMode::kill) continue;
             if (!patience) patience = base::Deadline::after(supervisor_patience);
-            if (patience->passed() && !kill_supervisor()) {
-                // Nothing is left to be done: it is another user's, and does not do what it was
-                // told.
-                ended_.store(true, std::memory_order_release);
-                return true;
-            }
+            if (patience->passed() && !link_.kill()) link_.give_up();
         }
     } catch (const std::system_error&) { // poll fails
-        os::wait_for_end(supervisor_);
+        link_.reap();
     }
-    reap_supervisor();
     return true;
-}
-
-/// False if this process may not.
-bool PoolCore::kill_supervisor() noexcept {
-    try {
-        os::send_signal(supervisor_, SIGKILL);
-        return true;
-    } catch (const std::system_error&) {
-        return false;
-    }
 }
 
 /// Cancels what no worker has claimed, also what is to be tried again.
@@ -661,8 +540,8 @@ ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {
     if (wait_for_supervisor(base::Deadline::at(limit))) return report;
     report.cancelled = cancel_queued();
     const std::vector<RunningTask> running = running_tasks();
-    request_stop(proc::StopMode::kill);
-    notify_supervisor();
+    link_.request_stop(proc::StopMode::kill);
+    link_.notify();
     wait_for_supervisor(base::Deadline::never());
     for (const RunningTask& task : running) {
         const ring::Status end = ring::status_of(state_.records[task.index]);
@@ -676,8 +555,21 @@ ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {
 
 void PoolCore::end_workers(proc::StopMode mode) {
     shutdown(false, true);
-    request_stop(mode);
-    notify_supervisor();
+    link_.request_stop(mode);
+    link_.notify();
 }
 
 } // namespace prong::executor
+
+namespace prong::detail {
+
+PoolReference::PoolReference(executor::PoolCore& core) : core_(&core) {
+    core.require_own_process();
+    core.ref();
+}
+
+PoolReference::~PoolReference() {
+    if (core_ != nullptr && !core_->is_copy()) core_->unref();
+}
+
+} // namespace prong::detail

@@ -3,16 +3,17 @@
 #include "base/deadline.hpp"
 #include "executor/parent/fork_base.hpp"
 #include "executor/parent/known_types.hpp"
+#include "executor/parent/memory_audit.hpp"
 #include "executor/parent/records.hpp"
+#include "executor/parent/supervisor_link.hpp"
 #include "executor/shared/shared_state.hpp"
-#include "os/child.hpp"
 #include "os/fork_safe_mutex.hpp"
 
+#include <prong/detail/pool_reference.hpp>
 #include <prong/detail/task_handle.hpp>
 #include <prong/pool_stats.hpp>
 
 #include <atomic>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,8 +24,8 @@ namespace prong::executor {
 /// The parent's side of a pool: what executor, drafts and futures stand on. It lives until the
 /// executor and the last future are gone.
 ///
-/// Thread safety: any thread. There is none of its own: what has to be noticed (the supervisor's
-/// death, tasks that nobody fetches) is noticed by whoever submits or waits.
+/// Thread safety: any thread. The core has no thread of its own: whoever submits or waits finds out
+/// that the supervisor has died, and ends tasks that no process is left to end.
 class PoolCore {
 public:
     struct Setup {
@@ -43,11 +44,11 @@ public:
 
     /// The executor's end: `shutdown(true)` has been called. Deletes the core unless futures are
     /// left.
-    void leave() noexcept;
+    void close() noexcept;
 
-    /// Keeps the core alive until `let_go`.
-    void hold() noexcept { records_.hold(); }
-    void let_go() noexcept;
+    /// Keeps the core alive until `unref`.
+    void ref() noexcept { records_.ref(); }
+    void unref() noexcept;
 
     void shutdown(bool wait, bool cancel_queued);
     void end_workers(proc::StopMode mode);
@@ -81,15 +82,27 @@ public:
                                              detail::TimePoint limit);
     void release(const RecordRef& ref) noexcept;
 
-    // For task handles.
+    // For task handles. What only looks is const; what acts says so in its name.
 
     /// While it is locked no core is deleted, so a thread may use that of a task which another
     /// thread is taking.
     static constinit os::ForkSafeMutex existence;
 
     void abandon(const RecordRef& ref) noexcept;
-    /// Ends a task that waits in the queue if its deadline has passed.
-    ring::Status status(const detail::TaskKey& task) noexcept;
+
+    /// The task's status as it is. A task whose record another one has taken or a worker has
+    /// overwritten is `lost`; one whose deadline has passed in the queue is `expired`.
+    [[nodiscard]] ring::Status look(const detail::TaskKey& task) const noexcept;
+    /// Whether a wait for the task would return at once: it has ended, or the pool has.
+    [[nodiscard]] bool is_over(const detail::TaskKey& task) const;
+
+    /// Looks, and ends a task in shared memory whose deadline has passed in the queue. Aborts the
+    /// pool if a worker has overwritten the record.
+    ring::Status update(const detail::TaskKey& task) noexcept;
+    /// The same, and ends a task that no process is left to end. May reap the supervisor and abort
+    /// the pool: prong has no thread of its own, so whoever waits must do this.
+    ring::Status resolve(const detail::TaskKey& task);
+
     ring::Status watch(std::uint32_t index, std::uint8_t flag) const noexcept {
         return ring::watch(state_.records[index], flag);
     }
@@ -98,7 +111,7 @@ public:
     bool kill(const detail::TaskKey& task);
     bool wait(const detail::TaskKey& task, detail::TimePoint limit);
 
-    /// Changes when a task that somebody watches with others has ended.
+    /// Changes when a task that is watched together with others has ended.
     [[nodiscard]] std::uint32_t completions() const noexcept {
         return state_.control().completions.load();
     }
@@ -112,21 +125,19 @@ public:
         return cancelled_.load() + expired_.load();
     }
 
-    /// Ends what waits in the queue beyond its deadline. Whether there was any.
+    /// Ends tasks whose deadline has passed in the queue. Returns whether there was any.
     bool expire_late() noexcept;
     /// Whether the queue may hold tasks that have ended there.
     [[nodiscard]] bool may_queue_ended() noexcept;
 
-    /// Whether nobody is left to run anything. Now and then, looks for the supervisor's death, and
-    /// whether shared memory still makes sense.
-    bool has_ended();
-    /// Whether that is known already: only looks at what was seen before.
-    [[nodiscard]] bool is_known_to_have_ended() const noexcept;
-    /// Whether nobody is left to run this task, which is not final: `has_ended`, or a worker has
-    /// written over what the others need to know of it, which breaks the pool.
-    bool is_lost(const detail::TaskKey& task);
-    /// Ends a task that nobody is left to end; returns its status then.
-    ring::Status mark_lost(const detail::TaskKey& task) noexcept;
+    /// Whether it is known that no process is left to run anything.
+    [[nodiscard]] bool has_ended() const noexcept {
+        return link_.has_ended() || aborted_.load(std::memory_order_acquire);
+    }
+    /// Finds out at most every 10 ms whether the supervisor lives and shared memory makes sense.
+    /// Reaps the supervisor if it has ended, continues it if it is stopped, aborts the pool if
+    /// shared memory is corrupt. Returns `has_ended()`.
+    bool poll_health();
     /// Wakes sleeping workers if there is work: one may have been stopped after it was chosen.
     void rewake_workers() noexcept;
     [[nodiscard]] std::string broken_cause();
@@ -135,8 +146,6 @@ private:
     explicit PoolCore(Setup setup);
     ~PoolCore();
 
-    /// Writes them down and wakes the workers; the supervisor is to be told.
-    void request_stop(proc::StopMode mode) noexcept;
     /// False if there is none until `limit`, or until the task's own `deadline`.
     bool wait_for_position(ring::Lane lane, base::Deadline limit, base::Deadline deadline,
                            ring::Position& position);
@@ -145,16 +154,13 @@ private:
     void visit_queued(Visit visit);
     void leave_queue(const detail::TaskKey& task, ring::Step step,
                      std::atomic<std::uint64_t>& count) noexcept;
-    [[nodiscard]] bool is_inconsistent(const detail::TaskKey& task) const noexcept;
+    [[nodiscard]] bool is_late(const ring::Status& status, std::uint32_t index) const noexcept;
     void audit_shared_memory() noexcept;
+    void abort_corrupted() noexcept;
     void abort() noexcept;
+    ring::Status mark_lost(const detail::TaskKey& task) noexcept;
     bool wait_for_supervisor(base::Deadline limit);
-    bool kill_supervisor() noexcept;
     std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
-    void notify_supervisor();
-    void continue_supervisor_if_stopped() noexcept;
-    void try_notify_supervisor() noexcept;
-    void notify_supervisor_if_due(std::uint32_t index) noexcept;
     /// What a worker is at.
     struct RunningTask {
         int pid;
@@ -167,7 +173,6 @@ private:
     [[nodiscard]] WorkerStats stats_of(unsigned worker, std::int64_t now_ns);
     std::uint64_t cancel_queued() noexcept;
     void require_usable();
-    void reap_supervisor();
 
     SharedState state_;
     RecordStore records_;
@@ -183,24 +188,15 @@ private:
     std::atomic<std::uint64_t> unqueued_ = 0; ///< of these, without ever having been queued
     /// No task that is queued has a deadline before this.
     std::atomic<std::int64_t> next_deadline_ns_ = no_alarm;
-    std::atomic<proc::StopMode> stop_mode_ = proc::StopMode::none;
-    std::atomic<bool> ended_ = false;     ///< the supervisor is gone
-    std::atomic<bool> aborted_ = false;   ///< it is to go, since nothing can be relied on any more
-    std::atomic<bool> corrupted_ = false; ///< that is because a worker has spoilt shared memory
-    std::atomic<std::int64_t> next_look_ns_ = 0;
-    std::mutex supervisor_mutex_; ///< guards the next ones
-    os::PidFd supervisor_;        ///< none if workers are threads of a test
-    bool shut_down_ = false;
-
-    /// What was seen at the last looks.
-    struct AuditState {
-        std::uint64_t length = 0;
-        std::optional<ring::Position> blocked_at = std::nullopt;
-        unsigned times_blocked = 0;
-        std::int64_t blocked_since_ns = 0;
-    };
-    std::mutex audit_mutex_; ///< guards the next one
-    AuditState audit_;
+    std::atomic<bool> aborted_ = false;   ///< the supervisor was told to kill all workers and exit
+    std::atomic<bool> corrupted_ = false; ///< because a worker has overwritten shared memory
+    std::atomic<bool> shut_down_ = false;
+    std::atomic<std::int64_t> next_look_ns_ = 0; ///< by `poll_health`
+    // What `is_over` remembers of its looks at the supervisor.
+    mutable std::atomic<std::int64_t> next_glance_ns_ = 0;
+    mutable std::atomic<bool> seen_ended_ = false;
+    SupervisorLink link_;
+    MemoryAudit audit_;
 };
 
 } // namespace prong::executor

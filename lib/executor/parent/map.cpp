@@ -2,8 +2,6 @@
 
 #include "codec/exception.hpp"
 #include "executor/parent/core.hpp"
-#include "executor/shared/failure_report.hpp"
-#include "executor/worker/task_scope.hpp"
 
 namespace prong::detail {
 namespace {
@@ -25,31 +23,7 @@ std::size_t checked(const std::optional<std::size_t>& option, const char* name) 
     return option.value_or(1);
 }
 
-/// A `std::bad_alloc` that is being handled: at the limit of the chunk's task it means that.
-void encode_bad_alloc(Writer& writer) {
-    const auto excess = executor::TaskScope::current_memory_excess();
-    if (!excess) return codec::encode_current_exception(writer);
-    try {
-        throw executor::limit_exceeded(*excess, "an element of map");
-    } catch (const LimitExceeded&) {
-        codec::encode_current_exception(writer);
-    }
-}
-
 } // namespace
-
-void encode_element_failure(Writer& writer) {
-    BufferWriter failure(writer.max_nesting());
-    try {
-        throw;
-    } catch (const std::bad_alloc&) {
-        encode_bad_alloc(failure);
-    } catch (...) {
-        codec::encode_current_exception(failure);
-    }
-    encode(writer, std::uint64_t{failure.size()});
-    writer.write(failure.data(), failure.size());
-}
 
 std::exception_ptr decode_element_failure(Reader& reader) {
     const auto size = decode<std::uint64_t>(reader);
@@ -163,8 +137,9 @@ void MapRun::load() {
     Chunk& chunk = chunks_[next_.front()];
     loaded_ = true;
     elements_left_ = chunk.elements;
-    chunk_error_ = chunk.task.exception();
-    if (!chunk_error_) reader_ = chunk.task.result();
+    const Outcome outcome = chunk.task.outcome();
+    chunk_error_ = outcome.error;
+    reader_ = outcome.result;
 }
 
 bool MapRun::at_end() const {

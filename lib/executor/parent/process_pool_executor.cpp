@@ -68,7 +68,7 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
     try {
         core_->start(); // core_ is there before the fork: in a worker it tells that this is a copy
     } catch (...) {
-        core_->leave();
+        core_->close();
         throw;
     }
 }
@@ -80,7 +80,7 @@ ProcessPoolExecutor::~ProcessPoolExecutor() {
         core_->shutdown(true, unwinding);
     } catch (...) { // the wait failed: the workers end with this process at the latest
     }
-    core_->leave();
+    core_->close();
 }
 
 void ProcessPoolExecutor::shutdown(bool wait, bool cancel_futures) {

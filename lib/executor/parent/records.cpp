@@ -64,12 +64,12 @@ bool RecordStore::close() noexcept {
     return users_ == 0;
 }
 
-void RecordStore::hold() noexcept {
+void RecordStore::ref() noexcept {
     const std::lock_guard lock(mutex_);
     ++users_;
 }
 
-bool RecordStore::let_go() noexcept {
+bool RecordStore::unref() noexcept {
     const std::lock_guard lock(mutex_);
     return one_user_less();
 }

@@ -30,7 +30,7 @@ public:
     std::optional<std::uint32_t> acquire();
 
     /// Counts one more user, who needs no record.
-    void hold() noexcept;
+    void ref() noexcept;
 
     // The next five return true to the one caller after whom nobody uses the store any more.
 
@@ -44,8 +44,8 @@ public:
     /// ask for: it is released some time after the task's end.
     [[nodiscard]] bool abandon(const RecordRef& ref) noexcept;
 
-    /// Ends a `hold`.
-    [[nodiscard]] bool let_go() noexcept;
+    /// Ends a `ref`.
+    [[nodiscard]] bool unref() noexcept;
 
     /// Nothing will be acquired from now on.
     [[nodiscard]] bool close() noexcept;

@@ -9,6 +9,7 @@ namespace prong::executor {
 PoolStats PoolCore::stats() {
     require_own_process();
     expire_late();
+    poll_health(); // a program that only asks for statistics learns of the pool's end here
     const Control& control = state_.control();
     PoolStats stats{.queued = state_.lanes.length(),
                     .running = 0,
@@ -27,8 +28,8 @@ PoolStats PoolCore::stats() {
         stats.running += of_worker.task.empty() ? 0U : 1U;
         stats.finished += of_worker.finished;
         stats.failed += state_.slot(worker).failed.load();
-        stats.queued += state_.retried_task(worker) != nullptr ? 1U : 0U;
     }
+    stats.queued += state_.count_retried();
     if (has_ended()) stats.queued = 0; // no worker will come
     return stats;
 }
@@ -65,16 +66,10 @@ std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned worker) con
     if (type == nullptr) return running;
     // The task may end, and its record be used again, at any time: the bytes are only looked at to
     // find a function's name, whatever they say.
-    const std::uint64_t offset = ring::read_once(task->record->arguments_offset);
-    const std::uint64_t length = ring::read_once(task->record->arguments_length);
-    std::span<const std::byte> arguments;
-    if (offset == ring::Record::bytes_offset && length <= sizeof(task->record->bytes)) {
-        arguments = {task->record->bytes, length};
-    } else if (state_.payload.contains(offset, length)) {
-        arguments = {state_.payload.at(offset), length};
-    }
-    running.name.replace(0, std::string_view("a task").size(),
-                         fork_base_.name_of(*type, arguments));
+    const auto arguments = state_.arguments_of(*task->record);
+    running.name.replace(
+        0, std::string_view("a task").size(),
+        fork_base_.name_of(*type, arguments.value_or(std::span<const std::byte>())));
     return running;
 }
 

@@ -1,7 +1,7 @@
 #include "executor/shared/failure_report.hpp"
 
 #include "executor/shared/memory_limit.hpp"
-#include "executor/worker/result_writer.hpp"
+#include "executor/shared/result_writer.hpp"
 
 #include <prong/codec.hpp>
 

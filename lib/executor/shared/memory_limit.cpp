@@ -4,6 +4,7 @@
 
 #include <prong/error.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <string>
@@ -47,6 +48,8 @@ void require_memory(std::uint64_t bytes, const char* what) {
     require(bytes, std::min(shm::available_memory(), os::address_space_left()), what);
 }
 
+namespace {
+
 void require_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {
     if (bytes > state.payload.largest()) {
         throw LimitExceeded(
@@ -59,7 +62,8 @@ void require_shared_memory(const SharedState& state, std::uint64_t bytes, const 
     if (bytes >= large_bytes) require(bytes, shm::available_memory(), what);
 }
 
-void throw_no_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {
+[[noreturn]] void throw_no_shared_memory(const SharedState& state, std::uint64_t bytes,
+                                         const char* what) {
     throw LimitExceeded(LimitKind::shared_memory,
                         std::string(what) + " takes " + size_text(bytes) +
                             ", but all shared memory for this size (" +
@@ -67,6 +71,20 @@ void throw_no_shared_memory(const SharedState& state, std::uint64_t bytes, const
                             ") is in use; take results of earlier tasks, or raise "
                             "PoolOptions::max_payload_bytes, or RLIMIT_AS and RLIMIT_FSIZE, which "
                             "bound shared memory");
+}
+
+} // namespace
+
+shm::Block move_to_larger_block(const SharedState& state, std::span<const std::byte> written,
+                                std::size_t more, shm::Owner owner,
+                                std::atomic<std::uint64_t>& intent, const char* what) {
+    const std::uint64_t used = written.size();
+    const std::uint64_t size = std::max(used + more, std::min(2 * used, state.payload.largest()));
+    require_shared_memory(state, size, what);
+    const auto block = state.payload.allocate(size, owner, intent);
+    if (!block) throw_no_shared_memory(state, size, what);
+    std::ranges::copy(written, state.payload.at(block->offset));
+    return *block;
 }
 
 } // namespace prong::executor

@@ -15,7 +15,6 @@
 namespace prong::executor {
 namespace {
 
-constexpr std::uint64_t page_bytes = 4096;
 constexpr std::uint64_t most_ring_entries = 1 << 24;
 constexpr std::uint64_t most_records = 1 << 26;
 constexpr std::uint64_t least_ring_entries = 1 << 10;
@@ -26,10 +25,6 @@ std::uint64_t largest_file() {
     rlimit limit{};
     const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
     return is_limited ? limit.rlim_cur : std::numeric_limits<std::uint64_t>::max();
-}
-
-std::uint64_t physical_memory() {
-    return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * page_bytes;
 }
 
 } // namespace
@@ -69,13 +64,14 @@ private:
     /// result.
     static std::uint64_t largest_of(const Sizes& sizes) {
         if (sizes.payload_most != 0) return std::min(sizes.payload_most, sizes.payload_span);
-        const bool is_short = sizes.payload_span < physical_memory();
+        const bool is_short = sizes.payload_span < os::physical_memory();
         return is_short ? sizes.payload_span / 4 : sizes.payload_span;
     }
 
     template <typename T>
     std::uint64_t add(std::uint64_t count) {
-        end = (end + count * sizeof(T) + page_bytes - 1) / page_bytes * page_bytes;
+        end = (end + count * sizeof(T) + shm::granule_bytes - 1) / shm::granule_bytes *
+              shm::granule_bytes;
         return end;
     }
 };
@@ -89,7 +85,7 @@ SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t mos
     Sizes sizes{.workers = workers,
                 .ring_entries = most_ring_entries,
                 .records = most_records,
-                .payload_span = std::bit_ceil(std::max(physical_memory(), most_bytes)),
+                .payload_span = std::bit_ceil(std::max(os::physical_memory(), most_bytes)),
                 .payload_most = most_bytes};
     if (share != unlimited) {
         // Ring and records are touched as they fill.
@@ -139,9 +135,29 @@ SharedState::SharedState(shm::Region memory, const Layout& layout, const Sizes& 
       settings_(reinterpret_cast<TaskSettings*>(region.base() + layout.settings), sizes.records),
       sizes_(sizes), entries_offset_(layout.entries) {}
 
+SharedState::Bytes SharedState::bytes_at(const ring::Record& record, std::uint64_t offset,
+                                         std::uint64_t length) const noexcept {
+    if (offset < sizeof(ring::Record)) {
+        if (offset < ring::Record::bytes_offset || length > sizeof(ring::Record) - offset)
+            return std::nullopt;
+        return std::span(reinterpret_cast<const std::byte*>(&record) + offset, length);
+    }
+    if (!payload.contains(offset, length)) return std::nullopt;
+    return std::span<const std::byte>(payload.at(offset), length);
+}
+
+std::uint32_t SharedState::count_retried() const {
+    std::uint32_t count = 0;
+    any_retried([&count](const ring::Record&) {
+        ++count;
+        return false;
+    });
+    return count;
+}
+
 bool SharedState::has_large_arguments(const ring::Record& record) const noexcept {
     return ring::read_once(record.arguments_offset) >= sizeof(ring::Record) &&
-           ring::read_once(record.arguments_length) >= page_bytes;
+           ring::read_once(record.arguments_length) >= shm::granule_bytes;
 }
 
 void SharedState::discard_arguments(const ring::Record& record) const noexcept {

@@ -16,7 +16,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -74,8 +74,6 @@ struct Control {
     std::atomic<std::uint64_t> died;
     std::atomic<std::uint64_t> killed;
 };
-
-inline constexpr std::int64_t no_alarm = std::numeric_limits<std::int64_t>::max();
 
 /// A worker's place in shared memory. Survives the process: its successor goes on with the counts.
 struct WorkerSlot {
@@ -141,11 +139,33 @@ public:
         return ring::unfinished(records, static_cast<std::uint16_t>(worker), slot(worker).intent);
     }
 
-    /// The record of what this worker's dead predecessor has left to be tried again, if it still is
-    /// to be; else null.
-    [[nodiscard]] ring::Record* retried_task(unsigned worker) const {
-        return ring::retried(records, slot(worker).intent);
+    /// Whether `matches(record)` for any task that a dead worker has left to be tried again.
+    template <typename Matches>
+    bool any_retried(Matches matches) const {
+        for (unsigned worker = 0; worker < workers(); ++worker) {
+            const ring::Record* const record = ring::retried(records, slot(worker).intent);
+            if (record != nullptr && matches(*record)) return true;
+        }
+        return false;
     }
+    /// How many such tasks there are.
+    [[nodiscard]] std::uint32_t count_retried() const;
+
+    /// The bytes of a task's arguments or result where the record says that they lie; empty if
+    /// that cannot be. This is the trust boundary: a worker may have written anything to the
+    /// record, and may be about to.
+    using Bytes = std::optional<std::span<const std::byte>>;
+    [[nodiscard]] Bytes arguments_of(const ring::Record& record) const noexcept {
+        return bytes_at(record, ring::read_once(record.arguments_offset),
+                        ring::read_once(record.arguments_length));
+    }
+    [[nodiscard]] Bytes result_of(const ring::Record& record) const noexcept {
+        return bytes_at(record, ring::read_once(record.result_offset),
+                        ring::read_once(record.result_length));
+    }
+    /// The same for an offset that is known from elsewhere.
+    [[nodiscard]] Bytes bytes_at(const ring::Record& record, std::uint64_t offset,
+                                 std::uint64_t length) const noexcept;
 
     /// Whether a task's arguments lie in whole pages of a payload block.
     [[nodiscard]] bool has_large_arguments(const ring::Record& record) const noexcept;

@@ -4,7 +4,9 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <limits>
 
 namespace prong::executor {
 
@@ -47,5 +49,23 @@ void write_settings(TaskSettings& settings, const TaskOptions& options);
 
 /// Whether these options differ from none at all (but for the priority).
 [[nodiscard]] bool needs_settings(const TaskOptions& options);
+
+/// No time at which the supervisor must look at a task.
+inline constexpr std::int64_t no_alarm = std::numeric_limits<std::int64_t>::max();
+
+/// When an attempt that starts at `now_ns` must stop; `no_alarm` if never.
+[[nodiscard]] std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns);
+
+/// Whether a stop time is the task's deadline, and not its timeout.
+[[nodiscard]] bool is_deadline(const TaskSettings& settings, std::int64_t stop_at_ns);
+
+/// Whether the task's deadline has passed.
+[[nodiscard]] bool is_too_late(const TaskSettings& settings);
+
+/// How often the supervisor looks at what a task uses.
+inline constexpr std::chrono::nanoseconds usage_interval = std::chrono::milliseconds(10);
+
+/// Whether the supervisor must look at what the task uses.
+[[nodiscard]] bool is_metered(const TaskSettings& settings);
 
 } // namespace prong::executor

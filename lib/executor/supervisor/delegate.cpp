@@ -2,7 +2,6 @@
 
 #include "base/clock.hpp"
 #include "diag/exit_text.hpp"
-#include "executor/worker/task_scope.hpp"
 #include "os/capture.hpp"
 #include "proc/process_state.hpp"
 
@@ -122,9 +121,7 @@ bool PoolDelegate::has_work() {
 std::uint32_t PoolDelegate::count_retries() {
     std::atomic<std::uint32_t>& retries = state_.control().retries;
     if (retries.load(std::memory_order_relaxed) == 0) return 0;
-    std::uint32_t count = 0;
-    for (unsigned worker = 0; worker < state_.workers(); ++worker)
-        count += state_.retried_task(worker) != nullptr ? 1U : 0U;
+    const std::uint32_t count = state_.count_retried();
     retries.store(count, std::memory_order_relaxed);
     return count;
 }

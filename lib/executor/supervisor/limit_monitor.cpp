@@ -1,7 +1,6 @@
 #include "executor/supervisor/limit_monitor.hpp"
 
 #include "base/clock.hpp"
-#include "executor/worker/task_scope.hpp"
 #include "os/capture.hpp"
 #include "os/usage.hpp"
 

@@ -3,7 +3,7 @@
 #include "base/clock.hpp"
 #include "codec/exception.hpp"
 #include "diag/crash_dump.hpp"
-#include "executor/worker/result_writer.hpp"
+#include "executor/shared/result_writer.hpp"
 #include "executor/worker/this_task.hpp"
 #include "executor/worker/timer_sweep.hpp"
 #include "os/process.hpp"
@@ -38,10 +38,9 @@ namespace {
 constexpr std::chrono::seconds condemned_patience{1};
 
 detail::Reader arguments_of(const SharedState& state, const ring::Record& record) {
-    const auto* const begin = record.arguments_offset < sizeof(ring::Record)
-                                  ? record.bytes
-                                  : state.payload.at(record.arguments_offset);
-    detail::Reader reader({begin, record.arguments_length});
+    const auto bytes = state.arguments_of(record);
+    if (!bytes) throw CodecError("the task's arguments were overwritten by a worker");
+    detail::Reader reader(*bytes);
     reader.set_max_nesting(state.sizes().max_nesting);
     return reader;
 }
@@ -50,7 +49,10 @@ detail::Reader arguments_of(const SharedState& state, const ring::Record& record
 std::uint64_t kind_of(const SharedState& state, const ring::Record& record) {
     const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
     std::uint64_t address = 0;
-    if (type->begins_with_address) arguments_of(state, record).read(&address, sizeof(address));
+    if (!type->begins_with_address) return record.task_type;
+    const auto arguments = state.arguments_of(record);
+    if (arguments && arguments->size() >= sizeof(address))
+        std::memcpy(&address, arguments->data(), sizeof(address));
     return record.task_type ^ address;
 }
 
@@ -221,11 +223,7 @@ std::optional<ring::Claim> Worker::claim_retry() {
 
 bool Worker::has_work() const {
     if (state_.lanes.has_work()) return true;
-    if (!may_retry()) return false;
-    for (unsigned worker = 0; worker < state_.workers(); ++worker) {
-        if (state_.retried_task(worker) != nullptr) return true;
-    }
-    return false;
+    return may_retry() && state_.any_retried([](const ring::Record&) { return true; });
 }
 
 /// Runs the claimed task to its end; false if the task is condemned.
@@ -266,7 +264,7 @@ ring::TaskState Worker::execute_task() {
 ring::TaskState Worker::execute_with_options() {
     TaskSettings& settings = state_.settings(claim_->index);
     ring::Record& record = *claim_->record;
-    if (TaskScope::is_too_late(settings)) return ring::TaskState::expired;
+    if (is_too_late(settings)) return ring::TaskState::expired;
     has_captured_ = settings.capture_output != 0;
     TaskScope scope(state_, worker_, settings, surroundings_);
     stop_at_ns_ = scope.stop_at_ns();

@@ -40,26 +40,6 @@ void WorkerSurroundings::notify_supervisor() const noexcept {
     if (kill(supervisor, SIGUSR1) != 0) doorbell.ring();
 }
 
-std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns) {
-    std::int64_t stop = no_alarm;
-    if (settings.timeout_ns != 0 && settings.timeout_ns < no_alarm - now_ns)
-        stop = now_ns + settings.timeout_ns;
-    if (settings.deadline_ns != 0) stop = std::min(stop, settings.deadline_ns);
-    return stop;
-}
-
-bool is_deadline(const TaskSettings& settings, std::int64_t stop_at_ns) {
-    return settings.deadline_ns != 0 && stop_at_ns == settings.deadline_ns;
-}
-
-bool is_metered(const TaskSettings& settings) {
-    return settings.resident_bytes != 0 || settings.cpu_ns != 0 || settings.capture_output != 0;
-}
-
-bool TaskScope::is_too_late(const TaskSettings& settings) {
-    return settings.deadline_ns != 0 && settings.deadline_ns <= base::steady_now_ns();
-}
-
 TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettings& settings,
                      const WorkerSurroundings& surroundings)
     : slot_(state.slot(worker)), settings_(settings), surroundings_(surroundings) {

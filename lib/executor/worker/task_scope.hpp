@@ -51,9 +51,6 @@ public:
     /// The end of its output, if it was captured. After `leave`.
     [[nodiscard]] std::string last_output() const;
 
-    /// Whether the task's deadline had passed before it was started.
-    [[nodiscard]] static bool is_too_late(const TaskSettings& settings);
-
 private:
     void arm(const SharedState& state);
 
@@ -68,17 +65,5 @@ private:
     std::int64_t stop_at_ns_ = no_alarm;
     bool inside_ = true;
 };
-
-/// Whether it was the task's deadline that was over at this time, and not its timeout.
-[[nodiscard]] bool is_deadline(const TaskSettings& settings, std::int64_t stop_at_ns);
-
-/// When an attempt that starts at `now_ns` has to stop; `no_alarm` if never.
-[[nodiscard]] std::int64_t stop_time(const TaskSettings& settings, std::int64_t now_ns);
-
-/// How often the supervisor looks at what a task uses.
-inline constexpr std::chrono::nanoseconds usage_interval = std::chrono::milliseconds(10);
-
-/// Whether it has to.
-[[nodiscard]] bool is_metered(const TaskSettings& settings);
 
 } // namespace prong::executor

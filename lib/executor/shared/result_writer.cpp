@@ -1,4 +1,4 @@
-#include "executor/worker/result_writer.hpp"
+#include "executor/shared/result_writer.hpp"
 
 #include "executor/shared/memory_limit.hpp"
 
@@ -41,18 +41,14 @@ void ResultWriter::store() const {
 }
 
 void ResultWriter::grow(std::size_t more) {
-    const std::size_t used = size();
-    const std::size_t wanted = grown_size(used, more, state_.payload.largest());
-    require_shared_memory(state_, wanted, "the task's result");
     intent_.outgrown_block.store(block_, std::memory_order_release);
-    const auto block = state_.payload.allocate(wanted, owner_, intent_.block);
-    if (!block) throw_no_shared_memory(state_, wanted, "the task's result");
-    std::byte* const place = state_.payload.at(block->offset);
-    std::copy_n(data(), used, place);
+    const shm::Block block = move_to_larger_block(state_, {data(), size()}, more, owner_,
+                                                  intent_.block, "the task's result");
+    const std::size_t used = size();
     if (block_ != 0) state_.payload.free(block_, used);
     intent_.outgrown_block.store(0, std::memory_order_release);
-    block_ = block->offset;
-    set_window(place, used, block->capacity);
+    block_ = block.offset;
+    set_window(state_.payload.at(block_), used, block.capacity);
 }
 
 } // namespace prong::executor
