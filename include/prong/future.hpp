@@ -93,9 +93,9 @@ public:
         return task_.outcome().error;
     }
 
-    /// Blocks until the task has ended. Returns the end (64 KiB) of what it has written to standard
-    /// output and error, however it ended. Empty without `TaskOptions::capture_output`. Call it
-    /// before `get`.
+    /// Blocks until the task has ended, in whatever way. Returns the last 64 KiB that it has
+    /// written to standard output and error. Empty without `TaskOptions::capture_output`, and if
+    /// the pool's shared memory has no room for it beside the result. Call it before `get`.
     [[nodiscard]] std::string output() const {
         wait();
         return task_.output();
@@ -113,10 +113,9 @@ public:
     bool cancel() { return task_.cancel(); }
 
     /// Cancels a queued task; asks a running one to stop: `this_task::stop_requested()` becomes
-    /// true in it, and its `std::stop_token` says so. Returns whether that was in time, that is,
-    /// the task had not ended. Does not block. A task that returns or throws after that ends as it
-    /// would have otherwise; nothing ends one that goes on. If its worker dies it is not tried
-    /// again.
+    /// true in it, and so does its `std::stop_token`. Does not block. Returns whether it was in
+    /// time: false if the task had already ended. The task's result or exception remains its own,
+    /// and a task that goes on is not killed. One whose worker dies is not tried again.
     bool request_stop() { return task_.request_stop(); }
 
     /// Cancels a queued task; kills the worker of a running one by SIGKILL, which is replaced.
