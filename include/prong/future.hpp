@@ -5,11 +5,17 @@
 #include <prong/detail/task_handle.hpp>
 #include <prong/error.hpp>
 
+#include <array>
+#include <chrono>
+#include <concepts>
 #include <cstddef>
+#include <exception>
 #include <initializer_list>
 #include <iterator>
 #include <ranges>
-#include <stdexcept>
+#include <span>
+#include <string>
+#include <tuple>
 #include <type_traits>
 #include <unordered_set>
 #include <utility>
@@ -27,11 +33,13 @@ struct FutureAccess;
 /// The result of a task, which may not be there yet.
 ///
 /// A future is moved, not copied. Default-constructed, moved from or after `get` it is not
-/// `valid()`, and every other call throws `std::logic_error`. Destroying a future neither waits nor
-/// cancels; the memory of the result is given back, at once or when the task ends. A future stays
-/// valid when its executor is gone.
+/// `valid()`, and every call that needs a task throws `std::logic_error`. Destroying a future
+/// neither waits nor cancels; the memory of the result is given back, at once or when the task
+/// ends. A future stays valid when its executor is gone.
 ///
-/// Thread safety: one thread at a time for each future; different futures are independent.
+/// Thread safety: different futures are independent. One thread at a time uses a future; while it
+/// waits in any call, or takes the result, any number of others may call `cancel`, `request_stop`
+/// and `kill`. These three return false once the result has been taken.
 ///
 /// Process safety: when the worker that runs the task dies, the future ends with `WorkerDied`; when
 /// the pool breaks, with `BrokenProcessPool`. Waits never hang because a process has died. In a
@@ -42,58 +50,73 @@ class Future {
 public:
     Future() noexcept = default;
 
-    /// Whether there is a task behind it.
+    /// Returns whether there is a task behind it.
     [[nodiscard]] bool valid() const noexcept { return task_.valid(); }
 
-    /// Waits for the task's end and moves its result out, or throws what ended it: the task's own
-    /// exception, `WorkerDied`, `CancelledError`, `BrokenProcessPool`; with options also
-    /// `TaskTimeout`, `LimitExceeded`, `PoisonedTask`. Not `valid()` afterwards,
+    /// Blocks until the task has ended. Moves its result out, or throws what ended it: the task's
+    /// own exception, `WorkerDied`, `CancelledError`, `BrokenProcessPool`; with options also
+    /// `TaskTimeout`, `LimitExceeded`, `PoisonedTask`. The future is not `valid()` afterwards,
     /// unless it threw `LimitExceeded` because this process has no memory for the result now.
     R get() {
         task_.wait_until(detail::never);
         return take();
     }
-    /// The same under Python's name.
+    /// Like `get()`; Python's name.
     R result() { return get(); }
 
-    /// `get`, but throws `TimeoutError` when the result is not there after `wait`; the task goes on
-    /// and the future stays valid.
-    R get_for(detail::Timeout wait) {
-        if (!wait_for(wait)) {
+    /// Like `get()`, but throws `TimeoutError` if the task has not ended after `timeout`. The task
+    /// goes on then, and the future stays valid.
+    R get_for(detail::Timeout timeout) {
+        if (!wait_for(timeout)) {
             throw TimeoutError("the result was not there in time; the task goes on, wait again");
         }
         return take();
     }
 
-    /// Waits for the task's end.
+    /// Blocks until the task has ended.
     void wait() const { task_.wait_until(detail::never); }
 
-    /// Waits at most so long (0: only looks); returns whether the task has ended. Running out of
-    /// time does not cancel anything.
-    bool wait_for(detail::Timeout wait) const { return task_.wait_until(detail::time_after(wait)); }
-    /// Like `wait_for`, up to a point in time.
+    /// Blocks until the task has ended, at most `timeout` (0: does not block). Returns whether the
+    /// task has ended. A timeout does not cancel the task.
+    bool wait_for(detail::Timeout timeout) const {
+        return task_.wait_until(detail::time_after(timeout));
+    }
+    /// Like `wait_for`, until a point in time.
     template <typename Clock, typename Duration>
     bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
-        const auto now = Clock::now();
-        return wait_for(limit > now ? detail::Timeout(limit - now) : std::chrono::nanoseconds(0));
+        return wait_for(detail::time_until(limit));
     }
 
-    /// Waits for the task's end; the exception that `get` would throw, or null.
+    /// Blocks until the task has ended. Returns the exception that `get` would throw, or null.
     [[nodiscard]] std::exception_ptr exception() const {
         wait();
         return task_.outcome().error;
     }
 
-    /// Whether the task has ended, in whatever way.
+    /// Blocks until the task has ended, in whatever way. Returns the last 64 KiB that it has
+    /// written to standard output and error. Empty without `TaskOptions::capture_output`, and if
+    /// the pool's shared memory has no room for it beside the result. Call it before `get`.
+    [[nodiscard]] std::string output() const {
+        wait();
+        return task_.output();
+    }
+
+    /// Returns whether the task has ended, in whatever way.
     [[nodiscard]] bool done() const { return task_.done(); }
-    /// Whether a worker has claimed the task and not ended it yet.
+    /// Returns whether a worker has claimed the task and has not ended it yet.
     [[nodiscard]] bool running() const { return task_.running(); }
-    /// Whether it was cancelled, or killed by `kill`.
+    /// Returns whether the task was cancelled, or killed by `kill`.
     [[nodiscard]] bool cancelled() const { return task_.cancelled(); }
 
-    /// Cancels the task if no worker has claimed it. True if it is cancelled now: then it has not
-    /// run and never will (or, if it is to be tried again after a death, not again).
+    /// Cancels the task if no worker has claimed it. Returns whether it is cancelled: then it has
+    /// not run and never will (after a death that `TaskOptions::max_retries` allows: not again).
     bool cancel() { return task_.cancel(); }
+
+    /// Cancels a queued task; asks a running one to stop: `this_task::stop_requested()` becomes
+    /// true in it, and so does its `std::stop_token`. Does not block. Returns whether it was in
+    /// time: false if the task had already ended. The task's result or exception remains its own,
+    /// and a task that goes on is not killed. One whose worker dies is not tried again.
+    bool request_stop() { return task_.request_stop(); }
 
     /// Cancels a queued task; kills the worker of a running one by SIGKILL, which is replaced.
     /// Returns true if the task has not completed and never will: `get` throws `CancelledError` as
@@ -121,6 +144,49 @@ private:
     detail::TaskHandle task_;
 };
 
+/// A view of any future, whatever the type of its result: for futures of several types together.
+/// Implicitly constructible from each of them. It refers to the future object, which must stay in
+/// place; copies refer to the same one. Its members do what the future's do, with the same thread
+/// safety; the result is taken from the future itself.
+class AnyFuture {
+public:
+    template <typename R>
+    AnyFuture(Future<R>& future) noexcept;
+    /// Refused, in words.
+    template <typename R>
+    AnyFuture(const Future<R>&) {
+        static_assert(std::is_same_v<R, AnyFuture>,
+                      "prong: an AnyFuture refers to a future that is not const and stays in "
+                      "place: give a temporary one a name");
+    }
+
+    [[nodiscard]] bool valid() const noexcept { return task_->valid(); }
+    void wait() const { task_->wait_until(detail::never); }
+    bool wait_for(detail::Timeout timeout) const {
+        return task_->wait_until(detail::time_after(timeout));
+    }
+    template <typename Clock, typename Duration>
+    bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
+        return wait_for(detail::time_until(limit));
+    }
+    [[nodiscard]] bool done() const { return task_->done(); }
+    [[nodiscard]] bool running() const { return task_->running(); }
+    [[nodiscard]] bool cancelled() const { return task_->cancelled(); }
+    bool cancel() const { return task_->cancel(); }
+    bool request_stop() const { return task_->request_stop(); }
+    bool kill() const { return task_->kill(); }
+
+    /// Returns whether both refer to the same future: `any == future` tells which one it is.
+    friend bool operator==(AnyFuture, AnyFuture) noexcept = default;
+    template <typename R>
+    bool operator==(const Future<R>& future) const noexcept;
+
+private:
+    friend struct detail::FutureAccess;
+
+    detail::TaskHandle* task_;
+};
+
 namespace detail {
 
 /// What the rest of prong may do with a future.
@@ -137,20 +203,33 @@ struct FutureAccess {
     static const TaskHandle& task(const Future<R>& future) {
         return future.task_;
     }
+    static TaskHandle& task(AnyFuture future) { return *future.task_; }
 };
 
 template <typename T>
 inline constexpr bool is_future = false;
 template <typename R>
 inline constexpr bool is_future<Future<R>> = true;
+template <>
+inline constexpr bool is_future<AnyFuture> = true;
 
 } // namespace detail
 
-/// A range whose elements are futures, by reference.
+template <typename R>
+AnyFuture::AnyFuture(Future<R>& future) noexcept : task_(&detail::FutureAccess::task(future)) {}
+
+template <typename R>
+bool AnyFuture::operator==(const Future<R>& future) const noexcept {
+    return task_ == &detail::FutureAccess::task(future);
+}
+
+/// A range of futures by reference, or of `AnyFuture`.
 template <typename Range>
-concept FutureRange = std::ranges::forward_range<Range> &&
-                      std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>> &&
-                      detail::is_future<std::remove_cvref_t<std::ranges::range_reference_t<Range>>>;
+concept FutureRange =
+    std::ranges::forward_range<Range> &&
+    detail::is_future<std::remove_cvref_t<std::ranges::range_reference_t<Range>>> &&
+    (std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>> ||
+     std::same_as<std::ranges::range_value_t<Range>, AnyFuture>);
 
 /// When `wait` returns.
 enum class ReturnWhen {
@@ -159,7 +238,7 @@ enum class ReturnWhen {
     all_completed,
 };
 
-/// Positions in the range that was waited for, ascending.
+/// Positions in the range or tuple that was waited for, ascending.
 struct WaitResult {
     /// Futures whose tasks have ended.
     std::vector<std::size_t> done;
@@ -167,71 +246,81 @@ struct WaitResult {
     std::vector<std::size_t> not_done;
 };
 
-/// Waits for futures of one or several pools, without taking their results. Returns what is done
-/// and what is not when the condition holds or the time is over (never: no timeout; 0: only looks);
-/// it does not throw `TimeoutError`. An empty range is done at once. Throws `std::logic_error` for
-/// a future that is not valid.
+namespace detail {
+
+PRONG_API WaitResult wait_for_tasks(std::span<const TaskHandle* const> tasks, ReturnWhen when,
+                                    const Timeout& timeout);
+
+} // namespace detail
+
+/// Blocks until futures of one or several pools have ended as `when` says, at most `timeout`.
+/// Returns what is done and what is not; it neither takes results nor throws `TimeoutError`.
+/// *Default:* all, no timeout (0: does not block). An empty range is done at once. *Throws*
+/// `std::logic_error` for a future that is not valid.
+///
+/// Futures of several types are waited for as `wait(std::tie(a, b))`, `wait({a, b})`, or by a range
+/// of `AnyFuture`.
 template <FutureRange Range>
 WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
                 detail::Timeout timeout = std::nullopt) {
-    const detail::TimePoint limit = detail::time_after(timeout);
     std::vector<const detail::TaskHandle*> tasks;
     if constexpr (std::ranges::sized_range<Range>) tasks.reserve(std::ranges::size(futures));
-    for (auto& future : futures) tasks.push_back(&detail::FutureAccess::task(future));
-    std::vector<bool> ended(tasks.size());
-    if (when == ReturnWhen::all_completed) {
-        for (std::size_t i = 0; i < tasks.size(); ++i) ended[i] = tasks[i]->wait_until(limit);
-    } else {
-        detail::CompletionSet set;
-        for (std::size_t i = 0; i < tasks.size(); ++i) set.add(*tasks[i], i);
-        for (bool enough = false; !enough && set.wait(limit);) {
-            for (const std::size_t i : set.ended()) {
-                ended[i] = true;
-                enough = enough || when == ReturnWhen::first_completed ||
-                         (!tasks[i]->cancelled() && tasks[i]->failed());
-            }
-        }
-    }
-    WaitResult result;
-    for (std::size_t i = 0; i < tasks.size(); ++i) {
-        (ended[i] ? result.done : result.not_done).push_back(i);
-    }
-    return result;
+    for (auto&& future : futures) tasks.push_back(&detail::FutureAccess::task(future));
+    return detail::wait_for_tasks(tasks, when, timeout);
+}
+template <typename... Futures>
+    requires(detail::is_future<std::remove_const_t<Futures>> && ...)
+WaitResult wait(const std::tuple<Futures&...>& futures, ReturnWhen when = ReturnWhen::all_completed,
+                detail::Timeout timeout = std::nullopt) {
+    const auto tasks = std::apply(
+        [](const auto&... future) {
+            return std::array<const detail::TaskHandle*, sizeof...(future)>{
+                &detail::FutureAccess::task(future)...};
+        },
+        futures);
+    return detail::wait_for_tasks(tasks, when, timeout);
+}
+/// A template, so that `wait({})` is not ambiguous.
+template <typename = void>
+WaitResult wait(std::initializer_list<AnyFuture> futures,
+                ReturnWhen when = ReturnWhen::all_completed,
+                detail::Timeout timeout = std::nullopt) {
+    return wait(std::span(futures.begin(), futures.size()), when, timeout);
 }
 
-/// The futures of a range, each as it ends: an input range of `Future<T>&`. A future that is in the
-/// range several times comes once. When the time is over before all have ended, the next step
-/// throws `TimeoutError`. The range must stay in place; taking results in the loop is what it is
-/// for.
-template <typename R>
+/// The futures of a range, each as it ends: an input range of `Future<T>&`, or of `AnyFuture&` for
+/// several types. A future that is in the range several times comes once. One whose result has been
+/// taken in the meantime, or which was moved from, does not come. When the timeout expires before
+/// all have ended, the next step throws `TimeoutError`. The futures must stay in place; take their
+/// results in the loop.
+template <typename Element>
 class AsCompleted {
+    using Place = std::conditional_t<std::same_as<Element, AnyFuture>, AnyFuture, Element*>;
+
 public:
-    /// Made by `as_completed`.
-    explicit AsCompleted(std::vector<Future<R>*> futures, detail::TimePoint limit)
-        : futures_(std::move(futures)), limit_(limit) {
-        for (std::size_t i = 0; i < futures_.size(); ++i)
-            tasks_.add(detail::FutureAccess::task(*futures_[i]), i);
+    explicit AsCompleted(std::vector<Place> places, detail::TimePoint limit)
+        : places_(std::move(places)), limit_(limit) {
+        for (std::size_t i = 0; i < places_.size(); ++i)
+            tasks_.add(detail::FutureAccess::task(at(i)), i);
     }
 
     class Iterator {
     public:
         using iterator_concept = std::input_iterator_tag;
-        using value_type = Future<R>;
+        using value_type = Element;
         using difference_type = std::ptrdiff_t;
 
         Iterator() = default;
         explicit Iterator(AsCompleted& owner) : owner_(&owner) {}
 
-        Future<R>& operator*() const { return *owner_->current(); }
-        Future<R>* operator->() const { return owner_->current(); }
+        Element& operator*() const { return owner_->current(); }
+        Element* operator->() const { return &owner_->current(); }
         Iterator& operator++() {
             owner_->advance();
             return *this;
         }
         void operator++(int) { ++*this; }
-        bool operator==(std::default_sentinel_t) const {
-            return owner_->next_ == owner_->tasks_.ended().size();
-        }
+        bool operator==(std::default_sentinel_t) const { return owner_->at_end(); }
 
     private:
         AsCompleted* owner_ = nullptr;
@@ -247,9 +336,20 @@ public:
     [[nodiscard]] std::default_sentinel_t end() const { return {}; }
 
 private:
-    [[nodiscard]] Future<R>* current() const { return futures_[tasks_.ended()[next_]]; }
+    [[nodiscard]] Element& at(std::size_t number) {
+        if constexpr (std::is_pointer_v<Place>) {
+            return *places_[number];
+        } else {
+            return places_[number];
+        }
+    }
+    [[nodiscard]] Element& current() { return at(tasks_.ended()[next_]); }
+    [[nodiscard]] bool at_end() const { return next_ == tasks_.ended().size(); }
     void advance() {
-        if (++next_ == tasks_.ended().size()) collect();
+        do { // the loop's body may have taken more than the current one
+            ++next_;
+        } while (!at_end() && !current().valid());
+        if (at_end()) collect();
     }
 
     /// Waits for what ends next, if anything does.
@@ -261,55 +361,49 @@ private:
         }
     }
 
-    std::vector<Future<R>*> futures_;
+    std::vector<Place> places_;
     detail::CompletionSet tasks_;
     std::size_t next_ = 0; ///< in `tasks_.ended()`
     detail::TimePoint limit_;
     bool started_ = false;
 };
 
-/// See `AsCompleted`. No timeout: waits for all. Throws `std::logic_error` for a future that is not
-/// valid.
+/// Returns the futures in the order in which they end; see `AsCompleted`. *Default:* no timeout.
+/// *Throws* `std::logic_error` for a future that is not valid.
 template <FutureRange Range>
-    requires std::is_lvalue_reference_v<Range> || std::ranges::borrowed_range<Range>
+    requires std::is_lvalue_reference_v<Range> || std::ranges::borrowed_range<Range> ||
+             std::same_as<std::ranges::range_value_t<Range>, AnyFuture>
 auto as_completed(Range&& futures, detail::Timeout timeout = std::nullopt) {
-    using Element = std::remove_reference_t<std::ranges::range_reference_t<Range>>;
+    using Reference = std::ranges::range_reference_t<Range>;
+    constexpr bool is_view = std::same_as<std::remove_cvref_t<Reference>, AnyFuture>;
+    using Element = std::conditional_t<is_view, AnyFuture, std::remove_reference_t<Reference>>;
     static_assert(!std::is_const_v<Element>, "prong: as_completed needs futures that can be taken");
     const detail::TimePoint limit = detail::time_after(timeout);
-    std::vector<Element*> pointers;
-    std::unordered_set<const Element*> seen;
-    for (Element& future : futures) {
-        if (seen.insert(&future).second) pointers.push_back(&future);
+    std::vector<std::conditional_t<is_view, AnyFuture, Element*>> places;
+    std::unordered_set<const detail::TaskHandle*> seen;
+    for (auto&& future : futures) {
+        if (!seen.insert(&detail::FutureAccess::task(future)).second) continue;
+        if constexpr (is_view) {
+            places.push_back(future);
+        } else {
+            places.push_back(&future);
+        }
     }
-    return AsCompleted(std::move(pointers), limit);
+    return AsCompleted<Element>(std::move(places), limit);
 }
-
-namespace detail {
-
-/// A future in a braced list: refused, in words.
-struct BracedFuture {
-    template <typename R>
-    BracedFuture(const Future<R>&) {
-        static_assert(std::is_same_v<R, BracedFuture>,
-                      "prong: wait and as_completed take a range of futures, such as a std::vector "
-                      "or a std::array, not a braced list: a future cannot be copied into one");
-    }
-};
-
-} // namespace detail
-
-/// \cond refusals
-// Templates, so that `wait({})` is no question.
+template <typename... Futures>
+    requires(detail::is_future<Futures> && ...)
+AsCompleted<AnyFuture> as_completed(const std::tuple<Futures&...>& futures,
+                                    detail::Timeout timeout = std::nullopt) {
+    return as_completed(
+        std::apply([](auto&... future) { return std::vector<AnyFuture>{future...}; }, futures),
+        timeout);
+}
+/// A template, so that `as_completed({})` is not ambiguous.
 template <typename = void>
-WaitResult wait(std::initializer_list<detail::BracedFuture>, ReturnWhen = {},
-                detail::Timeout = std::nullopt) {
-    return {};
+AsCompleted<AnyFuture> as_completed(std::initializer_list<AnyFuture> futures,
+                                    detail::Timeout timeout = std::nullopt) {
+    return as_completed(std::span(futures.begin(), futures.size()), timeout);
 }
-template <typename = void>
-std::vector<detail::BracedFuture> as_completed(std::initializer_list<detail::BracedFuture>,
-                                               detail::Timeout = std::nullopt) {
-    return {};
-}
-/// \endcond
 
 } // namespace prong

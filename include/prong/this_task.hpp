@@ -17,13 +17,18 @@
 
 namespace prong::this_task {
 
-/// Whether the task has been asked to stop, because its time is over (`TaskOptions`). It should
-/// tidy up and return, or throw, soon: after `TaskOptions::grace` its process is killed. Costs one
-/// load.
+/// Returns whether the task has been asked to stop: by `Future::request_stop`, or because its
+/// timeout or deadline (`TaskOptions`) has expired. The task should then tidy up and return, or
+/// throw, soon. After a timeout its process is killed when `TaskOptions::grace` has passed. Costs
+/// one load.
 [[nodiscard]] PRONG_API bool stop_requested() noexcept;
 
-/// The same as a token, for what takes one and for `std::stop_callback` (which runs in a thread of
-/// its own). The first call in a task starts that thread; it ends with the task.
+/// Returns the same as a token, for functions that take one and for `std::stop_callback`. Callbacks
+/// run in a thread of prong's. The first call in a task starts that thread; it ends with the task.
+///
+/// A task whose function declares a `std::stop_token` as its first parameter gets this token if it
+/// is submitted without one, as with `std::jthread`:
+/// `pool.submit([](std::stop_token stop, int n) { … }, 3)`.
 [[nodiscard]] PRONG_API std::stop_token stop_token();
 
 /// 1 when the task is tried for the first time, 2 for the first retry, and so on.

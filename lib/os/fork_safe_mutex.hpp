@@ -16,7 +16,8 @@ public:
     void unlock() noexcept;
 
 private:
-    FutexWord holder_{0}; ///< `fork_depth()` of the process that has locked it; 0: none
+    /// `fork_depth()` of the process that has locked it, and whether threads wait; 0: none.
+    FutexWord holder_{0};
 };
 
 } // namespace prong::os

@@ -40,6 +40,20 @@ Step cancel(Record& record, std::uint32_t generation) noexcept {
     return leave_queue(record, generation, TaskState::cancelled);
 }
 
+Step request_stop(Record& record, std::uint32_t generation) noexcept {
+    bool made = false;
+    const Status after = change_status(record, [&](Status& status) {
+        const bool is_queued = status.state == TaskState::queued;
+        const bool is_unasked =
+            status.state == TaskState::running && !status.has(Status::stop_requested);
+        made = status.generation == generation && (is_queued || is_unasked);
+        if (made && is_queued) status.state = TaskState::cancelled;
+        if (made && is_unasked) status.flags |= Status::stop_requested;
+        return made;
+    });
+    return {.after = after, .made = made};
+}
+
 Step expire(Record& record, std::uint32_t generation) noexcept {
     return leave_queue(record, generation, TaskState::expired);
 }
@@ -103,7 +117,7 @@ std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
 
 Status finish(const Claim& claim, TaskState end, bool holds_payload) noexcept {
     return change_status(*claim.record, [&](Status& status) {
-        const bool may_end = (!status.has(Status::stop_requested) || end == TaskState::timed_out) &&
+        const bool may_end = (!status.has(Status::overdue) || end == TaskState::timed_out) &&
                              !(status.has(Status::abandoned) && holds_payload);
         if (status.state != TaskState::running || !is_same_task(status, claim.status) || !may_end)
             return false;
@@ -112,12 +126,12 @@ Status finish(const Claim& claim, TaskState end, bool holds_payload) noexcept {
     });
 }
 
-Status request_stop(Record& record, Status seen) noexcept {
+Status mark_overdue(Record& record, Status seen) noexcept {
     return change_status(record, [seen](Status& status) {
         if (status.state != TaskState::running || !is_same_task(status, seen) ||
-            status.has(Status::stop_requested))
+            status.has(Status::overdue))
             return false;
-        status.flags |= Status::stop_requested;
+        status.flags |= Status::overdue | Status::stop_requested;
         return true;
     });
 }
@@ -160,10 +174,9 @@ Status fail_dead(const Claim& claim, TaskState end, bool holds_payload) noexcept
     return change_status(*claim.record, [&](Status& status) {
         if (!is_claimed(status.state) || !is_same_task(status, claim.status)) return false;
         if (status.has(Status::abandoned) && holds_payload) return false;
-        const bool told = status.has(Status::stop_requested);
         switch (verdict_of(status)) {
         case Verdict::none:
-            status.state = told ? TaskState::timed_out : end;
+            status.state = status.has(Status::overdue) ? TaskState::timed_out : end;
             break;
         case Verdict::timeout:
             status.state = TaskState::timed_out;

@@ -49,6 +49,9 @@ struct Step {
 /// Moves a queued task to cancelled.
 Step cancel(Record& record, std::uint32_t generation) noexcept;
 
+/// Queued to cancelled; running: sets `stop_requested`.
+Step request_stop(Record& record, std::uint32_t generation) noexcept;
+
 /// Queued to expired: its deadline has passed.
 Step expire(Record& record, std::uint32_t generation) noexcept;
 
@@ -75,8 +78,8 @@ std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
                                  WorkerIntent& intent, WorkerIntent& left) noexcept;
 
 /// Running to `end`, unless the task is condemned. If the status is still `running` after this, the
-/// flags tell how to end it: one that was told to stop ends in `timed_out` and no other state, one
-/// that is abandoned only if the end `holds_payload` no more.
+/// flags tell how to end it: one that is overdue ends in `timed_out` and no other state, one that
+/// is abandoned only if the end `holds_payload` no more.
 Status finish(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// Returns the record of the task that a dead worker left to be tried again, or null.
@@ -84,8 +87,8 @@ Record* retried(std::span<Record> records, const WorkerIntent& intent) noexcept;
 
 // Stopping and killing.
 
-/// Sets `stop_requested` if the status is still what was `seen`: a running task.
-Status request_stop(Record& record, Status seen) noexcept;
+/// Sets `overdue` and `stop_requested` if the status is still what was `seen`: a running task.
+Status mark_overdue(Record& record, Status seen) noexcept;
 
 /// Why a task was condemned: decides the state that it ends in.
 enum class Verdict : std::uint8_t { none, timeout, kill, limit };
@@ -106,7 +109,7 @@ std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_ow
 Status fail_dead(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// Running to queued again, with the same generation, for the next worker with this note; not if it
-/// has been condemned or told to stop meanwhile.
+/// has been condemned or asked to stop meanwhile.
 Status requeue(const Claim& claim, WorkerIntent& intent) noexcept;
 
 } // namespace prong::ring

@@ -53,11 +53,13 @@ struct Status {
     static constexpr std::uint8_t watched_with_others = 2;
     /// The task has `TaskSettings`.
     static constexpr std::uint8_t has_options = 4;
-    /// The running task's time is over: it should return soon.
-    static constexpr std::uint8_t stop_requested = 8;
+    /// The running task's time is over: it ends as timed out. Set together with `stop_requested`.
+    static constexpr std::uint8_t overdue = 8;
     /// Set by the parent, read by who ends the task: its future is gone, so its end keeps no
     /// payload. (The two bits before are the verdict's.)
     static constexpr std::uint8_t abandoned = 64;
+    /// The running task should return soon, and is not tried again.
+    static constexpr std::uint8_t stop_requested = 128;
     std::uint8_t flags = 0;
     std::uint16_t owner = 0;      ///< the index of the worker that has claimed it
     std::uint32_t generation = 0; ///< the low half of the task's position

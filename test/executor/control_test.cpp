@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -304,6 +305,35 @@ TEST_CASE("kill, cancel and the end of a task race; each is told the truth") {
     CHECK(returned + killed == rounds);
 }
 
+TEST_CASE("a task is killed, cancelled or asked to stop while another thread waits for it") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    for (int round = 0; round < 6; ++round) {
+        const int arrivals = gate->arrivals();
+        auto running = pool.submit(pass(gate));
+        auto queued = pool.submit(square, 3);
+        REQUIRE(gate->await_arrivals(arrivals + 1));
+        std::atomic<int> cancelled = 0;
+        const auto take = [&cancelled](Future<int>& future) {
+            try {
+                static_cast<void>(future.get());
+            } catch (const CancelledError&) {
+                ++cancelled;
+            }
+        };
+        std::thread first([&] { take(running); });
+        std::thread second([&] { take(queued); });
+        CHECK((round % 3 == 0   ? queued.cancel()
+               : round % 3 == 1 ? queued.request_stop()
+                                : queued.kill()));
+        CHECK(running.kill());
+        first.join();
+        second.join();
+        CHECK(cancelled == 2);
+        CHECK_FALSE(running.kill());
+    }
+}
+
 TEST_CASE("what a task has started dies with it") {
     const Shared<std::atomic<int>> child(0);
     ProcessPoolExecutor pool(1);
@@ -384,4 +414,151 @@ TEST_CASE("what a task forks is no worker, and nobody limits it") {
     };
     CHECK(pool.submit(fork_and_ask).get() == 0);
     CHECK(pool.with(TaskOptions{.timeout = 60s}).submit(fork_and_ask).get() == 0);
+}
+
+TEST_CASE("a running task is asked to stop by its future, and its result is its own") {
+    const Shared<Gate> started;
+    const Shared<Counter> asked;
+    ProcessPoolExecutor pool(1);
+    const auto until_asked_after_gate = [&] {
+        return with_captures([gate = started.get(), place = asked.get()] {
+            gate->pass();
+            while (!prong::this_task::stop_requested()) std::this_thread::yield();
+            return ++*place;
+        });
+    };
+    started->open();
+    const auto options = GENERATE(TaskOptions{}, TaskOptions{.timeout = 60s, .max_retries = 1});
+    auto running = pool.with(options).submit(until_asked_after_gate());
+    auto queued = pool.submit(count_up(asked));
+    auto last = pool.submit([] { return prong::this_task::stop_requested(); });
+    REQUIRE(started->await_arrivals(1));
+    CHECK(queued.request_stop());
+    CHECK(queued.cancelled());
+    CHECK(queued.request_stop());
+    CHECK(running.request_stop());
+    CHECK(running.get() == 1);
+    CHECK_THROWS_AS(queued.get(), CancelledError);
+    CHECK_FALSE(last.get());
+    CHECK(pool.stats().cancelled == 1);
+    auto ended = pool.submit(square, 3);
+    ended.wait();
+    CHECK_FALSE(ended.request_stop());
+    CHECK(ended.get() == 9);
+}
+
+TEST_CASE("a task that was asked to stop is not tried again") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto future = pool.with(TaskOptions{.max_retries = 3}).submit(pass(gate));
+    REQUIRE(gate->await_arrivals(1));
+    CHECK(future.request_stop());
+    for (const pid_t worker : workers_of(supervisor_of(getpid()))) kill(worker, SIGKILL);
+    CHECK(error_of<prong::WorkerDied>(future).signal() == SIGKILL);
+    CHECK(gate->arrivals() == 1);
+}
+
+TEST_CASE("a task that is asked to stop may still be killed, and then says so") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto future = pool.submit(pass(gate));
+    REQUIRE(gate->await_arrivals(1));
+    CHECK(future.request_stop());
+    CHECK(future.kill());
+    CHECK(future.request_stop());
+    CHECK_THROWS_AS(future.get(), CancelledError);
+}
+
+namespace {
+
+/// How many tasks sleep. (A task does not take a pointer.)
+std::atomic<int>* sleepers = nullptr;
+
+int sleep_until_stopped(std::stop_token stop, int result) {
+    ++*sleepers;
+    std::atomic<bool> is_stopped = false;
+    const std::stop_callback callback(std::move(stop), [&] {
+        is_stopped = true;
+        is_stopped.notify_all();
+    });
+    is_stopped.wait(false);
+    return result;
+}
+
+struct Sleeper {
+    int result;
+    int sleep(std::stop_token stop, int more) const {
+        return sleep_until_stopped(std::move(stop), result + more);
+    }
+};
+
+struct SleepsWhenCalled {
+    int operator()(const std::stop_token& stop, int result) const {
+        return sleep_until_stopped(stop, result);
+    }
+};
+
+} // namespace
+
+TEST_CASE("a function that takes a stop token first gets its task's own") {
+    const Shared<Counter> asleep;
+    sleepers = asleep.get();
+    ProcessPoolExecutor pool(1);
+    auto check = [&, count = 0](Future<int> future) mutable {
+        ++count;
+        REQUIRE(eventually([&] { return *asleep == count; }));
+        CHECK_FALSE(future.done());
+        CHECK(future.request_stop());
+        CHECK(future.get() == 5);
+    };
+    check(pool.submit(sleep_until_stopped, 5));
+    check(pool.submit([](std::stop_token stop) { return sleep_until_stopped(stop, 5); }));
+    check(pool.submit(with_captures([result = 5](std::stop_token stop) {
+        return sleep_until_stopped(std::move(stop), result);
+    })));
+    check(pool.submit(SleepsWhenCalled(), 5));
+    check(pool.submit(&Sleeper::sleep, Sleeper{2}, 3));
+    check(pool.with(TaskOptions{.timeout = 60s}).submit(sleep_until_stopped, 5));
+    auto timed =
+        pool.with(TaskOptions{.timeout = 20ms, .grace = 60s}).submit(sleep_until_stopped, 5);
+    CHECK_THROWS_AS(timed.get(), TaskTimeout);
+    sleepers = nullptr;
+}
+
+TEST_CASE("map gives each element the token of its task") {
+    ProcessPoolExecutor pool(2);
+    const auto twice = [](std::stop_token stop, int n) {
+        return stop.stop_possible() && !stop.stop_requested() ? 2 * n : -1;
+    };
+    int expected = 0;
+    for (const int result : pool.map(twice, std::vector{0, 1, 2, 3, 4})) {
+        CHECK(result == expected);
+        expected += 2;
+    }
+    CHECK(expected == 10);
+}
+
+TEST_CASE("request_stop and the end of a task race; each is told the truth, no other is stopped") {
+    ProcessPoolExecutor pool(2);
+    const auto briefly = [](int n) {
+        spin(n);
+        return n;
+    };
+    const auto is_asked = [] { return prong::this_task::stop_requested(); };
+    const int rounds = full_run() ? 20'000 : 400;
+    for (int i = 0; i < rounds; ++i) {
+        auto future = pool.submit(briefly, 1000);
+        auto other = pool.submit(is_asked);
+        spin(i * 40 % 5000);
+        const bool had_ended = future.done();
+        const bool in_time = future.request_stop();
+        CHECK_FALSE((had_ended && in_time));
+        future.wait();
+        if (future.cancelled()) {
+            CHECK(in_time);
+        } else {
+            CHECK(future.get() == 1000);
+        }
+        CHECK_FALSE(other.get());
+    }
 }

@@ -142,8 +142,16 @@ TEST_CASE("a future without a task says so") {
         CHECK_THROWS_AS(future->done(), std::logic_error);
         CHECK_THROWS_AS(future->running(), std::logic_error);
         CHECK_THROWS_AS(future->cancelled(), std::logic_error);
-        CHECK_THROWS_AS(future->cancel(), std::logic_error);
+        CHECK_THROWS_AS(future->output(), std::logic_error);
     }
+    for (Future<int>* const future : {&empty, &moved_from}) {
+        CHECK_THROWS_AS(future->cancel(), std::logic_error);
+        CHECK_THROWS_AS(future->request_stop(), std::logic_error);
+        CHECK_THROWS_AS(future->kill(), std::logic_error);
+    }
+    CHECK_FALSE(taken.cancel());
+    CHECK_FALSE(taken.request_stop());
+    CHECK_FALSE(taken.kill());
     empty = pool.submit(square, 3);
     CHECK(empty.get() == 9);
 }

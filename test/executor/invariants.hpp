@@ -80,6 +80,7 @@ public:
         done_ = [shared] { return shared->done(); };
         running_ = [shared] { return shared->running(); };
         kill_ = [shared] { return shared->kill(); };
+        request_stop_ = [shared] { return shared->request_stop(); };
         take_ = [shared, value = std::move(value)](std::chrono::milliseconds limit,
                                                    std::string& error_text) {
             if (!shared->wait_for(limit)) return Ending::pending;
@@ -111,6 +112,14 @@ public:
         runs_if_cancelled_ = deaths_ + (had_started ? 1 : 0);
         return true;
     }
+    /// `Future::request_stop`: it is not tried again, and one that is queued is cancelled.
+    bool request_stop() {
+        const bool had_started = running();
+        const bool in_time = request_stop_();
+        if (in_time && !had_started) expect(Ending::cancelled);
+        if (in_time) retries_ = 0;
+        return in_time;
+    }
     [[nodiscard]] bool is_expected(Ending ending) const {
         return expected_ ? ending == expected_->first || ending == expected_->second
                          : ending == normally_;
@@ -138,6 +147,7 @@ private:
     std::function<bool()> done_;
     std::function<bool()> running_;
     std::function<bool()> kill_;
+    std::function<bool()> request_stop_;
     std::function<Ending(std::chrono::milliseconds, std::string&)> take_;
     std::string error_text_;
     std::optional<std::pair<Ending, Ending>> expected_;

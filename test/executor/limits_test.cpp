@@ -364,3 +364,79 @@ TEST_CASE("a worker that has no memory to say how its task ended dies alone") {
     CHECK_THROWS_AS(starving.get(), prong::TaskTimeout);
     CHECK(pool.submit(square, 3).get() == 9);
 }
+
+TEST_CASE("a future tells the output of its task, however it has ended") {
+    ProcessPoolExecutor pool(1);
+    const auto captured = pool.with(TaskOptions{.capture_output = true});
+    auto returned = captured.submit(
+        [](int n) {
+            std::cout << "of cout " << n << "\n" << std::flush;
+            std::fputs("of stderr", stderr);
+            return std::vector<int>(static_cast<std::size_t>(n), 7);
+        },
+        GENERATE(0, 3, 5000));
+    auto silent = captured.submit(square, 3);
+    auto nothing = captured.submit([] { std::puts("of void"); });
+    auto thrown = captured.submit([]() -> int {
+        std::puts("before");
+        throw std::domain_error("thrown");
+    });
+    auto died = captured.submit([] {
+        std::puts("last words");
+        std::fflush(stdout);
+        std::raise(SIGKILL);
+    });
+    auto unasked = pool.submit(square, 4);
+    CHECK_THAT(returned.output(), Catch::Contains("of cout") && Catch::Contains("of stderr"));
+    CHECK(silent.output().empty());
+    CHECK(silent.get() == 9);
+    CHECK(nothing.output() == "of void\n");
+    nothing.get();
+    CHECK(thrown.output() == "before\n");
+    CHECK_THROWS_WITH(thrown.get(), "thrown");
+    CHECK(died.output() == "last words\n");
+    CHECK(error_of<WorkerDied>(died).last_output() == "last words\n");
+    CHECK(unasked.output().empty());
+    CHECK(unasked.get() == 16);
+    const auto numbers = returned.get();
+    CHECK(std::ranges::count(numbers, 7) == static_cast<std::ptrdiff_t>(numbers.size()));
+}
+
+TEST_CASE("of much output the end comes with the result") {
+    ProcessPoolExecutor pool(1);
+    auto future = pool.with(TaskOptions{.capture_output = true}).submit([] {
+        for (int i = 0; i < 100'000; ++i) std::printf("%d\n", i);
+        return 5;
+    });
+    const std::string output = future.output();
+    CHECK(output.size() == 64 << 10);
+    CHECK(output.ends_with("99998\n99999\n"));
+    CHECK(future.get() == 5);
+}
+
+TEST_CASE("output for which there is no shared memory is left out, not the result") {
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_payload_bytes = 4096});
+    auto future = pool.with(TaskOptions{.capture_output = true}).submit([] {
+        std::puts("not told");
+        return std::string(4000, 'x');
+    });
+    CHECK(future.get() == std::string(4000, 'x'));
+    auto much = pool.with(TaskOptions{.capture_output = true}).submit([] {
+        for (int i = 0; i < 10'000; ++i) std::puts("0123456789");
+        return 3;
+    });
+    CHECK(much.output().empty());
+    CHECK(much.get() == 3);
+}
+
+TEST_CASE("the results of a captured map are what they are without") {
+    ProcessPoolExecutor pool(2);
+    const auto talk = [](int n) {
+        std::printf("%d\n", n);
+        return 2 * n;
+    };
+    const auto captured = pool.with(TaskOptions{.capture_output = true});
+    const auto results =
+        captured.map(prong::MapOptions{.chunksize = 4}, talk, std::views::iota(0, 10)).get();
+    for (int i = 0; i < 10; ++i) CHECK(results[static_cast<std::size_t>(i)] == 2 * i);
+}

@@ -369,3 +369,44 @@ TEST_CASE("a task that a dead worker has left is tried again by whoever is free"
     pool.start(1);
     CHECK(future.get() == 9);
 }
+
+TEST_CASE("threads cancel and ask to stop what another thread is taking, up to the pool's end") {
+    constexpr std::size_t count = 40;
+    std::atomic<int> wrong = 0;
+    for (int round = 0; round < 30; ++round) {
+        std::optional<ThreadPool> pool(2);
+        std::vector<Future<int>> futures;
+        std::vector<std::atomic<bool>> cancelled(count);
+        for (std::size_t i = 0; i < count; ++i)
+            futures.push_back(pool->submit(square, static_cast<int>(i)));
+        {
+            const std::jthread canceller([&](const std::stop_token& over) {
+                while (!over.stop_requested()) {
+                    for (std::size_t i = 0; i < count; i += 3)
+                        if (futures[i].cancel()) cancelled[i] = true;
+                }
+            });
+            const std::jthread stopper([&](const std::stop_token& over) {
+                while (!over.stop_requested()) {
+                    for (Future<int>& future : futures) static_cast<void>(future.request_stop());
+                }
+            });
+            const std::jthread ender([&pool] {
+                pool->start_all();
+                pool.reset(); // the futures alone keep the core from then on
+            });
+            for (std::size_t i = 0; i < count; ++i) {
+                try {
+                    wrong += futures[i].get() != static_cast<int>(i * i) ? 1 : 0;
+                    wrong += cancelled[i] ? 1 : 0;
+                } catch (const prong::CancelledError&) {
+                }
+            }
+        }
+        for (Future<int>& future : futures) {
+            wrong += future.valid() ? 1 : 0;
+            wrong += future.cancel() || future.request_stop() || future.kill() ? 1 : 0;
+        }
+    }
+    CHECK(wrong == 0);
+}

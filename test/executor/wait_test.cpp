@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,7 @@ using namespace std::chrono_literals;
 using prong::Future;
 using prong::ProcessPoolExecutor;
 using prong::ReturnWhen;
+using prong::with_captures;
 
 namespace {
 
@@ -38,11 +40,10 @@ public:
     explicit ThreeTasks(bool second_throws = false) {
         for (int i = 0; i < 3; ++i) {
             const bool throws = second_throws && i == 1;
-            futures.push_back(
-                pool_.submit(prong::with_captures([gate = &gate(i), i, throws]() -> int {
-                    gate->pass();
-                    return throws ? fail(i) : i;
-                })));
+            futures.push_back(pool_.submit(with_captures([gate = &gate(i), i, throws]() -> int {
+                gate->pass();
+                return throws ? fail(i) : i;
+            })));
         }
         for (int i = 0; i < 3; ++i) {
             if (!gate(i).await_arrivals(1)) throw std::runtime_error("workers do not come");
@@ -313,7 +314,7 @@ TEST_CASE("whichever of several pools completes first ends the wait") {
                                     ProcessPoolExecutor(1)};
     std::vector<Future<int>> futures;
     for (std::size_t i = 0; i < 3; ++i) {
-        futures.push_back(pools[i].submit(prong::with_captures([gate = &(*gates)[i]] {
+        futures.push_back(pools[i].submit(with_captures([gate = &(*gates)[i]] {
             gate->pass();
             return 1;
         })));
@@ -334,8 +335,8 @@ TEST_CASE("as_completed gives futures of several pools in the order in which the
     ProcessPoolExecutor pools[2] = {ProcessPoolExecutor(2), ProcessPoolExecutor(2)};
     std::vector<Future<int>> futures;
     for (int i = 0; i < 3; ++i) {
-        futures.push_back(pools[i % 2].submit(
-            prong::with_captures([gate = &(*gates)[static_cast<std::size_t>(i)], i] {
+        futures.push_back(
+            pools[i % 2].submit(with_captures([gate = &(*gates)[static_cast<std::size_t>(i)], i] {
                 gate->pass();
                 return i;
             })));
@@ -521,4 +522,121 @@ TEST_CASE("a supervisor that is killed ends every wait with BrokenProcessPool") 
     gate->open();
     CHECK(futures[3][3].get() > 0);
     CHECK_THROWS_AS(futures[0][0].get(), prong::BrokenProcessPool);
+}
+
+TEST_CASE("futures of different types are waited for together") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(2);
+    auto number = pool.submit(square, 3);
+    auto text = pool.submit([] { return std::string("text"); });
+    auto held = pool.submit(with_captures([place = gate.get()] { place->pass(); }));
+    number.wait();
+    text.wait();
+    const auto check = [&](const prong::WaitResult& result) {
+        CHECK(result.done == Positions{0, 2});
+        CHECK(result.not_done == Positions{1});
+    };
+    check(prong::wait(std::tie(number, held, text), ReturnWhen::all_completed, 0s));
+    check(prong::wait({number, held, text}, ReturnWhen::all_completed, 0s));
+    const std::vector<prong::AnyFuture> any{number, held, text};
+    check(prong::wait(any, ReturnWhen::all_completed, 0s));
+    CHECK(prong::wait(any, ReturnWhen::first_completed).done == Positions{0, 2});
+    CHECK(prong::wait({number, number}).done == Positions{0, 1});
+    CHECK(prong::wait(std::tie()).done.empty());
+    const auto& constant = number;
+    CHECK(prong::wait(std::tie(constant, text)).done.size() == 2);
+    gate->open();
+    CHECK(prong::wait(std::tie(number, held, text)).not_done.empty());
+    CHECK_NOTHROW(held.get());
+    CHECK(number.get() == 9);
+    CHECK_THROWS_AS(prong::wait(any), std::logic_error);
+}
+
+TEST_CASE("as_completed gives futures of different types, and which one each is") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto held = pool.submit(pass(gate));
+    auto text = pool.submit([] { return std::string("text"); });
+    auto nothing = pool.submit([] {});
+    REQUIRE(nothing.cancel());
+    std::vector<int> order;
+    const auto note = [&](prong::AnyFuture& any) {
+        CHECK(any.done());
+        CHECK((any == held) + (any == text) + (any == nothing) == 1);
+        order.push_back(any == held ? 0 : any == text ? 1 : 2);
+        gate->open(); // the cancelled one comes first
+    };
+    SECTION("a tuple") {
+        for (auto& any : prong::as_completed(std::tie(held, text, nothing, held))) note(any);
+    }
+    SECTION("a list") {
+        for (auto& any : prong::as_completed({held, text, nothing, held})) note(any);
+    }
+    SECTION("a range") {
+        std::vector<prong::AnyFuture> all{held, text, nothing, held};
+        for (auto& any : prong::as_completed(all)) note(any);
+    }
+    CHECK(order == std::vector{2, 0, 1});
+    CHECK(text.get() == "text");
+    CHECK(held.get() != getpid());
+}
+
+TEST_CASE("a view of a future does what the future does") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto running = pool.submit(pass(gate));
+    auto queued = pool.submit(square, 3);
+    auto asked = pool.submit(square, 4);
+    const prong::AnyFuture any = running;
+    CHECK(any == running);
+    CHECK(any != queued);
+    REQUIRE(gate->await_arrivals(1));
+    CHECK(any.running());
+    CHECK_FALSE(any.done());
+    CHECK_FALSE(any.wait_for(0s));
+    CHECK_FALSE(any.wait_until(std::chrono::steady_clock::now()));
+    CHECK(any.request_stop());
+    CHECK_FALSE(any.cancel());
+    CHECK(prong::AnyFuture(queued).cancel());
+    CHECK(prong::AnyFuture(asked).request_stop());
+    CHECK(any.kill());
+    any.wait();
+    CHECK(any.cancelled());
+    CHECK_THROWS_AS(running.get(), prong::CancelledError);
+    CHECK_FALSE(any.valid());
+    CHECK_THROWS_AS(any.done(), std::logic_error);
+    CHECK_FALSE(any.cancel());
+}
+
+TEST_CASE("as_completed passes over futures that its loop has taken, moved or dropped") {
+    ThreeTasks tasks;
+    SECTION("before they come") {
+        for (int i = 0; i < 3; ++i) tasks.gate(i).open();
+        prong::wait(tasks.futures);
+        int came = 0;
+        for (auto& future : prong::as_completed(tasks.futures)) {
+            ++came;
+            CHECK(future.valid());
+            for (auto& each : tasks.futures) each.get();
+        }
+        CHECK(came == 1);
+    }
+    SECTION("while others are waited for") {
+        tasks.gate(0).open();
+        int sum = 0;
+        for (auto& future : prong::as_completed(tasks.futures)) {
+            sum += future.get();
+            tasks.futures[1] = {};
+            tasks.gate(2).open();
+        }
+        CHECK(sum == 2);
+    }
+    SECTION("all that are left, with time enough") {
+        tasks.gate(0).open();
+        for (auto& future : prong::as_completed(tasks.futures, 60s)) {
+            CHECK(future.get() == 0);
+            const auto moved = std::move(tasks.futures[1]);
+            tasks.futures[2] = {};
+        }
+    }
 }

@@ -301,8 +301,9 @@ void play_worker(executor::SharedState& state, Write write, TaskState end) {
     ring::finish(*claim, end);
 }
 
-/// In the last byte: what is before it says where the result is.
+/// In the last byte: what is before it says where the result is, and how much of it is output.
 constexpr std::uint8_t own_place = 0x80;
+constexpr std::uint8_t own_output = 0x40;
 
 void take_result(std::span<const std::byte> input) {
     const auto kind = take<std::uint8_t>(input);
@@ -319,6 +320,7 @@ void take_result(std::span<const std::byte> input) {
     for (ring::Record& one : pool.state().records.first(4)) {
         if (ring::status_of(one).state == TaskState::queued) record = &one;
     }
+    const auto output = (kind & own_output) != 0 ? take<std::uint64_t>(input) : 0;
     const auto write_input = [&](detail::Writer& writer) {
         writer.write(input.data(), input.size());
     };
@@ -328,14 +330,20 @@ void take_result(std::span<const std::byte> input) {
         record->result_length = place[1];
         if (place[1] > 1 << 20) record->arguments_length = place[1];
     }
+    if (record != nullptr) {
+        const auto index = static_cast<std::uint32_t>(record - pool.state().records.data());
+        pool.state().settings(index).output_length = output;
+    }
+    static_cast<void>(future.output());
     look_at(future.exception());
     run_quietly<std::exception>([&] { static_cast<void>(future.get()); });
 }
 
 std::vector<Bytes> results() {
     std::vector<Bytes> seeds;
-    for (const unsigned kind : {0x00U, 0x01U, 0x02U, 0x03U, 0x80U, 0x81U, 0x82U}) {
+    for (const unsigned kind : {0x00U, 0x01U, 0x02U, 0x03U, 0x40U, 0x41U, 0x80U, 0x81U, 0x82U}) {
         Bytes seed = encoded(std::vector<std::string>{"text", "", "more text"});
+        if ((kind & own_output) != 0) put(seed, std::uint64_t{4});
         if ((kind & own_place) != 0) put(seed, std::array<std::uint64_t, 2>{48, 80});
         put(seed, static_cast<std::uint8_t>(kind));
         seeds.push_back(std::move(seed));

@@ -23,11 +23,12 @@ mtype = { vacant, queued, running, condemned, returned, died, cancelled, killed,
 #define is_owned(state) (state == running || state == condemned)
 
 typedef Record {
-    mtype state; /* this and the next five are one word */
+    mtype state; /* this and the next six are one word */
     byte owner;
     byte generation;
     bool watched;
     bool abandoned; /* nobody will ask for the result */
+    bool stop_requested; /* not to be tried again */
     mtype verdict; /* while condemned: what it is going to be */
     byte result;   /* whose result the bytes are: its position + 1 */
 };
@@ -99,7 +100,7 @@ inline advance(from) {
 inline take(w) {
     if
     :: is_queued(index, position) ->
-        assert(!ended[task[index]]);
+        assert(!ended[task[index]] && !record[index].stop_requested);
         ran[task[index]] = true;
         record[index].state = running;
         record[index].owner = w;

@@ -1,5 +1,5 @@
-/* The life of tasks: submitted, claimed, finished, cancelled, killed, dropped, timed out, retried,
- * repaired, while workers die between any two steps. Who has nothing to do waits without polling;
+/* The life of tasks: submitted, claimed, finished, cancelled, asked to stop, killed, dropped, timed
+ * out, retried, repaired, while workers die between any two steps. Who has nothing to do waits without polling;
  * that the real ones are woken is in sleeping.pml. */
 
 #ifndef RECORDS
@@ -12,7 +12,8 @@
 #define TASKS 3
 #endif
 
-/* How many deaths, cancels, kills, drops and timeouts there may be in all, and which kinds. */
+/* How many deaths, cancels, kills, drops and timeouts there may be in all, and which kinds; beside
+ * them at most one request to stop. */
 #ifndef FAULTS
 #define FAULTS 2
 #endif
@@ -21,6 +22,9 @@
 #endif
 #ifndef CANCELS
 #define CANCELS 1
+#endif
+#ifndef REQUESTS
+#define REQUESTS 0
 #endif
 #ifndef KILLS
 #define KILLS 1
@@ -85,7 +89,8 @@ proctype Thread(byte r) {
               assert(ended[at] && record[r].generation == generation_of(at));
               assert(record[r].state != returned || record[r].result == at + 1);
               ran[at] = false; retried[at] = false;
-              record[r].result = 0; record[r].verdict = 0; record[r].state = vacant;
+              record[r].result = 0; record[r].verdict = 0; record[r].stop_requested = false;
+              record[r].state = vacant;
               break }
        :: d_step { DROPS && faults > 0 && !is_final(record[r].state) -> /* abandon */
               faults--;
@@ -94,11 +99,39 @@ proctype Thread(byte r) {
               assert(ended[at] && record[r].generation == generation_of(at));
               assert(record[r].result == 0);
               ran[at] = false; retried[at] = false;
-              record[r].abandoned = false; record[r].verdict = 0; record[r].state = vacant };
+              record[r].abandoned = false; record[r].verdict = 0;
+              record[r].stop_requested = false;
+              record[r].state = vacant };
           break
        od
     :: tail == TASKS -> break
     od
+}
+
+/* Whether the record still holds the task that the request is for. */
+#ifdef REQUEST_ANY_GENERATION
+#define is_asked_for true
+#else
+#define is_asked_for (record[0].generation == generation_of(at))
+#endif
+
+/* Another thread of the parent, which asks a task to stop that the first may take meanwhile. */
+proctype Requester() {
+    byte at;
+end:
+    atomic { record[0].state != vacant -> at = task[0] };
+    atomic {
+        if
+        :: is_asked_for && record[0].state == queued ->
+           assert(task[0] == at && (!ran[at] || retried[at]));
+           end_task(0, cancelled)
+        :: is_asked_for && record[0].state == running ->
+           assert(task[0] == at);
+           record[0].stop_requested = true
+        :: else
+        fi;
+        at = 0
+    }
 }
 
 inline write_result(w) {
@@ -280,6 +313,12 @@ inline time_out(w) {
 #define was_running(r, w) is_owned_by(r, w)
 #endif
 
+#ifdef RETRY_THOUGH_STOPPED
+#define may_retry(r) true
+#else
+#define may_retry(r) (!record[r].stop_requested)
+#endif
+
 /* Ends the task of a dead worker, or puts it back. */
 inline repair(w) {
     if
@@ -298,7 +337,7 @@ inline repair(w) {
 #endif
               end_task(r - 1, record[r - 1].verdict)
            :: record[r - 1].state == running -> end_task(r - 1, died)
-           :: RETRIES && record[r - 1].state == running ->
+           :: RETRIES && record[r - 1].state == running && may_retry(r - 1) ->
               retried[task[r - 1]] = true;
               record[r - 1].owner = 0;
 #ifdef RETRY_AT_NEW_POSITION
@@ -390,6 +429,9 @@ init {
         run Worker(0);
         run Worker(1);
         run Supervisor();
+#if REQUESTS
+        run Requester();
+#endif
         run Fate()
     }
 }

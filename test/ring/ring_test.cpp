@@ -171,7 +171,7 @@ TEST_CASE("a condemned task cannot be finished; what it becomes is its sentence"
     CHECK(fail_dead(*claim, TaskState::died).state == end);
 }
 
-TEST_CASE("what has ended is neither condemned nor told to stop, nor is the worker's next task") {
+TEST_CASE("what has ended is neither condemned nor asked to stop, nor is the worker's next task") {
     OneLane lane(1);
     push(lane.ring, 0);
     push(lane.ring, 1);
@@ -179,19 +179,59 @@ TEST_CASE("what has ended is neither condemned nor told to stop, nor is the work
     REQUIRE(finish(*first, TaskState::returned).state == TaskState::returned);
     const auto verdict = prong::ring::Verdict::timeout;
     CHECK(condemn(lane.record(0), first->status, verdict).state == TaskState::returned);
-    CHECK_FALSE(request_stop(lane.record(0), first->status).has(Status::stop_requested));
+    CHECK_FALSE(mark_overdue(lane.record(0), first->status).has(Status::stop_requested));
+    CHECK_FALSE(request_stop(lane.record(0), first->status.generation).made);
     push(lane.ring, 0);
     lane.claim(0);
     REQUIRE(lane.claim(0)->index == 0);
     CHECK(condemn(lane.record(0), first->status, verdict).state == TaskState::running);
-    CHECK_FALSE(request_stop(lane.record(0), first->status).has(Status::stop_requested));
+    CHECK_FALSE(mark_overdue(lane.record(0), first->status).has(Status::stop_requested));
+    CHECK_FALSE(request_stop(lane.record(0), first->status.generation).made);
 }
 
-TEST_CASE("a task that was told to stop has timed out, whatever it returns") {
+TEST_CASE("a task that is asked to stop ends as it does by itself, but is not tried again") {
     OneLane lane(1);
     push(lane.ring, 0);
     const auto claim = lane.claim(0);
-    CHECK(request_stop(lane.record(0), claim->status).has(Status::stop_requested));
+    const auto asked = request_stop(lane.record(0), claim->status.generation);
+    CHECK(asked.made);
+    CHECK(asked.after.state == TaskState::running);
+    CHECK(asked.after.has(Status::stop_requested));
+    CHECK_FALSE(request_stop(lane.record(0), claim->status.generation).made);
+    SECTION("it returns") {
+        CHECK(finish(*claim, TaskState::returned).state == TaskState::returned);
+    }
+    SECTION("its worker dies") {
+        CHECK(requeue(*claim, lane.intent(0)).state == TaskState::running);
+        CHECK(fail_dead(*claim, TaskState::died).state == TaskState::died);
+        CHECK_FALSE(claim_retry(lane.state.records, 0, lane.intent(0), lane.intent(0)));
+    }
+    SECTION("its time is over, too") {
+        CHECK(mark_overdue(lane.record(0), claim->status).has(Status::overdue));
+        CHECK(finish(*claim, TaskState::returned).state == TaskState::running);
+        CHECK(fail_dead(*claim, TaskState::died).state == TaskState::timed_out);
+    }
+}
+
+TEST_CASE("a queued task that is asked to stop is cancelled, also when it is to be tried again") {
+    OneLane lane(1);
+    const auto generation = prong::ring::generation_of(push(lane.ring, 0));
+    const bool is_retry = GENERATE(false, true);
+    if (is_retry) requeue(*lane.claim(0), lane.intent(0));
+    CHECK_FALSE(request_stop(lane.record(0), generation + 1).made);
+    const auto asked = request_stop(lane.record(0), generation);
+    CHECK(asked.made);
+    CHECK(asked.after.state == TaskState::cancelled);
+    CHECK_FALSE(lane.claim(0));
+    CHECK_FALSE(claim_retry(lane.state.records, 0, lane.intent(0), lane.intent(0)));
+    CHECK_FALSE(request_stop(lane.record(0), generation).made);
+}
+
+TEST_CASE("a task that is overdue has timed out, whatever it returns") {
+    OneLane lane(1);
+    push(lane.ring, 0);
+    const auto claim = lane.claim(0);
+    CHECK(mark_overdue(lane.record(0), claim->status).has(Status::stop_requested));
     CHECK(finish(*claim, TaskState::returned).state == TaskState::running);
     CHECK(finish(*claim, TaskState::timed_out).state == TaskState::timed_out);
 }

@@ -166,40 +166,74 @@ constexpr Trial dropped_and_killed{
 };
 
 /// As the supervisor does when the time of what runs is over. Returns whether anything ran.
-bool request_stop(Stage& stage) {
-    bool told = false;
+bool mark_overdue(Stage& stage) {
+    bool is_overdue = false;
     for (prong::ring::Record& record : stage.pool().state().records.first(16)) {
         const auto status = prong::ring::status_of(record);
         if (status.state != prong::ring::TaskState::running) continue;
-        told = prong::ring::request_stop(record, status).has(prong::ring::Status::stop_requested);
+        is_overdue = prong::ring::mark_overdue(record, status).has(prong::ring::Status::overdue);
     }
-    return told;
+    return is_overdue;
 }
 
-constexpr Trial stop_requested{
-    .name = "told to stop",
+constexpr Trial overdue{
+    .name = "overdue",
     .workers = 1,
     .way = &Stage::way_of_victim,
     .round =
         [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
             auto tasks = stage.submit(scenario);
             const bool reached = stage.victim().run_to(point, door);
-            if (request_stop(stage)) tasks.front().expect(Ending::timed_out);
+            if (mark_overdue(stage)) tasks.front().expect(Ending::timed_out);
             stage.come_to_rest();
             check_all(stage, tasks, invariants);
             return reached;
         },
 };
 
-constexpr Trial told_to_stop_and_killed{
-    .name = "told to stop, and SIGKILL",
+constexpr Trial overdue_and_killed{
+    .name = "overdue, and SIGKILL",
     .workers = 1,
     .way = &Stage::way_of_victim,
     .round =
         [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
             auto tasks = stage.submit(scenario);
             const bool reached = stage.victim().run_to(point, door);
-            if (request_stop(stage)) tasks.front().expect(Ending::timed_out);
+            if (mark_overdue(stage)) tasks.front().expect(Ending::timed_out);
+            stage.kill(stage.victim(), tasks);
+            replace_victim(stage);
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// The future asks the task to stop: it ends as it would, and the worker's next task is not asked.
+constexpr Trial asked_to_stop{
+    .name = "Future::request_stop",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            const bool had_ended = tasks.front().done();
+            invariants.require(tasks.front().request_stop() != had_ended, "it is not the truth");
+            stage.come_to_rest();
+            check_all(stage, tasks, invariants);
+            return reached;
+        },
+};
+
+/// The same, and the worker dies: a task that has been asked to stop is not tried again.
+constexpr Trial asked_to_stop_and_killed{
+    .name = "Future::request_stop, and SIGKILL",
+    .workers = 1,
+    .way = &Stage::way_of_victim,
+    .round =
+        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
+            auto tasks = stage.submit(scenario);
+            const bool reached = stage.victim().run_to(point, door);
+            tasks.front().request_stop();
             stage.kill(stage.victim(), tasks);
             replace_victim(stage);
             check_all(stage, tasks, invariants);
@@ -372,10 +406,18 @@ TEST_CASE("a task is killed by its future at every instruction of its worker") {
     require_none_wrong(killed_by_future, task_with_options, {.few = 20});
 }
 
+TEST_CASE("a task is asked to stop by its future at every instruction of its worker") {
+    if (skipped()) return;
+    require_none_wrong(asked_to_stop, small_task, {.few = 30});
+    require_none_wrong(asked_to_stop, task_with_options, {.few = 20});
+    require_none_wrong(asked_to_stop_and_killed, small_task, {.few = 20});
+    require_none_wrong(asked_to_stop_and_killed, retried_task, {.few = 30});
+}
+
 TEST_CASE("a task's time is over at every instruction of its worker") {
     if (skipped()) return;
-    require_none_wrong(stop_requested, task_with_options, {.few = 30});
-    require_none_wrong(told_to_stop_and_killed, task_with_options, {.few = 30});
+    require_none_wrong(overdue, task_with_options, {.few = 30});
+    require_none_wrong(overdue_and_killed, task_with_options, {.few = 30});
     require_none_wrong(time_is_over, task_with_options, {.few = 40});
 }
 

@@ -19,15 +19,15 @@ public:
     CompletionSet& operator=(CompletionSet&&) noexcept;
     ~CompletionSet();
 
-    /// Adds a task under a number that `ended` will tell. The handle stays in place, with its task,
-    /// until then. Throws `std::logic_error` if it is not valid.
+    /// Adds a task under a number that `ended` will tell. The handle stays in place until then.
+    /// Throws `std::logic_error` if it is not valid.
     void add(const TaskHandle& task, std::size_t number);
 
     /// How many have been added and not told.
     [[nodiscard]] std::size_t pending() const noexcept;
 
-    /// Waits until one of them has ended, at most until `limit`; returns whether one has. Throws
-    /// `std::logic_error` if the task of a handle has been taken away.
+    /// Waits until one of them has ended, at most until `limit`; returns whether one has. Forgets
+    /// those whose handles are no longer valid.
     bool wait(TimePoint limit);
 
     /// What the last `wait` has found: the numbers, each once.

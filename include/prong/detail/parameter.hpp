@@ -134,14 +134,17 @@ enum class Misfit {
     mutable_reference, ///< the parameter is a reference through which the task would change a copy
     mutable_span,      ///< the same with a span
     span_element,      ///< the elements of the span are not encoded as they lie in memory
+    stop_token,        ///< the argument is a stop token of this process
 };
 
 /// Does an `Arg` fit a parameter that is declared so?
 template <class Declared, class Arg>
 consteval Misfit misfit_of() {
     using Value = typename WireValue<Declared, Arg>::type;
-    if constexpr (std::is_lvalue_reference_v<Declared> &&
-                  !std::is_const_v<std::remove_reference_t<Declared>>) {
+    if constexpr (StopToken<Arg>) {
+        return Misfit::stop_token;
+    } else if constexpr (std::is_lvalue_reference_v<Declared> &&
+                         !std::is_const_v<std::remove_reference_t<Declared>>) {
         return Misfit::mutable_reference;
     } else if constexpr (MutableSpan<Value>) {
         return Misfit::mutable_span;

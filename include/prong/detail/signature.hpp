@@ -3,6 +3,9 @@
 #include <prong/detail/encoding.hpp>
 #include <prong/with_captures.hpp>
 
+#include <concepts>
+#include <cstddef>
+#include <stop_token>
 #include <type_traits>
 
 /// \file
@@ -14,10 +17,18 @@ namespace prong::detail {
 template <class R, class... Ps>
 struct Signature {
     using Result = R;
+    static constexpr std::size_t parameter_count = sizeof...(Ps);
 };
 
 /// Stands for the parameters of a callable that can be called in more than one way.
-struct NoSignature {};
+struct NoSignature {
+    static constexpr std::size_t parameter_count = 0;
+};
+
+/// A parameter for which a task may get its own stop token.
+template <class T>
+concept StopToken = std::same_as<std::remove_cvref_t<T>, std::stop_token> &&
+                    std::convertible_to<std::stop_token, T>;
 
 /// The parameter of a callable that does not say what it is.
 struct Undeclared {};

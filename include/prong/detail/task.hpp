@@ -4,6 +4,7 @@
 #include <prong/detail/names.hpp>
 #include <prong/detail/parameter.hpp>
 #include <prong/detail/task_type.hpp>
+#include <prong/this_task.hpp>
 
 #include <array>
 #include <bit>
@@ -96,6 +97,14 @@ struct Binding<Signature<R, Ps...>, Args...> {
     }();
     using Parameters = Types<Parameter<Ps, typename WireValue<Ps, Args>::type>...>;
 };
+// The task's own stop token is not among what it is given.
+template <class R, StopToken Token, class... Ps, class... Args>
+    requires(sizeof...(Ps) == sizeof...(Args))
+struct Binding<Signature<R, Token, Ps...>, Args...> : Binding<Signature<R, Ps...>, Args...> {};
+template <class R, class Class, bool IsRvalue, StopToken Token, class... Ps, class... Args>
+    requires(1 + sizeof...(Ps) == sizeof...(Args))
+struct Binding<Signature<R, ObjectParameter<Class, IsRvalue>, Token, Ps...>, Args...>
+    : Binding<Signature<R, ObjectParameter<Class, IsRvalue>, Ps...>, Args...> {};
 template <class... Args>
 struct Binding<NoSignature, Args...>
     : Binding<Signature<void, std::conditional_t<true, Undeclared, Args>...>, Args...> {};
@@ -118,6 +127,20 @@ struct CallResult<F, NoSignature, Types<Ps...>> {
         std::invoke_result_t<F&, decltype(Ps::pass(std::declval<typename Ps::Held&>()))...>>;
 };
 
+/// Calls with the task's own stop token as the first argument, behind the object that a member
+/// function is called on.
+template <class F, class... Args>
+decltype(auto) invoke_with_stop_token(F& callable, Args&&... args) {
+    if constexpr (std::is_member_function_pointer_v<F>) {
+        return [&](auto&& object, auto&&... others) -> decltype(auto) {
+            return std::invoke(callable, std::forward<decltype(object)>(object),
+                               this_task::stop_token(), std::forward<decltype(others)>(others)...);
+        }(std::forward<Args>(args)...);
+    } else {
+        return std::invoke(callable, this_task::stop_token(), std::forward<Args>(args)...);
+    }
+}
+
 /// A call of the callable `F` with such parameters; what a worker does.
 template <class F, class R, class Parameters>
 struct Call;
@@ -127,6 +150,9 @@ struct Call<F, R, Types<Ps...>> {
     using Callable = StoredCallable<F>;
     /// The arguments as they are in the worker. Views among them look into the encoded bytes.
     using Arguments = std::tuple<typename Ps::Held...>;
+
+    static constexpr bool takes_own_stop_token =
+        SignatureOf<F>::type::parameter_count == sizeof...(Ps) + 1;
 
     template <class... Args>
     static void encode_arguments(Writer& writer, const Args&... arguments) {
@@ -140,12 +166,19 @@ struct Call<F, R, Types<Ps...>> {
     /// Calls once; what is passed by value is moved out of `arguments`.
     static R invoke(Callable& callable, Arguments& arguments) {
         return [&]<std::size_t... Index>(std::index_sequence<Index...>) -> R {
-            return static_cast<R>(std::invoke(callable, Ps::pass(std::get<Index>(arguments))...));
+            if constexpr (takes_own_stop_token) {
+                return static_cast<R>(
+                    invoke_with_stop_token(callable, Ps::pass(std::get<Index>(arguments))...));
+            } else {
+                return static_cast<R>(
+                    std::invoke(callable, Ps::pass(std::get<Index>(arguments))...));
+            }
         }(std::index_sequence_for<Ps...>{});
     }
 
     /// Is `F` really callable so?
     static constexpr bool is_invocable =
+        takes_own_stop_token ||
         std::is_invocable_v<Callable&, decltype(Ps::pass(std::declval<typename Ps::Held&>()))...>;
 
     static consteval bool require_parameters() {
@@ -204,6 +237,10 @@ consteval bool require_task() {
         static_assert(misfit != Misfit::mutable_reference,
                       "prong: a parameter that is a non-const reference would change a copy in "
                       "another process: take it by value and return what has changed");
+        static_assert(misfit != Misfit::stop_token,
+                      "prong: a std::stop_token does not reach another process: leave it out, and "
+                      "a task whose first parameter it is gets its own, which "
+                      "Future::request_stop and timeouts stop");
         static_assert(misfit != Misfit::mutable_span,
                       "prong: a std::span<T> would change a copy in another process: take a "
                       "std::span<const T> and return what has changed");

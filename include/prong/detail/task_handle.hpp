@@ -5,10 +5,10 @@
 #include <prong/detail/timeout.hpp>
 #include <prong/detail/wire.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -33,6 +33,13 @@ inline TimePoint time_after(const Timeout& wait) {
     return wait.value() && *wait.value() < never - now ? now + *wait.value() : never;
 }
 
+/// How long it is until then.
+template <typename Clock, typename Duration>
+Timeout time_until(std::chrono::time_point<Clock, Duration> limit) {
+    const auto now = Clock::now();
+    return limit > now ? Timeout(limit - now) : Timeout(std::chrono::nanoseconds(0));
+}
+
 /// Which task: its record, which of that record's tasks it is, and its queue (a `ring::Lane`).
 struct TaskKey {
     static constexpr std::uint8_t no_lane = 3; ///< it was never queued
@@ -55,7 +62,8 @@ struct Outcome {
 /// A task that has been submitted: the part of a future that does not depend on the result's type.
 /// It owns the task's record in shared memory; dropped, it leaves the record to the pool.
 ///
-/// Thread safety: one thread at a time. Process safety: in a process that was forked since,
+/// Thread safety: one thread at a time, and at the same time any number of threads that call
+/// `cancel`, `request_stop` or `kill`. Process safety: in a process that was forked since,
 /// destruction does nothing, it can be moved, and every other call but `valid` throws
 /// `std::logic_error`.
 class PRONG_API TaskHandle {
@@ -67,10 +75,10 @@ public:
         return *this;
     }
     ~TaskHandle() {
-        if (core_ != nullptr) abandon();
+        if (valid()) abandon();
     }
 
-    [[nodiscard]] bool valid() const noexcept { return core_ != nullptr; }
+    [[nodiscard]] bool valid() const noexcept { return pool() != nullptr; }
 
     /// Whether a wait would return at once: the task has ended, or its pool has.
     [[nodiscard]] bool done() const;
@@ -79,8 +87,12 @@ public:
     /// Whether the task ended in an error of any kind; only after its end.
     [[nodiscard]] bool failed() const;
 
+    // False if the result has been taken.
+
     /// Whether the task is cancelled now.
     bool cancel();
+    /// Whether the task is cancelled now, or had not ended when it was asked to stop.
+    bool request_stop();
     /// Whether the task is cancelled now, or was killed while running, or is about to be.
     bool kill();
 
@@ -89,6 +101,9 @@ public:
 
     /// After the end: how that was. A new exception object each time.
     [[nodiscard]] Outcome outcome() const;
+
+    /// After the end: the captured output, empty if there is none.
+    [[nodiscard]] std::string output() const;
 
     /// Gives the record back to the pool; no longer valid then.
     void release() noexcept;
@@ -101,7 +116,9 @@ private:
     friend class TaskWriter;
 
     void swap(TaskHandle& other) noexcept {
-        std::swap(core_, other.core_);
+        executor::PoolCore* const pool_of_other = other.pool();
+        other.core_.store(pool(), std::memory_order_relaxed);
+        core_.store(pool_of_other, std::memory_order_relaxed);
         std::swap(type_, other.type_);
         std::swap(arguments_, other.arguments_);
         std::swap(index_and_lane_, other.index_and_lane_);
@@ -112,15 +129,19 @@ private:
                 .generation = generation_,
                 .lane = static_cast<std::uint8_t>(index_and_lane_ % 4)};
     }
+    [[nodiscard]] executor::PoolCore* pool() const noexcept {
+        return core_.load(std::memory_order_relaxed);
+    }
+    template <typename Call>
+    bool call_from_any_thread(Call call);
     void abandon() noexcept;
-    [[nodiscard]] std::exception_ptr error_at_end(const ring::Status& end,
-                                                  const std::optional<Bytes>& bytes) const;
+    [[nodiscard]] std::exception_ptr error_at_end(const ring::Status& end, Bytes bytes) const;
     [[nodiscard]] std::string name() const;
     /// Throws `std::logic_error` if there is no task, or this process is not the pool's.
     executor::PoolCore& core() const;
 
-    executor::PoolCore* core_ = nullptr;
-    const TaskType* type_ = nullptr;
+    std::atomic<executor::PoolCore*> core_ = nullptr;
+    const TaskType* type_ = nullptr;   ///< stays when the result is taken
     std::uint64_t arguments_ = 0;      ///< the payload block of the arguments, or 0
     std::uint32_t index_and_lane_ = 0; ///< four times the one, plus the other: 32 bytes in all
     std::uint32_t generation_ = 0;

@@ -3,6 +3,8 @@
 
 #include "executor/parent/core.hpp"
 
+#include <prong/future.hpp>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -105,13 +107,13 @@ Part& CompletionSet::State::part_of(PoolCore& core) {
 
 void CompletionSet::State::add(const TaskHandle& task, std::size_t number) {
     // The process is asked for once only, and again in `wait`.
-    const bool is_known = last_part_ != nullptr && &last_part_->pool.core() == task.core_;
+    const bool is_known = last_part_ != nullptr && &last_part_->pool.core() == task.pool();
     if (!is_known) last_part_ = &part_of(task.core());
     Part& part = *last_part_;
     const Item item{.task = &task, .number = number};
     const TaskKey& key = task.key();
     if (key.lane == TaskKey::no_lane) return part.passed.push_back(item);
-    const ring::Ring& ring = task.core_->state().lanes[ring::Lane{key.lane}];
+    const ring::Ring& ring = part.pool.core().state().lanes[ring::Lane{key.lane}];
     const ring::Position position = ring.position_of(key.generation);
     if (ring.has_passed(position)) return part.passed.push_back(item);
     Lane& lane = part.lanes[key.lane];
@@ -139,7 +141,7 @@ bool CompletionSet::State::wait(TimePoint limit) {
             cores.push_back(&part.pool.core());
             seen.push_back(cores.back()->completions());
             look(part);
-            if (ended.empty()) has_news = watch(part) || has_news;
+            if (ended.empty()) has_news = watch(part) || part.pending() == 0 || has_news;
         }
         const Clock::time_point now = Clock::now();
         if (ended.empty() && (now >= limit || now >= next_look_)) look_at_all();
@@ -182,6 +184,7 @@ bool CompletionSet::State::watch(Part& part) {
     bool has_ended = false;
     const auto watch_task = [&](const Item& item) {
         const TaskHandle& task = *item.task;
+        if (!task.valid()) return;
         const ring::Status now =
             task.core().watch(task.key().index, ring::Status::watched_with_others);
         has_ended = has_ended || is_final(now.state);
@@ -219,10 +222,34 @@ template <typename Items, typename Act>
 void CompletionSet::State::take(Items& items, Act act) {
     std::erase_if(items, [&](const auto& element) {
         const Item& item = item_of(element);
+        if (!item.task->valid()) return true;
         if (!is_final(std::invoke(act, item.task->core(), item.task->key()).state)) return false;
         ended.push_back(item.number);
         return true;
     });
+}
+
+WaitResult wait_for_tasks(std::span<const TaskHandle* const> tasks, ReturnWhen when,
+                          const Timeout& timeout) {
+    const TimePoint limit = time_after(timeout);
+    std::vector<bool> ended(tasks.size());
+    if (when == ReturnWhen::all_completed) {
+        for (std::size_t i = 0; i < tasks.size(); ++i) ended[i] = tasks[i]->wait_until(limit);
+    } else {
+        CompletionSet set;
+        for (std::size_t i = 0; i < tasks.size(); ++i) set.add(*tasks[i], i);
+        for (bool enough = false; !enough && set.wait(limit);) {
+            for (const std::size_t i : set.ended()) {
+                ended[i] = true;
+                enough = enough || when == ReturnWhen::first_completed ||
+                         (!tasks[i]->cancelled() && tasks[i]->failed());
+            }
+        }
+    }
+    WaitResult result;
+    for (std::size_t i = 0; i < tasks.size(); ++i)
+        (ended[i] ? result.done : result.not_done).push_back(i);
+    return result;
 }
 
 CompletionSet::CompletionSet() : state_(std::make_unique<State>()) {}

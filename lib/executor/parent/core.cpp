@@ -47,6 +47,12 @@ ring::Lane lane_of(Priority priority) {
     return ring::Lane::normal;
 }
 
+/// Whether this task is. (Its record may hold another one by now.)
+bool is_cancelled(ring::Status status, const detail::TaskKey& task) {
+    return status.generation == task.generation &&
+           (status.state == ring::TaskState::cancelled || status.state == ring::TaskState::killed);
+}
+
 constexpr std::array all_lanes{ring::Lane::normal, ring::Lane::high, ring::Lane::low};
 
 /// Returns true to at most one caller in each interval.
@@ -75,6 +81,13 @@ PoolCore::PoolCore(Setup setup)
     TaskSettings settings{};
     write_settings(settings, defaults); // throws what each submit would
     default_options_ = defaults;
+}
+
+constinit os::ForkSafeMutex PoolCore::existence;
+
+PoolCore::~PoolCore() {
+    // The last task has been taken, so whoever comes now does not find this core.
+    const std::lock_guard lock(existence);
 }
 
 PoolCore* PoolCore::create(Setup setup) {
@@ -211,7 +224,7 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
         unqueued_.fetch_add(1);
     }
     detail::TaskHandle handle;
-    handle.core_ = this;
+    handle.core_.store(this, std::memory_order_relaxed);
     handle.type_ = &task.type;
     handle.arguments_ = task.arguments >= sizeof(ring::Record) ? task.arguments : 0;
     handle.index_and_lane_ =
@@ -353,8 +366,18 @@ ring::Status PoolCore::resolve(const detail::TaskKey& task) {
 bool PoolCore::cancel(const detail::TaskKey& task) noexcept {
     const ring::Step step = ring::cancel(state_.records[task.index], task.generation);
     leave_queue(task, step, cancelled_);
-    return step.after.state == ring::TaskState::cancelled ||
-           step.after.state == ring::TaskState::killed;
+    return is_cancelled(step.after, task);
+}
+
+bool PoolCore::request_stop(const detail::TaskKey& task) noexcept {
+    ring::Record& record = state_.records[task.index];
+    const ring::Step step = ring::request_stop(record, task.generation);
+    if (is_cancelled(step.after, task)) {
+        leave_queue(task, step, cancelled_);
+        return true;
+    }
+    if (step.made) os::futex_wake(record.status, os::everyone); // a thread behind a stop token
+    return step.after.generation == task.generation && is_claimed(step.after.state);
 }
 
 bool PoolCore::kill(const detail::TaskKey& task) {

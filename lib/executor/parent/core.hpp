@@ -7,6 +7,7 @@
 #include "executor/parent/records.hpp"
 #include "executor/parent/supervisor_link.hpp"
 #include "executor/shared/shared_state.hpp"
+#include "os/fork_safe_mutex.hpp"
 
 #include <prong/detail/pool_reference.hpp>
 #include <prong/detail/task_handle.hpp>
@@ -84,6 +85,10 @@ public:
     // For task handles. Functions that only look are const; functions that act have a verb for a
     // name.
 
+    /// While it is locked no core is deleted, so a thread may use that of a task which another
+    /// thread is taking.
+    static constinit os::ForkSafeMutex existence;
+
     void abandon(const RecordRef& ref) noexcept;
 
     /// Returns the task's status without changing anything: `lost` if the record holds another task
@@ -105,6 +110,7 @@ public:
         return ring::watch(state_.records[index], flag);
     }
     bool cancel(const detail::TaskKey& task) noexcept;
+    bool request_stop(const detail::TaskKey& task) noexcept;
     bool kill(const detail::TaskKey& task);
     bool wait(const detail::TaskKey& task, detail::TimePoint limit);
 
@@ -143,7 +149,7 @@ public:
 
 private:
     explicit PoolCore(Setup setup);
-    ~PoolCore() = default;
+    ~PoolCore();
 
     /// Blocks until there is a position. Returns false at `limit` or at the task's own `deadline`.
     bool wait_for_position(ring::Lane lane, base::Deadline limit, base::Deadline deadline,

@@ -9,6 +9,7 @@
 #include <prong/error.hpp>
 
 #include <algorithm>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -18,37 +19,61 @@ namespace {
 using ring::Record;
 using ring::TaskState;
 
-/// The error that an failure_report tells of.
-std::exception_ptr error_of(TaskState end, Reader bytes, const executor::TaskSettings* settings,
-                            const std::string& task) {
-    executor::FailureReport failure_report;
+[[noreturn]] void throw_no_task() {
+    throw std::logic_error("this future has no task: it was default-constructed, moved from, "
+                           "or its result has been taken");
+}
+
+/// What a task has left: its result, exception or failure report, and its captured output if that
+/// lies behind one of the first two.
+struct EndBytes {
+    std::span<const std::byte> end;
+    std::span<const std::byte> output;
+};
+
+/// Empty if a worker has overwritten what says where they lie.
+std::optional<EndBytes> bytes_at_end(const executor::SharedState& state, std::uint32_t index,
+                                     const ring::Status& status) {
+    const auto bytes = state.result_of(state.records[index]);
+    if (!bytes) return std::nullopt;
+    const bool has_ended_itself =
+        status.state == TaskState::returned || status.state == TaskState::thrown;
+    std::uint64_t output = 0;
+    if (has_ended_itself && status.has(ring::Status::has_options))
+        output = state.settings(index).output_length.load();
+    if (output > bytes->size()) output = 0;
+    return EndBytes{.end = bytes->first(bytes->size() - output), .output = bytes->last(output)};
+}
+
+/// The report that the bytes hold; an empty one if a worker has written over it.
+executor::FailureReport failure_report_of(std::span<const std::byte> bytes) {
     try {
-        failure_report = executor::read_failure_report(bytes);
-    } catch (const CodecError&) { // a worker has written over it: what is known is how it ended
+        return executor::read_failure_report(Reader(bytes));
+    } catch (const CodecError&) {
+        return {};
     }
-    return executor::error_of(end, std::move(failure_report), settings, task);
 }
 
 } // namespace
 
 executor::PoolCore& TaskHandle::core() const {
-    if (core_ == nullptr) {
-        throw std::logic_error("this future has no task: it was default-constructed, moved from, "
-                               "or its result has been taken");
-    }
-    core_->require_own_process();
-    return *core_;
+    executor::PoolCore* const core = pool();
+    if (core == nullptr) throw_no_task();
+    core->require_own_process();
+    return *core;
 }
 
 void TaskHandle::release() noexcept {
-    if (core_->is_copy()) return;
-    std::exchange(core_, nullptr)
-        ->release({.index = key().index, .generation = generation_, .arguments = arguments_});
+    executor::PoolCore* const core = pool();
+    if (core->is_copy()) return;
+    core_.store(nullptr, std::memory_order_relaxed); // first: the core may be gone afterwards
+    core->release({.index = key().index, .generation = generation_, .arguments = arguments_});
 }
 
 void TaskHandle::abandon() noexcept {
-    if (core_->is_copy()) return;
-    core_->abandon({.index = key().index, .generation = generation_, .arguments = arguments_});
+    executor::PoolCore* const core = pool();
+    if (core->is_copy()) return;
+    core->abandon({.index = key().index, .generation = generation_, .arguments = arguments_});
 }
 
 bool TaskHandle::done() const {
@@ -56,7 +81,7 @@ bool TaskHandle::done() const {
 }
 
 bool TaskHandle::running() const {
-    return is_claimed(core().look(key()).state) && !core_->is_over(key());
+    return is_claimed(core().look(key()).state) && !pool()->is_over(key());
 }
 
 bool TaskHandle::cancelled() const {
@@ -68,12 +93,27 @@ bool TaskHandle::failed() const {
     return core().look(key()).state != TaskState::returned;
 }
 
+/// Calls something of the core that does nothing to a task whose record has been given back.
+template <typename Call>
+bool TaskHandle::call_from_any_thread(Call call) {
+    const std::lock_guard lock(executor::PoolCore::existence);
+    executor::PoolCore* const core = pool(); // once: another thread may be taking the result
+    if (core == nullptr && type_ != nullptr) return false;
+    if (core == nullptr) throw_no_task();
+    core->require_own_process();
+    return (core->*call)(key());
+}
+
 bool TaskHandle::cancel() {
-    return core().cancel(key());
+    return call_from_any_thread(&executor::PoolCore::cancel);
+}
+
+bool TaskHandle::request_stop() {
+    return call_from_any_thread(&executor::PoolCore::request_stop);
 }
 
 bool TaskHandle::kill() {
-    return core().kill(key());
+    return call_from_any_thread(&executor::PoolCore::kill);
 }
 
 bool TaskHandle::wait_until(TimePoint limit) const {
@@ -84,15 +124,16 @@ Outcome TaskHandle::outcome() const {
     executor::PoolCore& pool = core();
     const executor::SharedState& state = pool.state();
     const ring::Status end = pool.look(key());
-    const auto bytes = state.result_of(state.records[key().index]);
-    if (end.state != TaskState::returned) return {.result = {}, .error = error_at_end(end, bytes)};
+    const auto bytes = bytes_at_end(state, key().index, end);
+    if (end.state != TaskState::returned)
+        return {.result = {}, .error = error_at_end(end, bytes ? bytes->end : Bytes())};
     if (!bytes) {
         const std::string text = "the result of " + name() +
                                  " is at an address outside the pool's memory: a worker has "
                                  "corrupted the task's record";
         return {.result = {}, .error = std::make_exception_ptr(CodecError(text))};
     }
-    Outcome outcome{.result = Reader(*bytes), .error = nullptr};
+    Outcome outcome{.result = Reader(bytes->end), .error = nullptr};
     outcome.result.set_max_nesting(state.sizes().max_nesting);
     return outcome;
 }
@@ -101,22 +142,32 @@ void Outcome::require_memory() const {
     executor::require_memory(result.remaining(), "this task's result");
 }
 
-std::exception_ptr TaskHandle::error_at_end(const ring::Status& end,
-                                            const std::optional<Bytes>& bytes) const {
-    const executor::SharedState& state = core_->state();
+std::string TaskHandle::output() const {
+    executor::PoolCore& pool = core();
+    const ring::Status end = pool.look(key());
+    if (!ring::has_end_bytes(end.state)) return {};
+    const auto bytes = bytes_at_end(pool.state(), key().index, end);
+    if (!bytes) return {};
+    if (end.state != TaskState::returned && end.state != TaskState::thrown)
+        return failure_report_of(bytes->end).death.last_output;
+    return {reinterpret_cast<const char*>(bytes->output.data()), bytes->output.size()};
+}
+
+std::exception_ptr TaskHandle::error_at_end(const ring::Status& end, Bytes bytes) const {
+    const executor::SharedState& state = pool()->state();
     const executor::TaskSettings* const settings =
         end.has(ring::Status::has_options) ? &state.settings(key().index) : nullptr;
     const bool tried = settings != nullptr && settings->deaths.load() != 0;
     switch (end.state) {
     case TaskState::thrown: {
-        if (!bytes || bytes->empty()) {
+        if (bytes.empty()) {
             return std::make_exception_ptr(LimitExceeded(
                 LimitKind::shared_memory,
                 name() + " ended, but the pool's shared memory has no room for its result or "
                          "exception: free memory, or raise "
                          "PoolOptions::max_payload_bytes"));
         }
-        Reader reader(*bytes);
+        Reader reader(bytes);
         reader.set_max_nesting(state.sizes().max_nesting);
         return codec::decode_exception(reader);
     }
@@ -124,7 +175,7 @@ std::exception_ptr TaskHandle::error_at_end(const ring::Status& end,
     case TaskState::timed_out:
     case TaskState::killed:
     case TaskState::over_limit:
-        return error_of(end.state, bytes ? Reader(*bytes) : Reader(), settings, name());
+        return executor::error_of(end.state, failure_report_of(bytes), settings, name());
     case TaskState::expired:
         return std::make_exception_ptr(TaskTimeout(
             name() + " was not started " + (tried ? "again " : "") + "before its deadline"));
@@ -133,16 +184,16 @@ std::exception_ptr TaskHandle::error_at_end(const ring::Status& end,
             CancelledError(name() + " was cancelled before " +
                            (tried ? "it was tried again" : "a worker claimed it")));
     default:
-        return std::make_exception_ptr(BrokenProcessPool(core_->broken_cause()));
+        return std::make_exception_ptr(BrokenProcessPool(pool()->broken_cause()));
     }
 }
 
 std::string TaskHandle::name() const {
-    const executor::SharedState& state = core_->state();
+    const executor::SharedState& state = pool()->state();
     const Record& record = state.records[key().index];
     const std::uint64_t offset = arguments_ != 0 ? arguments_ : Record::bytes_offset;
     const auto bytes = state.bytes_at(record, offset, ring::read_once(record.arguments_length));
-    return core_->fork_base().name_of(*type_, bytes.value_or(std::span<const std::byte>())) +
+    return pool()->fork_base().name_of(*type_, bytes.value_or(std::span<const std::byte>())) +
            " [task " + std::to_string(generation_) + "]";
 }
 

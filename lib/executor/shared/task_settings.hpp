@@ -17,8 +17,8 @@ struct FailedAttempt {
 };
 
 /// What a task with options has beside its record, in shared memory. Nanoseconds on the steady
-/// clock, bytes; 0 means none. Written by the parent before the task is queued; what follows
-/// `capture_output` by the supervisor, when an attempt has failed.
+/// clock, bytes; 0 means none. Written by the parent before the task is queued; the attempts that
+/// have failed by the supervisor.
 struct alignas(256) TaskSettings {
     std::int64_t timeout_ns; ///< of one attempt; at least 1
     std::int64_t grace_ns;
@@ -34,6 +34,10 @@ struct alignas(256) TaskSettings {
 
     std::atomic<std::uint32_t> deaths;         ///< attempts that have failed
     std::array<FailedAttempt, 16> last_deaths; ///< the n-th in place n modulo 16
+
+    /// Written by the worker before `returned` or `thrown`: so many bytes at the end of the result
+    /// or exception are the task's captured output.
+    std::atomic<std::uint64_t> output_length;
 };
 static_assert(sizeof(TaskSettings) == 256);
 

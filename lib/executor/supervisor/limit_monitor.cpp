@@ -71,7 +71,7 @@ std::int64_t LimitMonitor::look_at_time(unsigned worker, const ring::Claim& task
     if (stop_at == 0 || stop_at == no_alarm) return no_alarm;
     watched.stop_at_ns = stop_at;
     if (now < stop_at) return stop_at;
-    ring::request_stop(*task.record, task.status);
+    ring::mark_overdue(*task.record, task.status);
     os::futex_wake(task.record->status, os::everyone); // a thread behind a stop token
     const std::int64_t grace = settings.grace_ns;
     if (stop_at > 0 && grace >= no_alarm - stop_at) return no_alarm;

@@ -64,34 +64,44 @@ ring::TaskState write_exception(ResultWriter& writer) {
     } catch (...) { // no shared memory: the parent finds an empty result
         writer.start_over();
     }
-    writer.store();
     return ring::TaskState::thrown;
 }
 
-/// Runs the task and writes its result or exception into the record. Returns how it ended.
-/// `on_bad_alloc`: handles a `std::bad_alloc` in another way, if it returns a state.
+/// Runs the task and writes its result or exception. Returns how it ended. `on_bad_alloc`: handles
+/// a `std::bad_alloc` in another way, if it returns a state.
 template <typename OnBadAlloc>
-ring::TaskState execute(const SharedState& state, unsigned worker, ring::Record& record,
+ring::TaskState execute(const SharedState& state, const ring::Record& record, ResultWriter& writer,
                         OnBadAlloc on_bad_alloc) {
-    ResultWriter writer(state, worker, record);
     try {
         const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
         detail::Reader arguments = arguments_of(state, record);
         type->run(arguments, writer);
         detail::end_copy_of_worker(0);
-        writer.store();
         return ring::TaskState::returned;
     } catch (abi::__forced_unwind&) { // pthread_exit in the task ends this process
         detail::end_copy_of_worker(0);
         throw;
     } catch (const std::bad_alloc&) {
         detail::end_copy_of_worker(1);
-        if (const auto end = on_bad_alloc(writer)) return *end;
+        if (const auto end = on_bad_alloc()) return *end;
         return write_exception(writer);
     } catch (...) {
         detail::end_copy_of_worker(1);
         return write_exception(writer);
     }
+}
+
+/// Puts the task's output behind its result, if there is shared memory for it.
+void append_output(ResultWriter& writer, TaskSettings& settings, const std::string& output) {
+    const std::size_t before = writer.size();
+    std::uint64_t length = output.size();
+    try {
+        writer.write(output.data(), output.size());
+    } catch (...) {
+        writer.rewind(before);
+        length = 0;
+    }
+    settings.output_length.store(length, std::memory_order_relaxed);
 }
 
 /// One worker at its work.
@@ -245,22 +255,24 @@ bool Worker::complete() {
 }
 
 ring::TaskState Worker::execute_task() {
-    const auto not_special = [](const ResultWriter&) -> std::optional<ring::TaskState> {
-        return std::nullopt;
-    };
-    const ring::TaskState end = execute(state_, worker_, *claim_->record, not_special);
+    const auto not_special = []() -> std::optional<ring::TaskState> { return std::nullopt; };
+    ResultWriter writer(state_, worker_, *claim_->record);
+    const ring::TaskState end = execute(state_, *claim_->record, writer, not_special);
+    writer.store();
+    forget_stop_token();
     if (surroundings_.supervisor != 0) os::flush_task_output();
     return end;
 }
 
 ring::TaskState Worker::execute_with_options() {
-    const TaskSettings& settings = state_.settings(claim_->index);
+    TaskSettings& settings = state_.settings(claim_->index);
     ring::Record& record = *claim_->record;
     if (is_too_late(settings)) return ring::TaskState::expired;
     has_captured_ = settings.capture_output != 0;
     TaskScope scope(state_, worker_, settings, surroundings_);
     stop_at_ns_ = scope.stop_at_ns();
-    const auto over_limit = [&](ResultWriter& writer) -> std::optional<ring::TaskState> {
+    ResultWriter writer(state_, worker_, record);
+    const auto over_limit = [&]() -> std::optional<ring::TaskState> {
         scope.leave(); // what comes now needs memory
         const auto excess = scope.memory_excess();
         if (!excess) return std::nullopt;
@@ -269,14 +281,17 @@ ring::TaskState Worker::execute_with_options() {
                              {.death = {.last_output = scope.last_output()}, .excess = excess});
         return ring::TaskState::over_limit;
     };
-    const ring::TaskState end = execute(state_, worker_, record, over_limit);
+    const ring::TaskState end = execute(state_, record, writer, over_limit);
     forget_stop_token();
     scope.leave();
+    if (end == ring::TaskState::over_limit) return end;
+    append_output(writer, settings, scope.last_output());
+    writer.store();
     return end;
 }
 
-/// Ends the task in its state word; one that was told to stop in the meantime as timed out, one
-/// that was abandoned without anything that nobody will ask for.
+/// Ends the task in its state word; one that is overdue by then as timed out, one that was
+/// abandoned without anything that nobody will ask for.
 ring::Status Worker::finish(ring::TaskState end) {
     ring::Record& record = *claim_->record;
     bool holds_arguments = state_.has_large_arguments(record) && !may_be_tried_again();
@@ -290,7 +305,7 @@ ring::Status Worker::finish(ring::TaskState end) {
         slot_.intent.block.store(0, std::memory_order_release);
         const bool abandoned = after.has(ring::Status::abandoned);
         if (abandoned && std::exchange(holds_arguments, false)) state_.discard_arguments(record);
-        if (after.has(ring::Status::stop_requested)) {
+        if (after.has(ring::Status::overdue)) {
             end = ring::TaskState::timed_out;
             write_failure_report(state_, worker_, record, report_of_late_task(), abandoned);
         } else {

@@ -37,14 +37,15 @@ const Record* current_task() noexcept {
     return is_worker() ? current.load(std::memory_order_relaxed) : nullptr;
 }
 
-bool is_told_to_stop(const Record& record) {
+bool is_asked_to_stop(const Record& record) {
     return ring::status_of(record).has(Status::stop_requested);
 }
 
-/// A thread that waits until the task is told to stop, and tells the stop source.
+/// A thread that waits until the task is asked to stop, and tells the stop source.
 class StopWatch {
 public:
-    explicit StopWatch(const Record& record) : record_(record) {
+    StopWatch(const Record& record, std::uint32_t generation)
+        : record_(record), generation_(generation) {
         sigset_t all;
         sigset_t before;
         sigfillset(&all); // the task's signals are not for this thread
@@ -54,36 +55,48 @@ public:
     }
     ~StopWatch() {
         over_.store(true);
-        os::futex_wake(record_.status, os::everyone);
+        while (left_.load() == 0) { // again: it may have been about to sleep
+            os::futex_wake(record_.status, os::everyone);
+            os::futex_wait(left_, 0, std::chrono::milliseconds(1));
+        }
         thread_.join();
     }
     StopWatch(const StopWatch&) = delete;
     StopWatch& operator=(const StopWatch&) = delete;
 
     [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
+    [[nodiscard]] bool is_for(const Record& record, std::uint32_t generation) const {
+        return &record_ == &record && generation_ == generation;
+    }
 
 private:
     void watch() {
         while (!over_.load()) {
             const std::uint64_t word = record_.status.load();
-            if (Status::unpack(word).has(Status::stop_requested)) {
+            const Status status = Status::unpack(word);
+            if (status.generation != generation_) break;
+            if (status.has(Status::stop_requested)) {
                 source_.request_stop();
-                return;
+                break;
             }
-            // Bounded: a wake may come between the look and the sleep.
             os::futex_wait(record_.status, static_cast<std::uint32_t>(word),
-                           std::chrono::milliseconds(20));
+                           std::chrono::nanoseconds(-1));
         }
+        left_.store(1);
+        os::futex_wake(left_, 1);
     }
 
     const Record& record_;
+    std::uint32_t generation_;
     std::stop_source source_;
     std::atomic<bool> over_ = false;
+    os::FutexWord left_{0};
     std::thread thread_;
 };
 
-constinit std::mutex stop_watch_mutex;
-constinit StopWatch* stop_watch = nullptr; ///< deleted only when its task ends
+constinit std::mutex stop_watch_mutex; ///< guards changes of the next one
+/// Deleted only when its task ends.
+constinit std::atomic<StopWatch*> stop_watch = nullptr;
 
 } // namespace
 
@@ -105,21 +118,28 @@ void executor::set_current_task(const Record* record) noexcept {
 }
 
 void executor::forget_stop_token() {
+    if (stop_watch.load(std::memory_order_acquire) == nullptr) return;
     const std::lock_guard lock(stop_watch_mutex);
-    delete std::exchange(stop_watch, nullptr);
+    delete stop_watch.exchange(nullptr);
 }
 
 bool this_task::stop_requested() noexcept {
     const Record* const record = current_task();
-    return record != nullptr && is_told_to_stop(*record);
+    return record != nullptr && is_asked_to_stop(*record);
 }
 
 std::stop_token this_task::stop_token() {
     const Record* const record = current_task();
-    if (record == nullptr || !ring::status_of(*record).has(Status::has_options)) return {};
+    if (record == nullptr) return {};
+    const std::uint32_t generation = ring::status_of(*record).generation;
     const std::lock_guard lock(stop_watch_mutex);
-    if (stop_watch == nullptr) stop_watch = new StopWatch(*record);
-    return stop_watch->token();
+    StopWatch* watch = stop_watch.load();
+    if (watch == nullptr || !watch->is_for(*record, generation)) {
+        delete stop_watch.exchange(nullptr); // a thread that an earlier task has left wanted it
+        watch = new StopWatch(*record, generation);
+        stop_watch.store(watch);
+    }
+    return watch->token();
 }
 
 int this_task::attempt() noexcept {
