@@ -4,6 +4,8 @@
 
 #include "support/catch.hpp"
 
+#include <prong/error.hpp>
+
 void exported_function() {}
 
 namespace {
@@ -20,4 +22,11 @@ TEST_CASE("Without a library for stack traces the dynamic linker's names are use
 
 TEST_CASE("Without a library for stack traces a static function has no name") {
     CHECK(prong::diag::function_at(reinterpret_cast<const void*>(&hidden_function)).empty());
+}
+
+TEST_CASE("Without a library for stack traces a backtrace says where in its module a frame lies") {
+    const auto* const exported = reinterpret_cast<const void*>(&exported_function);
+    const std::string text = prong::WorkerDied({.frames = {exported}}, "task").backtrace();
+    CHECK_THAT(text, Catch::Contains("#0 exported_function() in "));
+    CHECK_THAT(text, Catch::Contains("diag_symbols+0x"));
 }
