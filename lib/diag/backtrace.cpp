@@ -27,7 +27,9 @@ std::string text_of(const std::vector<const void*>& frames) {
         if (line != 0) {
             text << " at " << file << ":" << line;
         } else {
-            text << " in " << module.dli_fname;
+            // As addr2line takes it.
+            text << " in " << module.dli_fname << "+0x" << std::hex
+                 << address - static_cast<const char*>(module.dli_fbase) << std::dec;
         }
         text << "\n";
     }

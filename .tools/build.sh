@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by test/run, test/fuzz/run, examples/run, bench/run and .ci/run: installs the packages that
-# are missing, configures a build folder and builds in it.
+# Sourced by test/run, test/fuzz/run, examples/run, bench/run, .packaging/deb and .ci/run: installs the
+# packages that are missing, configures a build folder and builds in it.
 # shellcheck disable=SC2034 # the lists of needs are for the scripts that source this
 
 prong_root=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -33,8 +33,14 @@ fuzz_needs=(
     'libclang-rt-16-dev|package libclang-rt-16-dev'
     'llvm|command llvm-symbolizer llvm-symbolizer-16' # for readable stacks from the sanitizers
 )
+package_needs=(
+    'debhelper|command dh'
+    'dpkg-dev|command dpkg-buildpackage'
+)
 ci_needs=(
     "${fuzz_needs[@]}"
+    "${package_needs[@]}"
+    'cmake|command cmake'
     'clang-format-16|command clang-format-16'
     'clang-tidy-16|command clang-tidy-16'
     'shellcheck|command shellcheck'
