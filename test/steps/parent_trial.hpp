@@ -40,7 +40,8 @@ inline void check_end(Invariants& invariants, const char* name, Ending ending, c
 }
 
 inline constexpr Script everything{
-    "submit, drop, cancel and get", [](CorePool& pool, RunCounts& runs, Invariants& invariants) {
+    "submit, drop, cancel, ask to stop and get",
+    [](CorePool& pool, RunCounts& runs, Invariants& invariants) {
         const int number = next_value();
         const std::string text = next_text(1000);
         curtain_up();
@@ -50,11 +51,13 @@ inline constexpr Script everything{
         Future<int> unwanted = pool.submit(echo<int>(runs[2]), number);
         const bool cancelled = unwanted.cancel();
         const Ending small_end = get(small, number);
+        const bool asked = large.request_stop();
         const Ending large_end = get(large, text);
         curtain_down();
         const Ending ends[] = {small_end, large_end, get(unwanted, number)};
         check_end(invariants, "the small task", ends[0], runs[0], {Ending::right, Ending::died});
-        check_end(invariants, "the large task", ends[1], runs[1], {Ending::right, Ending::died});
+        check_end(invariants, "the large task", ends[1], runs[1],
+                  {Ending::right, Ending::died, asked ? Ending::cancelled : Ending::right});
         if (cancelled)
             check_end(invariants, "the cancelled task", ends[2], runs[2], {Ending::cancelled});
         else
