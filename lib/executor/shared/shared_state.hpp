@@ -92,7 +92,8 @@ struct WorkerSlot {
     std::atomic<std::int64_t> cpu_ns_at_start;
 
     // Written by the supervisor.
-    alignas(64) std::atomic<int> pid; ///< 0: no process
+    /// 0: no process. The worker writes it, too: it may run a task before the supervisor goes on.
+    alignas(64) std::atomic<int> pid;
     shm::Flag stopped;
     std::atomic<std::uint64_t> deaths;
 

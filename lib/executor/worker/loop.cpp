@@ -392,6 +392,7 @@ Leaving run_tasks(SharedState& state, unsigned worker, const Recycling& recyclin
 int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& hooks,
                        const Recycling& recycling, const WorkerSurroundings& surroundings) {
     WorkerSlot& slot = state.slot(worker);
+    slot.pid.store(getpid(), std::memory_order_relaxed);
     prepare_process(slot);
     become_worker(state, worker);
     os::seed_c_library(this_worker::seed()); // otherwise all workers would draw the same numbers
