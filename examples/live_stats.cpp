@@ -29,22 +29,6 @@ void hang() {
     for (;;) pause();
 }
 
-const char* name_of(prong::WorkerState state) {
-    switch (state) {
-    case prong::WorkerState::absent:
-        return "absent";
-    case prong::WorkerState::starting:
-        return "starting";
-    case prong::WorkerState::idle:
-        return "idle";
-    case prong::WorkerState::running:
-        return "running";
-    case prong::WorkerState::stopped:
-        return "stopped";
-    }
-    return "?";
-}
-
 void draw(const prong::PoolStats& stats, bool in_place) {
     const char* const end = in_place ? "\x1b[K\n" : "\n"; // clears the rest of the line
     if (in_place) std::printf("\x1b[H");
@@ -57,7 +41,7 @@ void draw(const prong::PoolStats& stats, bool in_place) {
     for (const prong::WorkerStats& worker : stats.workers) {
         const double seconds = std::chrono::duration<double>(worker.since).count();
         std::printf("%6d %8d %-9s %7.1fs %9lu %7lu  %s%s", worker.index, worker.pid,
-                    name_of(worker.state), seconds, worker.finished, worker.deaths,
+                    to_string(worker.state).data(), seconds, worker.finished, worker.deaths,
                     worker.task.c_str(), end);
     }
     std::fflush(stdout);

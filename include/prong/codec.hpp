@@ -1,5 +1,6 @@
 #pragma once
 
+#include <prong/detail/decode.hpp>
 #include <prong/detail/items.hpp>
 
 #include <concepts>
@@ -87,6 +88,11 @@ T decode(Reader& reader) {
         }
     }
 }
+
+template <typename T>
+struct Decoder {
+    static T decode(Reader& reader) { return detail::decode<T>(reader); }
+};
 
 } // namespace detail
 } // namespace prong

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <prong/detail/export.hpp>
+#include <prong/detail/print.hpp>
 
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -152,8 +154,11 @@ enum class LimitKind {
     memory,        ///< `TaskLimits::memory_bytes`
     address_space, ///< `TaskLimits::address_space_bytes`
     cpu_time,      ///< `TaskLimits::cpu_time`
-    output,        ///< `TaskLimits::output_bytes`
+    file_size,     ///< `TaskLimits::max_file_bytes`
 };
+
+/// Returns the enumerator's name; streams print it too.
+PRONG_API std::string_view to_string(LimitKind kind);
 
 /// Something needed more than it may have. `what()` says which limit, how much was asked for and
 /// how much there is.
@@ -173,7 +178,7 @@ public:
     [[nodiscard]] std::uint64_t allowed() const noexcept { return allowed_; }
     /// What the task had used when it was ended, in the same unit. `address_space`: the most that
     /// it had, as far as `/proc` tells, without the allocation that failed (what was left when the
-    /// error was caught, if an earlier task of the worker had more). `output`: the limit itself.
+    /// error was caught, if an earlier task of the worker had more). `file_size`: the limit itself.
     [[nodiscard]] std::uint64_t used() const noexcept { return used_; }
     /// The end of what the task has written, if `TaskOptions::capture_output` was set.
     [[nodiscard]] const std::string& last_output() const noexcept { return last_output_; }

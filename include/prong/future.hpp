@@ -1,9 +1,13 @@
 #pragma once
 
-#include <prong/codec.hpp>
 #include <prong/detail/completion_set.hpp>
+#include <prong/detail/decode.hpp>
+#include <prong/detail/export.hpp>
+#include <prong/detail/print.hpp>
 #include <prong/detail/task_handle.hpp>
 #include <prong/error.hpp>
+#include <prong/fwd.hpp>
+#include <prong/timeout.hpp>
 
 #include <array>
 #include <chrono>
@@ -23,14 +27,13 @@
 
 namespace prong {
 
-template <typename R>
-class Future;
-
 namespace detail {
 struct FutureAccess;
 }
 
 /// The result of a task, which may not be there yet.
+///
+/// Include `<prong/codec.hpp>` or `<prong/prong.hpp>` where results are taken.
 ///
 /// A future is moved, not copied. Default-constructed, moved from or after `get` it is not
 /// `valid()`, and every call that needs a task throws `std::logic_error`. Destroying a future
@@ -66,7 +69,7 @@ public:
 
     /// Like `get()`, but throws `TimeoutError` if the task has not ended after `timeout`. The task
     /// goes on then, and the future stays valid.
-    R get_for(detail::Timeout timeout) {
+    R get_for(Timeout timeout) {
         if (!wait_for(timeout)) {
             throw TimeoutError("the result was not there in time; the task goes on, wait again");
         }
@@ -78,9 +81,7 @@ public:
 
     /// Blocks until the task has ended, at most `timeout` (0: does not block). Returns whether the
     /// task has ended. A timeout does not cancel the task.
-    bool wait_for(detail::Timeout timeout) const {
-        return task_.wait_until(detail::time_after(timeout));
-    }
+    bool wait_for(Timeout timeout) const { return task_.wait_until(detail::time_after(timeout)); }
     /// Like `wait_for`, until a point in time.
     template <typename Clock, typename Duration>
     bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
@@ -138,7 +139,7 @@ private:
             ~Release() { task.release(); }
         } release{task_};
         if (outcome.error) std::rethrow_exception(outcome.error);
-        if constexpr (!std::is_void_v<R>) return detail::decode<R>(outcome.result);
+        if constexpr (!std::is_void_v<R>) return detail::Decoder<R>::decode(outcome.result);
     }
 
     detail::TaskHandle task_;
@@ -162,9 +163,7 @@ public:
 
     [[nodiscard]] bool valid() const noexcept { return task_->valid(); }
     void wait() const { task_->wait_until(detail::never); }
-    bool wait_for(detail::Timeout timeout) const {
-        return task_->wait_until(detail::time_after(timeout));
-    }
+    bool wait_for(Timeout timeout) const { return task_->wait_until(detail::time_after(timeout)); }
     template <typename Clock, typename Duration>
     bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
         return wait_for(detail::time_until(limit));
@@ -238,6 +237,9 @@ enum class ReturnWhen {
     all_completed,
 };
 
+/// Returns the enumerator's name; streams print it too.
+PRONG_API std::string_view to_string(ReturnWhen condition);
+
 /// Positions in the range or tuple that was waited for, ascending.
 struct WaitResult {
     /// Futures whose tasks have ended.
@@ -262,7 +264,7 @@ PRONG_API WaitResult wait_for_tasks(std::span<const TaskHandle* const> tasks, Re
 /// of `AnyFuture`.
 template <FutureRange Range>
 WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
-                detail::Timeout timeout = std::nullopt) {
+                Timeout timeout = std::nullopt) {
     std::vector<const detail::TaskHandle*> tasks;
     if constexpr (std::ranges::sized_range<Range>) tasks.reserve(std::ranges::size(futures));
     for (auto&& future : futures) tasks.push_back(&detail::FutureAccess::task(future));
@@ -271,7 +273,7 @@ WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
 template <typename... Futures>
     requires(detail::is_future<std::remove_const_t<Futures>> && ...)
 WaitResult wait(const std::tuple<Futures&...>& futures, ReturnWhen when = ReturnWhen::all_completed,
-                detail::Timeout timeout = std::nullopt) {
+                Timeout timeout = std::nullopt) {
     const auto tasks = std::apply(
         [](const auto&... future) {
             return std::array<const detail::TaskHandle*, sizeof...(future)>{
@@ -283,8 +285,7 @@ WaitResult wait(const std::tuple<Futures&...>& futures, ReturnWhen when = Return
 /// A template, so that `wait({})` is not ambiguous.
 template <typename = void>
 WaitResult wait(std::initializer_list<AnyFuture> futures,
-                ReturnWhen when = ReturnWhen::all_completed,
-                detail::Timeout timeout = std::nullopt) {
+                ReturnWhen when = ReturnWhen::all_completed, Timeout timeout = std::nullopt) {
     return wait(std::span(futures.begin(), futures.size()), when, timeout);
 }
 
@@ -373,7 +374,7 @@ private:
 template <FutureRange Range>
     requires std::is_lvalue_reference_v<Range> || std::ranges::borrowed_range<Range> ||
              std::same_as<std::ranges::range_value_t<Range>, AnyFuture>
-auto as_completed(Range&& futures, detail::Timeout timeout = std::nullopt) {
+auto as_completed(Range&& futures, Timeout timeout = std::nullopt) {
     using Reference = std::ranges::range_reference_t<Range>;
     constexpr bool is_view = std::same_as<std::remove_cvref_t<Reference>, AnyFuture>;
     using Element = std::conditional_t<is_view, AnyFuture, std::remove_reference_t<Reference>>;
@@ -394,7 +395,7 @@ auto as_completed(Range&& futures, detail::Timeout timeout = std::nullopt) {
 template <typename... Futures>
     requires(detail::is_future<Futures> && ...)
 AsCompleted<AnyFuture> as_completed(const std::tuple<Futures&...>& futures,
-                                    detail::Timeout timeout = std::nullopt) {
+                                    Timeout timeout = std::nullopt) {
     return as_completed(
         std::apply([](auto&... future) { return std::vector<AnyFuture>{future...}; }, futures),
         timeout);
@@ -402,7 +403,7 @@ AsCompleted<AnyFuture> as_completed(const std::tuple<Futures&...>& futures,
 /// A template, so that `as_completed({})` is not ambiguous.
 template <typename = void>
 AsCompleted<AnyFuture> as_completed(std::initializer_list<AnyFuture> futures,
-                                    detail::Timeout timeout = std::nullopt) {
+                                    Timeout timeout = std::nullopt) {
     return as_completed(std::span(futures.begin(), futures.size()), timeout);
 }
 

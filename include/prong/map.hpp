@@ -6,11 +6,13 @@
 #include <prong/detail/task_writer.hpp>
 #include <prong/error.hpp>
 #include <prong/task_options.hpp>
+#include <prong/timeout.hpp>
 
 #include <cxxabi.h>
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -39,7 +41,7 @@ struct MapOptions {
     /// wait for room in the queue, and the first result that is not there throws `TimeoutError`
     /// once, from `*`, `++` or `get`. Later waits are unbounded: iterate again to wait for that
     /// result. Nothing of the input is lost. Default: none.
-    detail::Timeout timeout = std::nullopt;
+    Timeout timeout = std::nullopt;
 
     /// How many elements may have been read from the input beyond those that were passed on.
     /// Default: enough to keep all workers busy, at least 256.
@@ -233,11 +235,26 @@ private:
     std::optional<Reader> element_end_;
 };
 
+/// A `map` and its current element, which is decoded at most once.
+template <class T>
+struct MapProgress {
+    MapProgress(executor::PoolCore& core, const MapOptions& options,
+                const TaskOptions* task_options, std::unique_ptr<MapSource> source)
+        : run(core, options, task_options, std::move(source)) {}
+
+    MapRun run;
+    std::optional<T> element;
+};
+
 } // namespace detail
 
 /// The results of `map`: a move-only input range, in input order unless asked otherwise. Reading on
-/// is what submits more. `*it` gives the result by value, or throws what the task threw for this
-/// element; it may be asked again, and `++it` goes on with the next element. An error in reading or
+/// is what submits more.
+///
+/// `*it` gives the result, or throws what the task threw for this element. `++it` goes on with the
+/// next element in both cases. `*it` may be repeated: it refers to a result that is decoded once
+/// and stays until `++it`, so `std::move(*it)` takes it. A result that cannot be copied is returned
+/// by value, and decoded by each `*it`. An error in reading or
 /// encoding the input is thrown after the results of what came before it (by `map` itself if
 /// nothing did). A worker's death fails the elements that were in the same task
 /// (`MapOptions::chunksize`).
@@ -252,9 +269,14 @@ class MapResult {
 public:
     /// One result; `std::monostate` for a function that returns nothing.
     using value_type = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
+    /// What `*it` returns.
+    using reference =
+        std::conditional_t<std::copy_constructible<value_type>, value_type&, value_type>;
+    /// The map itself and its current element.
+    using Progress = detail::MapProgress<value_type>;
 
     /// Made by `map`.
-    explicit MapResult(std::unique_ptr<detail::MapRun> run) : run_(std::move(run)) {}
+    explicit MapResult(std::unique_ptr<Progress> progress) : progress_(std::move(progress)) {}
 
     class Iterator {
     public:
@@ -262,41 +284,52 @@ public:
         using value_type = MapResult::value_type;
         using difference_type = std::ptrdiff_t;
 
-        explicit Iterator(detail::MapRun& run) : run_(&run) {}
+        explicit Iterator(Progress& progress) : progress_(&progress) {}
 
-        value_type operator*() const { return read(*run_); }
+        reference operator*() const { return read(*progress_); }
         Iterator& operator++() {
-            skip(*run_);
+            skip(*progress_);
             return *this;
         }
         void operator++(int) { ++*this; }
         friend bool operator==(const Iterator& it, std::default_sentinel_t) {
-            return it.run_->at_end();
+            return it.progress_->run.at_end();
         }
 
     private:
-        detail::MapRun* run_;
+        Progress* progress_;
     };
 
     /// The next result that was not passed on yet.
-    Iterator begin() { return Iterator(*run_); }
+    Iterator begin() { return Iterator(*progress_); }
     /// Reached after the last result.
     [[nodiscard]] std::default_sentinel_t end() const { return {}; }
 
     /// All results that are left (nothing for a function that returns nothing), or the first error.
     /// After an error, and `++` if it was an element's, it may be called again, and returns the
     /// results from before the error as well.
-    auto get() {
+    std::conditional_t<std::is_void_v<R>, void, std::vector<value_type>> get() {
         if constexpr (std::is_void_v<R>) {
             for (Iterator it = begin(); it != end(); ++it) static_cast<void>(*it);
         } else {
-            for (Iterator it = begin(); it != end(); ++it) gathered_.push_back(*it);
+            for (Iterator it = begin(); it != end(); ++it)
+                gathered_.push_back(std::ranges::iter_move(it));
             return std::exchange(gathered_, {});
         }
     }
 
 private:
-    static value_type read(detail::MapRun& run) {
+    static reference read(Progress& progress) {
+        progress.run.wait();
+        if constexpr (std::is_reference_v<reference>) {
+            if (!progress.element) progress.element.emplace(decode(progress.run));
+            return *progress.element;
+        } else {
+            return decode(progress.run);
+        }
+    }
+
+    static value_type decode(detail::MapRun& run) {
         detail::Reader reader = run.element();
         if constexpr (std::is_void_v<R>) {
             run.set_element_end(reader);
@@ -313,36 +346,42 @@ private:
         }
     }
 
-    static void skip(detail::MapRun& run) {
-        run.wait();
-        if (!run.element_end()) {
+    static void skip(Progress& progress) {
+        progress.run.wait();
+        if (!progress.run.element_end()) {
             try {
-                static_cast<void>(read(run));
+                static_cast<void>(decode(progress.run));
             } catch (...) { // was to be had by *it
             }
         }
-        run.next();
+        progress.element.reset();
+        progress.run.next();
     }
 
-    std::unique_ptr<detail::MapRun> run_;
+    std::unique_ptr<Progress> progress_;
     /// By a call of `get` that ended with an error.
     std::conditional_t<std::is_void_v<R>, std::monostate, std::vector<value_type>> gathered_;
 };
 
+/// The result of `map(f, ranges...)`.
+template <class F, class... Ranges>
+using map_result_t = MapResult<task_result_t<F, std::ranges::range_reference_t<Ranges>...>>;
+
 namespace detail {
 
 template <class F, class... Ranges>
-auto make_map_result(executor::PoolCore& core, const MapOptions& options,
-                     const TaskOptions* task_options, F callable, Ranges&&... ranges) {
+map_result_t<F, Ranges...> make_map_result(executor::PoolCore& core, const MapOptions& options,
+                                           const TaskOptions* task_options, F callable,
+                                           Ranges&&... ranges) {
     using Source = MapSourceOf<F, std::views::all_t<Ranges>...>;
-    using R = task_result_t<F, std::ranges::range_reference_t<std::views::all_t<Ranges>>...>;
-    if constexpr (require_task<F, std::ranges::range_reference_t<std::views::all_t<Ranges>>...>()) {
+    using Result = map_result_t<F, Ranges...>;
+    if constexpr (require_task<F, std::ranges::range_reference_t<Ranges>...>()) {
         auto source =
             std::make_unique<Source>(std::move(callable), std::forward<Ranges>(ranges)...);
-        return MapResult<R>(
-            std::make_unique<MapRun>(core, options, task_options, std::move(source)));
+        return Result(std::make_unique<typename Result::Progress>(core, options, task_options,
+                                                                  std::move(source)));
     } else {
-        return MapResult<R>(nullptr); // so that the refusal is the only error
+        return Result(nullptr); // so that the refusal is the only error
     }
 }
 

@@ -2,8 +2,8 @@
 
 #include <prong/codec.hpp>
 #include <prong/detail/export.hpp>
-#include <prong/detail/timeout.hpp>
 #include <prong/detail/wire.hpp>
+#include <prong/timeout.hpp>
 #include <prong/wait.hpp>
 
 #include <chrono>
@@ -91,7 +91,7 @@ public:
 
     /// Whether something can be received, a message or the other end's going. Waits at most so long
     /// for it: by default not at all, for `std::nullopt` as long as it takes.
-    [[nodiscard]] bool poll(detail::Timeout timeout = std::chrono::seconds(0)) const;
+    [[nodiscard]] bool poll(Timeout timeout = std::chrono::seconds(0)) const;
 
     /// The other end sees that this one is gone, when no other process has a copy. May be repeated.
     void close() noexcept;

@@ -1,7 +1,8 @@
 #pragma once
 
 #include <prong/detail/export.hpp>
-#include <prong/detail/timeout.hpp>
+#include <prong/fwd.hpp>
+#include <prong/timeout.hpp>
 
 #include <concepts>
 #include <functional>
@@ -17,8 +18,6 @@
 /// Single processes: to run a function in a process of its own, to watch it and to end it.
 
 namespace prong {
-
-class ProcessInfo;
 
 namespace detail {
 
@@ -134,7 +133,7 @@ public:
     void join();
 
     /// Waits at most so long; returns whether the process has ended. Zero and less: does not wait.
-    bool join_for(detail::Timeout timeout);
+    bool join_for(Timeout timeout);
 
     /// Sends SIGTERM: the process dies unless it handles it. No error if it has ended already.
     void terminate();
@@ -202,7 +201,7 @@ public:
     /// Waits until it has ended, the parent or a child; `std::logic_error` for this process itself.
     void join() const;
     /// Waits at most so long; returns whether it has ended. Zero and less: does not wait.
-    bool join_for(detail::Timeout timeout) const;
+    bool join_for(Timeout timeout) const;
 
     /// As those of `Process`; children only, else `std::logic_error`.
     void terminate() const;
@@ -244,6 +243,6 @@ PRONG_API std::optional<ProcessInfo> parent_process();
 PRONG_API std::vector<ProcessInfo> active_children();
 
 /// The number of CPUs of the machine, at least 1. A pool counts those that it may use instead.
-PRONG_API unsigned cpu_count() noexcept;
+PRONG_API int cpu_count() noexcept;
 
 } // namespace prong

@@ -5,16 +5,14 @@
 #include <prong/detail/task_writer.hpp>
 #include <prong/error.hpp>
 #include <prong/future.hpp>
-#include <prong/inherit.hpp>
 #include <prong/map.hpp>
-#include <prong/pool_stats.hpp>
+#include <prong/pool_options.hpp>
+#include <prong/stats.hpp>
 #include <prong/task_options.hpp>
-#include <prong/worker_hook.hpp>
+#include <prong/timeout.hpp>
 
-#include <cstddef>
-#include <cstdint>
-#include <memory>
 #include <optional>
+#include <ranges>
 #include <utility>
 
 namespace prong {
@@ -30,95 +28,19 @@ Future<task_result_t<F, Args...>> submit_task(executor::PoolCore& core, const Ta
         std::move(writer).submit(task_type<F, Args...>(), options));
 }
 
+/// What `try_submit` and `try_submit_for` do: waits for room until `limit`.
 template <typename F, typename... Args>
 std::optional<Future<task_result_t<F, Args...>>>
-try_submit_task(executor::PoolCore& core, const TaskOptions* options, F&& f, Args&&... args) {
+try_submit_task(executor::PoolCore& core, const TaskOptions* options, TimePoint limit, F&& f,
+                Args&&... args) {
     TaskWriter writer(core);
     encode_task(writer, std::forward<F>(f), std::forward<Args>(args)...);
-    auto task = writer.try_submit(task_type<F, Args...>(), options, TimePoint::min());
+    auto task = writer.try_submit(task_type<F, Args...>(), options, limit);
     if (!task) return std::nullopt;
     return FutureAccess::make<task_result_t<F, Args...>>(std::move(*task));
 }
 
 } // namespace detail
-
-/// What becomes of a pool when a worker dies.
-enum class OnWorkerDeath : unsigned char {
-    replace, ///< its task fails, another worker takes its place
-    /// As in Python: every future that is pending gets `BrokenProcessPool`. Workers that the pool
-    /// has killed itself (`kill`, a timeout, a limit) are replaced, and so are those whose task is
-    /// tried again (`TaskOptions::max_retries`): only the death of the last attempt breaks the
-    /// pool.
-    break_pool,
-};
-
-/// How a pool is made. All fields have sensible defaults; name the ones that differ:
-/// `PoolOptions{.max_workers = 4, .initializer = load_tables}`.
-struct PoolOptions {
-    /// Number of worker processes, 1 to 1024. Default: the number of CPUs in the affinity masks of
-    /// all threads together, at most the CPU quota of the cgroup. If OpenMP has pinned the whole
-    /// process to one CPU (`OMP_PROC_BIND`, `GOMP_CPU_AFFINITY`), the CPUs of its cgroup instead.
-    ///
-    /// The workers may use these CPUs, also when the thread that makes the pool is pinned. Pin a
-    /// worker in `initializer`, by `this_worker::index()`.
-    std::optional<int> max_workers = std::nullopt;
-
-    /// Runs in each worker before its first task, also in one that replaces another. The fork
-    /// copies it, so it may hold anything (with `start_zygote`: a plain function or a lambda
-    /// without captures). Three failed starts in a row break the pool (50 if the worker was killed
-    /// by SIGKILL or SIGTERM): `initializer` or `on_worker_start` throws, or the worker dies in it.
-    /// Default: none.
-    WorkerHook initializer = nullptr;
-
-    /// Limit of queued tasks; beyond it `submit` waits and `try_submit` returns an empty optional.
-    /// Cancelled and expired tasks do not count, but keep one of the 16 million places of the queue
-    /// until a worker reaches them. Default and maximum: about 16 million, less under a small
-    /// RLIMIT_AS or RLIMIT_FSIZE.
-    std::optional<std::size_t> max_pending = std::nullopt;
-
-    /// Limit of one argument list or result, in bytes; beyond it there is `LimitExceeded`. Cuts
-    /// `last_output` to the end that fits. Default: the machine's memory, less under RLIMIT_AS or
-    /// RLIMIT_FSIZE, which bound the pool's shared memory.
-    std::optional<std::size_t> max_payload_bytes = std::nullopt;
-
-    /// Limit of objects within each other in an argument or a result, such as the nodes of a list
-    /// that is linked by `std::unique_ptr`; beyond it there is `CodecError`. Default: 1000. 0
-    /// throws `std::invalid_argument`.
-    ///
-    /// Encoding and decoding take 60 to 500 bytes of stack for each, here and in the worker (up to
-    /// 1.5 KiB without optimisation, 2.5 KiB with a sanitizer as well): a stack of 8 MiB holds
-    /// 15,000. Beyond that the stack overflows, which is a crash. So does the destructor of a list
-    /// that is too long for it.
-    std::optional<std::size_t> max_nesting = std::nullopt;
-
-    /// Limits for every task; `TaskOptions::limits` replaces them one by one.
-    TaskLimits limits = {};
-
-    /// Replaces a worker after this many tasks (`map`: chunks), minus a random 0 to 1/8 so that
-    /// workers do not exit together. For code that leaks. Default: never.
-    std::optional<std::size_t> max_tasks_per_worker = std::nullopt;
-
-    /// Replaces a worker whose resident memory, without shared memory, exceeds this number of bytes
-    /// after a task. Memory that it was forked with counts. Checked at most every 10 ms.
-    /// Default: never.
-    std::optional<std::size_t> max_worker_rss_bytes = std::nullopt;
-
-    /// Runs in each worker after `initializer`, under the same conditions. The pool's constructor
-    /// destroys this process's copies of all three hooks. Default: none.
-    WorkerHook on_worker_start = nullptr;
-
-    /// Runs when a worker exits normally, not when it is killed. What it throws is printed to
-    /// stderr. Default: none.
-    WorkerHook on_worker_exit = nullptr;
-
-    /// Whether a worker's death fails its task only, or breaks the pool.
-    OnWorkerDeath on_worker_death = OnWorkerDeath::replace;
-
-    /// The descriptors that the pool's processes keep, of those that the program (with
-    /// `start_zygote`: the zygote) has open. Default: all but network sockets. What is kept cannot
-    /// end: use `Inherit::standard_only` if the program uses pipes, `popen` or `flock`.
-    Inherit inherit = Inherit::all_but_network;
-};
 
 /// A pool together with options for tasks, from `ProcessPoolExecutor::with`. It refers to the pool
 /// and must not outlive it.
@@ -132,26 +54,33 @@ public:
 
     /// Like `ProcessPoolExecutor::submit`.
     template <typename F, typename... Args>
-    auto submit(F&& f, Args&&... args) const {
+    Future<task_result_t<F, Args...>> submit(F&& f, Args&&... args) const {
         return detail::submit_task(*core_, &options_, std::forward<F>(f),
                                    std::forward<Args>(args)...);
     }
     /// Like `ProcessPoolExecutor::try_submit`.
     template <typename F, typename... Args>
-    auto try_submit(F&& f, Args&&... args) const {
-        return detail::try_submit_task(*core_, &options_, std::forward<F>(f),
-                                       std::forward<Args>(args)...);
+    std::optional<Future<task_result_t<F, Args...>>> try_submit(F&& f, Args&&... args) const {
+        return detail::try_submit_task(*core_, &options_, detail::TimePoint::min(),
+                                       std::forward<F>(f), std::forward<Args>(args)...);
+    }
+    /// Like `ProcessPoolExecutor::try_submit_for`.
+    template <typename F, typename... Args>
+    std::optional<Future<task_result_t<F, Args...>>> try_submit_for(Timeout wait, F&& f,
+                                                                    Args&&... args) const {
+        return detail::try_submit_task(*core_, &options_, detail::time_after(wait),
+                                       std::forward<F>(f), std::forward<Args>(args)...);
     }
     /// Like `ProcessPoolExecutor::map`.
     template <typename F, std::ranges::input_range... Ranges>
         requires(sizeof...(Ranges) > 0)
-    auto map(F f, Ranges&&... ranges) const {
+    map_result_t<F, Ranges...> map(F f, Ranges&&... ranges) const {
         return map(MapOptions{}, std::move(f), std::forward<Ranges>(ranges)...);
     }
     /// Like `ProcessPoolExecutor::map`.
     template <typename F, std::ranges::input_range... Ranges>
         requires(sizeof...(Ranges) > 0)
-    auto map(const MapOptions& options, F f, Ranges&&... ranges) const {
+    map_result_t<F, Ranges...> map(const MapOptions& options, F f, Ranges&&... ranges) const {
         return detail::make_map_result(*core_, options, &options_, std::move(f),
                                        std::forward<Ranges>(ranges)...);
     }
@@ -268,7 +197,7 @@ public:
     /// workers do not have, `std::logic_error` in a process that is not the
     /// pool's (inside its own workers, say).
     template <typename F, typename... Args>
-    auto submit(F&& f, Args&&... args) {
+    Future<task_result_t<F, Args...>> submit(F&& f, Args&&... args) {
         return detail::submit_task(*core_, nullptr, std::forward<F>(f),
                                    std::forward<Args>(args)...);
     }
@@ -276,9 +205,18 @@ public:
     /// Like `submit`, but never waits: returns an empty optional when `max_pending` tasks are
     /// queued, else one with the future.
     template <typename F, typename... Args>
-    auto try_submit(F&& f, Args&&... args) {
-        return detail::try_submit_task(*core_, nullptr, std::forward<F>(f),
-                                       std::forward<Args>(args)...);
+    std::optional<Future<task_result_t<F, Args...>>> try_submit(F&& f, Args&&... args) {
+        return detail::try_submit_task(*core_, nullptr, detail::TimePoint::min(),
+                                       std::forward<F>(f), std::forward<Args>(args)...);
+    }
+
+    /// Like `submit`, but waits at most `wait` for room: returns an empty optional on expiry, and
+    /// the task never runs.
+    template <typename F, typename... Args>
+    std::optional<Future<task_result_t<F, Args...>>> try_submit_for(Timeout wait, F&& f,
+                                                                    Args&&... args) {
+        return detail::try_submit_task(*core_, nullptr, detail::time_after(wait),
+                                       std::forward<F>(f), std::forward<Args>(args)...);
     }
 
     /// The same pool with options for what is submitted through it:
@@ -293,13 +231,13 @@ public:
     /// the result, an rvalue is taken along.
     template <typename F, std::ranges::input_range... Ranges>
         requires(sizeof...(Ranges) > 0)
-    auto map(F f, Ranges&&... ranges) {
+    map_result_t<F, Ranges...> map(F f, Ranges&&... ranges) {
         return map(MapOptions{}, std::move(f), std::forward<Ranges>(ranges)...);
     }
     /// The same with options for this map.
     template <typename F, std::ranges::input_range... Ranges>
         requires(sizeof...(Ranges) > 0)
-    auto map(const MapOptions& options, F f, Ranges&&... ranges) {
+    map_result_t<F, Ranges...> map(const MapOptions& options, F f, Ranges&&... ranges) {
         return detail::make_map_result(*core_, options, nullptr, std::move(f),
                                        std::forward<Ranges>(ranges)...);
     }
@@ -309,12 +247,17 @@ public:
     /// are gone. May be called again, also to wait after all.
     void shutdown(bool wait = true, bool cancel_futures = false);
 
+    /// Blocks until all work is done and the workers are gone, at most for `wait`; kills nothing.
+    /// Returns whether that is so: call it again to wait longer. Throws `std::logic_error` before
+    /// `shutdown`, because until then workers do not leave. Any thread may call it.
+    bool join_for(Timeout wait);
+
     /// Like `shutdown()`, but waits at most `wait` (`std::nullopt`: without limit). On expiry
     /// cancels queued tasks and kills busy workers; their futures end with `WorkerDied`. Returns a
     /// report that converts to true if nothing had to be killed or cancelled. Kills hooks that do
     /// not return without reporting them. Throws `std::system_error` when the pool's supervisor
     /// cannot be reached.
-    ShutdownReport shutdown_for(detail::Timeout wait);
+    ShutdownReport shutdown_for(Timeout wait);
 
     /// Cancels queued tasks and sends SIGTERM to the workers; after 3 seconds SIGKILL to those that
     /// are left. The tasks that they were running end with `WorkerDied`. Does not wait. Throws
@@ -325,7 +268,7 @@ public:
     void kill_workers();
 
     /// The number of workers that the pool keeps.
-    [[nodiscard]] unsigned max_workers() const;
+    [[nodiscard]] int max_workers() const;
 
     /// What the pool and each of its workers are at. Costs the workers nothing.
     [[nodiscard]] PoolStats stats() const;

@@ -1,16 +1,22 @@
 #pragma once
 
-#include <prong/detail/timeout.hpp>
+#include <prong/detail/export.hpp>
+#include <prong/detail/print.hpp>
+#include <prong/timeout.hpp>
 
 #include <chrono>
 #include <cstddef>
 #include <optional>
+#include <string_view>
 
 namespace prong {
 
 /// Which tasks are taken first. Lower ones are not starved: every fourth time a worker looks for a
 /// normal task first, every sixteenth for a low one.
 enum class Priority : unsigned char { high, normal, low };
+
+/// Returns the enumerator's name; streams print it too.
+PRONG_API std::string_view to_string(Priority priority);
 
 /// What a task may use; beyond it the task ends with `LimitExceeded`, and its worker is replaced
 /// where needed. Memory counts from what the worker had when the task began. Default: no limit.
@@ -23,12 +29,11 @@ struct TaskLimits {
     /// the task, which becomes `LimitExceeded`. Not for programs with AddressSanitizer.
     std::optional<std::size_t> address_space_bytes = std::nullopt;
 
-    /// Processor time of all its threads, not of its children.
-    detail::Timeout cpu_time = std::nullopt;
+    /// Processor time of all its threads, not of its children. Measured every 10 ms.
+    Timeout cpu_time = std::nullopt;
 
-    /// The size in bytes up to which it may write any file (`RLIMIT_FSIZE`), captured output
-    /// included.
-    std::optional<std::size_t> output_bytes = std::nullopt;
+    /// Size of any file that it writes, in bytes (`RLIMIT_FSIZE`), captured output included.
+    std::optional<std::size_t> max_file_bytes = std::nullopt;
 };
 
 /// How one task is run: `pool.with(TaskOptions{.timeout = 2s}).submit(parse, path)`.
@@ -39,14 +44,14 @@ struct TaskOptions {
     /// is asked to stop (`this_task::stop_requested`), after `grace` its worker is killed and
     /// replaced. The future gets `TaskTimeout` then, even if the task returned something within the
     /// grace.
-    detail::Timeout timeout = std::nullopt;
+    Timeout timeout = std::nullopt;
 
     /// The same from `submit` on, retries included. A task that no worker has started by then never
     /// runs. `submit` does not wait beyond it for room in the queue.
-    detail::Timeout deadline = std::nullopt;
+    Timeout deadline = std::nullopt;
 
-    /// Between being asked to stop and being killed.
-    std::chrono::nanoseconds grace = std::chrono::milliseconds(100);
+    /// Time between the request to stop and the kill. `std::nullopt`: never kills. Default: 100 ms.
+    Timeout grace = std::chrono::milliseconds(100);
 
     /// Requeues the task up to this many times when its worker dies. Does not retry after an
     /// exception, `Future::kill`, a timeout or an exceeded limit. When all attempts have killed

@@ -1,7 +1,8 @@
 #pragma once
 
 #include <prong/detail/export.hpp>
-#include <prong/detail/timeout.hpp>
+#include <prong/fwd.hpp>
+#include <prong/timeout.hpp>
 
 #include <cstddef>
 #include <initializer_list>
@@ -10,9 +11,6 @@
 #include <vector>
 
 namespace prong {
-
-class Connection;
-class Process;
 
 /// Something to wait for: a message on a connection, the end of a process, or a descriptor of the
 /// user's own that becomes readable. Implicitly constructible from each of them.
@@ -39,10 +37,10 @@ private:
 ///
 /// Thread safety: any thread; those waited for must stay open meanwhile.
 PRONG_API std::vector<std::size_t> wait(std::span<const Waitable> those,
-                                        detail::Timeout timeout = std::nullopt);
+                                        Timeout timeout = std::nullopt);
 
 /// `prong::wait({process, connection}, 2s)`
 PRONG_API std::vector<std::size_t> wait(std::initializer_list<Waitable> those,
-                                        detail::Timeout timeout = std::nullopt);
+                                        Timeout timeout = std::nullopt);
 
 } // namespace prong

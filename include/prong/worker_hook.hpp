@@ -1,70 +1,110 @@
 #pragma once
 
+#include <prong/detail/task.hpp>
+
 #include <concepts>
+#include <cstddef>
 #include <functional>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace prong {
 
-/// Something that a pool's workers shall call: made from anything that can be called without
-/// arguments, or from nothing (`nullptr`, an empty `std::function`).
+/// A function that each worker of a pool calls, with arguments if it has any:
 ///
-/// A plain function or a lambda without captures is also known by its address, by which alone it
-/// can reach workers that are forked from a zygote.
+///     prong::PoolOptions{.initializer = {open_database, "tables.db", 4}}
+///
+/// With arguments, it is encoded here, as `submit` encodes a task: throws what encoding throws.
+/// Each worker decodes it anew. A function or lambda without arguments and captures is encoded as
+/// well.
+///
+/// Any other callable without arguments is copied by the fork, so it may hold anything, but does
+/// not reach workers that are forked from a zygote (`start_zygote`). Empty if made from nothing,
+/// `nullptr` or an empty `std::function`.
 class WorkerHook {
     template <class F>
-    static constexpr bool fits = std::is_constructible_v<std::function<void()>, F> &&
-                                 std::is_copy_constructible_v<std::decay_t<F>>;
+    static constexpr bool is_encoded =
+        detail::FunctionPointer<F> || detail::Stateless<F> || detail::is_a<F, detail::WithCaptures>;
+
+    template <class F>
+    static constexpr bool is_callable = std::is_constructible_v<std::function<void()>, F> ||
+                                        std::is_invocable_v<detail::StoredCallable<F>&>;
+
+    template <class F>
+    static constexpr bool fits = is_callable<F> && std::is_copy_constructible_v<F>;
 
 public:
-    /// A hook as a plain function.
-    using Function = void (*)();
-
     WorkerHook() noexcept = default;
 
-    /// Keeps a copy of the callable.
+    /// Keeps a copy of the callable, or encodes it if it has no state.
     template <class F>
-        requires(!std::same_as<std::remove_cvref_t<F>, WorkerHook> && fits<F>)
+        requires(!std::same_as<std::remove_cvref_t<F>, WorkerHook> && fits<std::decay_t<F>>)
     // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): hides neither copy nor move
-    WorkerHook(F&& callable) : plain_(plain_form(callable)), callable_(std::forward<F>(callable)) {}
+    WorkerHook(F&& callable) {
+        if constexpr (is_encoded<std::decay_t<F>>) {
+            if constexpr (std::is_pointer_v<std::remove_cvref_t<F>>) {
+                if (callable == nullptr) return;
+            }
+            encode(std::forward<F>(callable));
+        } else {
+            callable_ = std::forward<F>(callable);
+        }
+    }
+
+    /// Encodes a function and its arguments.
+    template <class F, class First, class... Rest>
+    WorkerHook(F&& f, First&& first, Rest&&... rest) {
+        encode(std::forward<F>(f), std::forward<First>(first), std::forward<Rest>(rest)...);
+    }
 
     /// What is no hook is refused, in words.
     template <class F>
-        requires(!std::same_as<std::remove_cvref_t<F>, WorkerHook> && !fits<F>)
+        requires(!std::same_as<std::remove_cvref_t<F>, WorkerHook> && !fits<std::decay_t<F>>)
     // NOLINTNEXTLINE(bugprone-forwarding-reference-overload)
     WorkerHook(F&&) {
         static_assert(std::is_copy_constructible_v<std::decay_t<F>>,
                       "prong: a hook of a pool (initializer, on_worker_start, on_worker_exit) must "
                       "be copyable: let it hold a std::shared_ptr in place of what can only be "
                       "moved");
-        static_assert(fits<F> || !std::is_copy_constructible_v<std::decay_t<F>>,
+        static_assert(fits<std::decay_t<F>> || !std::is_copy_constructible_v<std::decay_t<F>>,
                       "prong: a hook of a pool (initializer, on_worker_start, on_worker_exit) must "
-                      "be callable without arguments");
+                      "be callable without arguments, or be given them: {f, arguments...}");
     }
+
+    /// Made in another process, from what `type()` and `encoded()` have returned here.
+    WorkerHook(const detail::TaskType& type, std::vector<std::byte> encoded)
+        : type_(&type), encoded_(std::move(encoded)) {}
 
     /// Whether there is something to call.
-    explicit operator bool() const noexcept { return static_cast<bool>(callable_); }
-
-    /// Calls it.
-    void operator()() const { callable_(); }
-
-    /// The same as a plain function; null if it is not one.
-    [[nodiscard]] Function plain() const noexcept { return plain_; }
-
-private:
-    template <class F>
-    static Function plain_form(const F& callable) {
-        if constexpr (std::is_convertible_v<const F&, Function>) {
-            return callable;
-        } else if constexpr (std::is_empty_v<F> && std::is_default_constructible_v<F>) {
-            return [] { static_cast<void>(F{}()); };
-        } else {
-            return nullptr;
-        }
+    explicit operator bool() const noexcept {
+        return type_ != nullptr || static_cast<bool>(callable_);
     }
 
-    Function plain_ = nullptr;
+    /// Calls it. A hook with arguments decodes them anew.
+    void operator()() const {
+        if (type_ == nullptr) return callable_();
+        detail::Reader reader(encoded_);
+        detail::BufferWriter no_result;
+        type_->run(reader, no_result);
+    }
+
+    /// What runs `encoded()`; null if only a fork of this process can call the hook.
+    [[nodiscard]] const detail::TaskType* type() const noexcept { return type_; }
+    /// The encoded call; empty for other hooks.
+    [[nodiscard]] const std::vector<std::byte>& encoded() const noexcept { return encoded_; }
+
+private:
+    template <class F, class... Args>
+    void encode(F&& f, Args&&... args) {
+        detail::BufferWriter writer;
+        detail::encode_call(writer, std::forward<F>(f), std::forward<Args>(args)...);
+        type_ = &detail::procedure_type<F, Args...>();
+        encoded_.assign(writer.bytes().begin(), writer.bytes().end());
+    }
+
+    const detail::TaskType* type_ = nullptr;
+    std::vector<std::byte> encoded_;
     std::function<void()> callable_;
 };
 

@@ -28,9 +28,9 @@ namespace prong {
 /// `PoolOptions::initializer` gives them up in each worker. So
 ///
 /// - a function whose module (shared object) is loaded after it is refused by `submit` and `map`;
-/// - the hooks (`PoolOptions::initializer`, `on_worker_start`, `on_worker_exit`) must be plain
-///   functions or lambdas without captures, else the pool's constructor throws
-///   `std::invalid_argument`;
+/// - the hooks (`PoolOptions::initializer`, `on_worker_start`, `on_worker_exit`) must be
+///   functions or lambdas without captures, with their arguments if there are any (`WorkerHook`),
+///   else the pool's constructor throws `std::invalid_argument`;
 /// - what is later put into global variables must be passed as an argument, or loaded by the
 ///   initializer.
 /// The zygote ends with this process, however that ends. If it is killed, or this process closes

@@ -157,7 +157,7 @@ void Connection::require_all_read(const detail::Reader& reader) {
                      std::to_string(reader.remaining()) + " bytes are left over");
 }
 
-bool Connection::poll(detail::Timeout timeout) const {
+bool Connection::poll(Timeout timeout) const {
     require_receiving();
     return os::wait_readable(fileno(), base::Deadline::after(timeout.value()));
 }

@@ -28,14 +28,14 @@ Waitable::Waitable(int fd) : fd_(fd) {
     if (fd < 0) throw std::invalid_argument("prong::wait: a negative descriptor");
 }
 
-std::vector<std::size_t> wait(std::span<const Waitable> those, detail::Timeout timeout) {
+std::vector<std::size_t> wait(std::span<const Waitable> those, Timeout timeout) {
     std::vector<int> fds;
     fds.reserve(those.size());
     for (const Waitable& each : those) fds.push_back(each.fd());
     return os::wait_readable(fds, base::Deadline::after(timeout.value()));
 }
 
-std::vector<std::size_t> wait(std::initializer_list<Waitable> those, detail::Timeout timeout) {
+std::vector<std::size_t> wait(std::initializer_list<Waitable> those, Timeout timeout) {
     return wait(std::span(those.begin(), those.size()), timeout);
 }
 

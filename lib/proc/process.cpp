@@ -56,7 +56,7 @@ void Process::join() {
     proc::wait_for_end(state(), base::Deadline::never());
 }
 
-bool Process::join_for(detail::Timeout timeout) {
+bool Process::join_for(Timeout timeout) {
     return proc::wait_for_end(state(), base::Deadline::after(timeout.value()));
 }
 
@@ -128,7 +128,7 @@ void ProcessInfo::join() const {
     proc::wait_for_end(*state_, base::Deadline::never());
 }
 
-bool ProcessInfo::join_for(detail::Timeout timeout) const {
+bool ProcessInfo::join_for(Timeout timeout) const {
     return proc::wait_for_end(*state_, base::Deadline::after(timeout.value()));
 }
 
@@ -164,8 +164,8 @@ std::vector<ProcessInfo> active_children() {
     return children;
 }
 
-unsigned cpu_count() noexcept {
-    return os::online_cpus();
+int cpu_count() noexcept {
+    return static_cast<int>(os::online_cpus());
 }
 
 } // namespace prong

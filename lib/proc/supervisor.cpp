@@ -274,9 +274,9 @@ private:
         const unsigned starts = delegate_.starts();
         failed_starts_ = starts == starts_seen_ ? failed_starts_ + 1 : 1;
         starts_seen_ = starts;
-        const bool killed = exitcode == -SIGKILL || exitcode == -SIGTERM;
-        if (failed_starts_ < (killed ? killed_start_attempts : start_attempts) || broken_) return;
         std::string cause = delegate_.failure(worker);
+        const bool killed = cause.empty() && (exitcode == -SIGKILL || exitcode == -SIGTERM);
+        if (failed_starts_ < (killed ? killed_start_attempts : start_attempts) || broken_) return;
         if (cause.empty())
             cause = "the last one " + diag::exit_text(exitcode) + " before it was ready";
         give_up("workers cannot start (" + std::to_string(failed_starts_) +

@@ -20,7 +20,7 @@ namespace {
 
 /// Runs `f(args...)` as a worker does: from nothing but the bytes and the constant object.
 template <class F, class... Args>
-detail::task_result_t<F, Args...> run(F&& f, Args&&... args) {
+prong::task_result_t<F, Args...> run(F&& f, Args&&... args) {
     BufferWriter arguments;
     detail::encode_task(arguments, std::forward<F>(f), std::forward<Args>(args)...);
     Reader reader(arguments.bytes());
@@ -28,10 +28,10 @@ detail::task_result_t<F, Args...> run(F&& f, Args&&... args) {
     detail::task_type<F, Args...>().run(reader, result);
     CHECK(reader.remaining() == 0);
     Reader result_reader(result.bytes());
-    if constexpr (std::is_void_v<detail::task_result_t<F, Args...>>) {
+    if constexpr (std::is_void_v<prong::task_result_t<F, Args...>>) {
         CHECK(result.size() == 0);
     } else {
-        return detail::decode<detail::task_result_t<F, Args...>>(result_reader);
+        return detail::decode<prong::task_result_t<F, Args...>>(result_reader);
     }
 }
 
@@ -210,7 +210,7 @@ TEST_CASE("arguments are converted to what the function declares", "[task]") {
 }
 
 TEST_CASE("a returned reference gives a value", "[task]") {
-    STATIC_REQUIRE(std::same_as<detail::task_result_t<decltype(same), std::string>, std::string>);
+    STATIC_REQUIRE(std::same_as<prong::task_result_t<decltype(same), std::string>, std::string>);
     CHECK(run(same, std::string("abc")) == "abc");
 }
 

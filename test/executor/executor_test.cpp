@@ -168,6 +168,8 @@ TEST_CASE("options out of range are refused, and nothing is left of the pool") {
     CHECK_THROWS_AS(ProcessPoolExecutor(0), std::invalid_argument);
     CHECK_THROWS_AS(ProcessPoolExecutor(-1), std::invalid_argument);
     CHECK_THROWS_AS(ProcessPoolExecutor(1'000'000), std::invalid_argument);
+    CHECK_THROWS_WITH(ProcessPoolExecutor(PoolOptions{.max_workers = -1}),
+                      Catch::Contains("max_workers is -1"));
     CHECK_THROWS_AS(ProcessPoolExecutor(PoolOptions{.max_pending = 0}), std::invalid_argument);
     CHECK_THROWS_AS(ProcessPoolExecutor(PoolOptions{.max_payload_bytes = 0}),
                     std::invalid_argument);
@@ -187,7 +189,7 @@ TEST_CASE("by default there are as many workers as CPUs that this process may us
             }
             sched_setaffinity(0, sizeof(some), &some);
             ProcessPoolExecutor pool;
-            return pool.submit(square, 2).get() == 4 ? static_cast<int>(pool.max_workers()) : -1;
+            return pool.submit(square, 2).get() == 4 ? pool.max_workers() : -1;
         });
     };
     CHECK(workers(1).exitcode == 1);
@@ -277,6 +279,39 @@ TEST_CASE("try_submit declines when max_pending tasks wait, and takes more when 
     CHECK(second->get() == 4);
     CHECK(first->get() == 1);
     CHECK(pool.try_submit(square, 4).value().get() == 16);
+}
+
+TEST_CASE("try_submit_for gives up when there is no room in time, and the task never runs") {
+    const Shared<Gate> gate;
+    const Shared<Counter> ran;
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 1});
+    const auto with_options = pool.with(prong::TaskOptions{.max_retries = 1});
+    auto held = occupy(pool, gate);
+    auto queued = pool.try_submit_for(std::chrono::seconds(0), square, 2);
+    REQUIRE(queued);
+    for (const auto wait : {std::chrono::milliseconds(-1), std::chrono::milliseconds(5)}) {
+        CHECK_FALSE(pool.try_submit_for(wait, count_up(ran)));
+        CHECK_FALSE(with_options.try_submit_for(wait, count_up(ran)));
+    }
+    gate->open();
+    CHECK(queued->get() == 4);
+    pool.shutdown();
+    CHECK(*ran == 0);
+    CHECK_THROWS_AS(pool.try_submit_for(std::nullopt, square, 1), prong::PoolShutdown);
+}
+
+TEST_CASE("try_submit_for waits for room") {
+    const auto wait = GENERATE(prong::Timeout(std::chrono::hours(1)), prong::Timeout(std::nullopt));
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 1});
+    auto held = occupy(pool, gate);
+    auto first = pool.submit(square, 2);
+    std::optional<Future<int>> second;
+    std::thread submitter([&] { second = pool.try_submit_for(wait, square, 3); });
+    CHECK(first.cancel());
+    submitter.join();
+    gate->open();
+    CHECK(second.value().get() == 9);
 }
 
 TEST_CASE("cancelled tasks make room, and are no longer queued") {

@@ -88,7 +88,7 @@ inline auto pass(const Shared<Gate>& gate) {
 /// Makes all workers stand before the gate, and waits until they do.
 inline std::vector<Future<int>> occupy(ProcessPoolExecutor& pool, const Shared<Gate>& gate) {
     const int before = gate->arrivals();
-    const int workers = static_cast<int>(pool.max_workers());
+    const int workers = pool.max_workers();
     std::vector<Future<int>> futures;
     for (int i = 0; i < workers; ++i) futures.push_back(pool.submit(pass(gate)));
     if (!gate->await_arrivals(before + workers)) throw std::runtime_error("workers do not come");

@@ -29,6 +29,7 @@ using prong::ProcessPoolExecutor;
 using prong::TaskOptions;
 using prong::with_captures;
 using prong::executor::SharedState;
+using prong::executor::StartState;
 using prong::executor::TaskSettings;
 using prong::executor::WorkerSlot;
 using prong::proc::StopMode;
@@ -145,8 +146,7 @@ bool submit_something(Pool& pool, std::vector<Pending>& pending, Random& random)
     const auto number = static_cast<int>(random() % 1000);
     const auto size =
         static_cast<std::size_t>(random() % 4 == 0 ? random() % 30'000 : random() % 60);
-    const TaskOptions options{.timeout =
-                                  random() % 2 == 0 ? prong::detail::Timeout(50ms) : std::nullopt,
+    const TaskOptions options{.timeout = random() % 2 == 0 ? prong::Timeout(50ms) : std::nullopt,
                               .grace = 10ms,
                               .max_retries = static_cast<int>(random() % 3),
                               .priority = static_cast<prong::Priority>(random() % 3),
@@ -605,7 +605,7 @@ std::vector<Attack> attacks() {
                  slot.failed.store(huge);
                  slot.deaths.store(huge);
                  slot.stopped.store(s.step % 3 == 0);
-                 slot.ready.store(s.step % 3 == 1);
+                 slot.start.store(static_cast<StartState>(s.step % 4));
                  slot.leaving.store(s.step % 3 == 2);
                  slot.crash.signal.store(std::numeric_limits<int>::min());
                  slot.crash.frames.fill(huge);

@@ -269,7 +269,7 @@ TEST_CASE("with a zygote an initializer must be a function that the zygote has")
     });
 }
 
-TEST_CASE("a worker hook knows whether it is a plain function") {
+TEST_CASE("a worker hook knows whether it can be encoded") {
     using prong::WorkerHook;
     static int calls = 0;
     struct Stateless {
@@ -279,25 +279,25 @@ TEST_CASE("a worker hook knows whether it is a plain function") {
         int* counter;
         void operator()() const { ++*counter; }
     };
-    const auto is_plain = [](const WorkerHook& hook) {
+    const auto is_encoded = [](const WorkerHook& hook) {
         hook();
-        if (hook.plain() == nullptr) return false;
+        if (hook.type() == nullptr) return false;
         const int before = calls;
-        hook.plain()();
+        WorkerHook(*hook.type(), hook.encoded())();
         return calls == before + 1;
     };
-    CHECK(is_plain([] { ++calls; }));
-    CHECK(is_plain([] { return ++calls; }));
-    CHECK(is_plain(+[] { ++calls; }));
-    CHECK(is_plain(Stateless()));
-    CHECK_FALSE(is_plain([copy = calls] { calls = copy; }));
-    CHECK_FALSE(is_plain(Callable{&calls}));
-    CHECK_FALSE(is_plain(std::function<void()>([] {})));
+    CHECK(is_encoded([] { ++calls; }));
+    CHECK(is_encoded([] { return ++calls; }));
+    CHECK(is_encoded(+[] { ++calls; }));
+    CHECK(is_encoded(Stateless()));
+    CHECK_FALSE(is_encoded([copy = calls] { calls = copy; }));
+    CHECK_FALSE(is_encoded(Callable{&calls}));
+    CHECK_FALSE(is_encoded(std::function<void()>([] {})));
     CHECK_FALSE(WorkerHook());
     CHECK_FALSE(WorkerHook(nullptr));
     CHECK_FALSE(WorkerHook(std::function<void()>()));
     CHECK_FALSE(WorkerHook(static_cast<void (*)()>(nullptr)));
     const WorkerHook hook([] { ++calls; });
     const WorkerHook copy = hook; // NOLINT: that is what is tested
-    CHECK(copy.plain() == hook.plain());
+    CHECK(copy.type() == hook.type());
 }

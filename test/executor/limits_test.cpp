@@ -168,10 +168,10 @@ TEST_CASE("a file may only grow to what a task may write") {
     const TempDir folder;
     const std::string path = folder.path() / "file";
     ProcessPoolExecutor pool(1);
-    auto limited = pool.with(TaskOptions{.limits = {.output_bytes = 64 << 10}});
+    auto limited = pool.with(TaskOptions{.limits = {.max_file_bytes = 64 << 10}});
     auto verbose = limited.submit(write_file, path, mebibyte);
     const auto error = error_of<LimitExceeded>(verbose);
-    CHECK(error.kind() == LimitKind::output);
+    CHECK(error.kind() == LimitKind::file_size);
     CHECK(error.allowed() == 64 << 10);
     CHECK(std::filesystem::file_size(path) == 64 << 10);
     pool.submit(write_file, path, mebibyte).get();

@@ -86,6 +86,21 @@ struct Odd {
     }
 };
 
+/// Counts in the parent how often one is decoded.
+struct Counted {
+    static inline int decoded = 0;
+    int value = 0;
+    template <typename Archive>
+    void save(Archive& archive) const {
+        archive(value);
+    }
+    template <typename Archive>
+    void load(Archive& archive) {
+        archive(value);
+        ++decoded;
+    }
+};
+
 } // namespace
 
 TEST_CASE("map gives the results in the order of the input") {
@@ -105,6 +120,41 @@ TEST_CASE("map gives the results in the order of the input") {
     CHECK(pool.map(prong::with_captures([factor](int n) { return factor * n; }),
                    std::views::iota(1, 4))
               .get() == std::vector{3, 6, 9});
+}
+
+TEST_CASE("an element of map is decoded once, however often it is asked for") {
+    ProcessPoolExecutor pool(2);
+    Counted::decoded = 0;
+    auto results = pool.map([](int n) { return Counted{n}; }, std::views::iota(0, 10));
+    auto evens =
+        results | std::views::filter([](const Counted& each) { return each.value % 2 == 0; });
+    int sum = 0;
+    for (const Counted& each : evens) sum += each.value;
+    CHECK(sum == 0 + 2 + 4 + 6 + 8);
+    CHECK(Counted::decoded == 10);
+    auto more = pool.map([](int n) { return Counted{n}; }, std::views::iota(0, 10));
+    auto it = more.begin();
+    CHECK((*it).value == 0);
+    CHECK((*it).value == 0);
+    auto moved = std::move(more); // what `*it` refers to stays in its place
+    CHECK((*++it).value == 1);
+    CHECK(moved.get().size() == 9);
+    CHECK(Counted::decoded == 20);
+}
+
+TEST_CASE("an element of map that failed or cannot be copied may be asked for again") {
+    ProcessPoolExecutor pool(1);
+    auto failing = pool.map(odd_throws, std::views::iota(1, 3));
+    auto failed = failing.begin();
+    for (int i = 0; i < 2; ++i) CHECK_THROWS_WITH(*failed, "1");
+    CHECK(*++failed == 2);
+    auto boxes = pool.map(in_a_box, std::views::iota(5, 7));
+    auto box = boxes.begin();
+    for (int i = 0; i < 2; ++i) {
+        const std::unique_ptr<int> taken = *box;
+        CHECK(*taken == 5);
+    }
+    CHECK(**++box == 6);
 }
 
 TEST_CASE("map reads several ranges in step, up to the end of the shortest") {

@@ -55,6 +55,38 @@ TEST_CASE("shutdown runs what is pending, then the workers are gone") {
     CHECK(futures[0].get() < 1000);
 }
 
+TEST_CASE("join_for waits for the end after shutdown, and kills nothing") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(2);
+    CHECK_THROWS_AS(pool.join_for(0s), std::logic_error);
+    auto held = occupy(pool, gate);
+    auto queued = pool.submit(square, 5);
+    pool.shutdown(false);
+    CHECK_FALSE(pool.join_for(0s));
+    CHECK_FALSE(pool.join_for(5ms));
+    gate->open();
+    CHECK(pool.join_for(std::nullopt));
+    CHECK_FALSE(has_children());
+    CHECK(pool.join_for(0s));
+    CHECK(queued.get() == 25);
+    for (auto& future : held) CHECK(future.get() > 0);
+}
+
+TEST_CASE("join_for sees the end of workers that are terminated, and of a broken pool") {
+    ProcessPoolExecutor pool(2);
+    auto hanging = pool.submit([] { pause(); });
+    SECTION("kill_workers") {
+        pool.kill_workers();
+    }
+    SECTION("the supervisor is killed") {
+        CHECK(eventually([&] { return hanging.running(); }));
+        kill(supervisor_of(getpid()), SIGKILL);
+        pool.shutdown(false);
+    }
+    CHECK(pool.join_for(std::nullopt));
+    CHECK(hanging.done());
+}
+
 TEST_CASE("a pool that is shut down at once has run everything that was submitted") {
     const Shared<Counter> runs;
     int expected = 0;

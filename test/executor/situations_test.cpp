@@ -168,7 +168,7 @@ TEST_CASE("a limit of files that is too small for a pool is told in words") {
 TEST_CASE("a task that may write little can make a pool of its own") {
     ProcessPoolExecutor pool(1);
     TaskOptions little;
-    little.limits.output_bytes = 16 << 20;
+    little.limits.max_file_bytes = 16 << 20;
     const auto nested = [] {
         ProcessPoolExecutor inner(1);
         return inner.submit(square, 7).get();
@@ -272,7 +272,7 @@ TEST_CASE("a pool made by a pinned thread has as many workers and CPUs as the pr
         for (std::size_t cpu = 0; CPU_COUNT(&one) == 0; ++cpu) {
             if (CPU_ISSET(cpu, &all)) CPU_SET(cpu, &one);
         }
-        const unsigned expected = ProcessPoolExecutor().max_workers();
+        const int expected = ProcessPoolExecutor().max_workers();
         const auto make_and_use = [&] {
             require(count_own_cpus() == 1, "pinned");
             ProcessPoolExecutor pool;

@@ -255,7 +255,7 @@ TEST_CASE("as_completed gives tasks in whatever order they were submitted and en
     std::vector<Future<int>> futures;
     for (int i = 0; i < 3000; ++i) {
         const prong::TaskOptions options{
-            .deadline = i % 7 == 0 ? prong::detail::Timeout(1ms) : std::nullopt,
+            .deadline = i % 7 == 0 ? prong::Timeout(1ms) : std::nullopt,
             .max_retries = i % 1000 == 3 ? 1 : 0,
             .priority = static_cast<prong::Priority>(priorities ? i % 3 : 1)};
         futures.push_back(pool.with(options).submit(
@@ -398,7 +398,7 @@ TEST_CASE("as_completed throws TimeoutError when the time is over, after what ha
     tasks.gate(1).open();
     tasks.futures[1].wait();
     int given = 0;
-    const auto take_all = [&](prong::detail::Timeout timeout) {
+    const auto take_all = [&](prong::Timeout timeout) {
         for (auto& future : prong::as_completed(tasks.futures, timeout)) {
             CHECK(&future == &tasks.futures[1]);
             ++given;

@@ -87,8 +87,8 @@ TEST_CASE("hooks run in each worker when it starts and when it leaves") {
     {
         ProcessPoolExecutor pool(PoolOptions{
             .max_workers = 1,
-            .initializer = [place] { place->add(1); },
             .max_tasks_per_worker = 1,
+            .initializer = [place] { place->add(1); },
             .on_worker_start = [place] { place->add(2 + prong::this_worker::index()); },
             .on_worker_exit = [place] { place->add(4 + prong::this_worker::index()); },
         });
@@ -266,8 +266,8 @@ TEST_CASE("break_pool: a death breaks the pool, as in Python") {
 
 TEST_CASE("break_pool does not mind workers that leave of their own accord") {
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 2,
-                                         .max_tasks_per_worker = 3,
-                                         .on_worker_death = prong::OnWorkerDeath::break_pool});
+                                         .on_worker_death = prong::OnWorkerDeath::break_pool,
+                                         .max_tasks_per_worker = 3});
     for (int i = 0; i < 50; ++i) CHECK(pool.submit(square, i).get() == i * i);
 }
 
@@ -276,7 +276,7 @@ TEST_CASE("break_pool does not mind workers that are killed for what their task 
         PoolOptions{.max_workers = 1, .on_worker_death = prong::OnWorkerDeath::break_pool});
     auto hangs = pool.with({.timeout = 10ms, .grace = 0s}).submit([] { pause(); });
     CHECK_THROWS_AS(hangs.get(), prong::TaskTimeout);
-    auto writes = pool.with({.limits = {.output_bytes = 1}}).submit([] { raise(SIGXFSZ); });
+    auto writes = pool.with({.limits = {.max_file_bytes = 1}}).submit([] { raise(SIGXFSZ); });
     CHECK_THROWS_AS(writes.get(), prong::LimitExceeded);
     CHECK(pool.submit(square, 3).get() == 9);
 }

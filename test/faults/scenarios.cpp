@@ -299,7 +299,7 @@ void use_options(Judge& judge, const Shared<Gate>&) {
     for (int i = 0; i < 2; ++i) {
         judge.attempt("within limits", [&] {
             const TaskOptions options{
-                .limits = {.memory_bytes = 4 << 20, .cpu_time = 10s, .output_bytes = 1 << 30},
+                .limits = {.memory_bytes = 4 << 20, .cpu_time = 10s, .max_file_bytes = 1 << 30},
                 .capture_output = true};
             const auto task = [](int n) {
                 std::this_thread::sleep_for(15ms); // long enough to be looked at

@@ -326,5 +326,5 @@ TEST_CASE("processes start processes, each joined by its own parent") {
 
 TEST_CASE("cpu_count counts the CPUs of the machine") {
     REQUIRE(prong::cpu_count() >= 1);
-    REQUIRE(prong::cpu_count() >= prong::os::available_cpus());
+    REQUIRE(prong::cpu_count() >= static_cast<int>(prong::os::available_cpus()));
 }

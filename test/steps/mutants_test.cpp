@@ -94,7 +94,7 @@ void run_and_end(const SharedState& state, const Claim& claim, Mutation mutation
 
 /// The worker's loop in short.
 int work_wrongly(SharedState& state, std::uint16_t worker, Mutation mutation) {
-    state.slot(worker).ready.store(true);
+    state.slot(worker).start.store(prong::executor::StartState::ready);
     state.control().starts.fetch_add(1);
     state.notifier.set_searching(worker);
     while (!state.lanes.drained()) {

@@ -196,12 +196,21 @@ template <class F, class... Args>
 using BindingOf =
     Binding<typename SignatureOf<std::decay_t<F>>::type, std::remove_cvref_t<Args>...>;
 
-/// What `f(args...)` gives when it runs as a task: a value, or nothing. (`void` also for a call
-/// that `encode_task` refuses, so that the refusal is the only error.)
+} // namespace prong::detail
+
+namespace prong {
+
+/// The result of `f(args...)` as a task: its value type, or `void`. (`void` also for a call that
+/// `submit` refuses, so that the refusal is the only error.)
 template <class F, class... Args>
-using task_result_t = typename CallResult<StoredCallable<std::decay_t<F>>,
-                                          typename SignatureOf<std::decay_t<F>>::type,
-                                          typename BindingOf<F, Args...>::Parameters>::type;
+using task_result_t =
+    typename detail::CallResult<detail::StoredCallable<std::decay_t<F>>,
+                                typename detail::SignatureOf<std::decay_t<F>>::type,
+                                typename detail::BindingOf<F, Args...>::Parameters>::type;
+
+} // namespace prong
+
+namespace prong::detail {
 
 /// The call of `f(args...)`: how its parts are encoded, decoded and put together.
 template <class F, class... Args>
@@ -221,9 +230,9 @@ consteval bool require_result() {
     }
 }
 
-/// Compiles only if `f(args...)` can run as a task; else the compiler says why not.
+/// Compiles only if `f(args...)` can be called in another process; else the compiler says why not.
 template <class F, class... Args>
-consteval bool require_task() {
+consteval bool require_call() {
     using Function = std::decay_t<F>;
     constexpr Misfit misfit = BindingOf<F, Args...>::misfit;
     if constexpr (!CallableCodec<Function>::require()) {
@@ -257,7 +266,17 @@ consteval bool require_task() {
                       "are passed to it as rvalues)");
         return false;
     } else {
+        return true;
+    }
+}
+
+/// The same for a call whose result comes back.
+template <class F, class... Args>
+consteval bool require_task() {
+    if constexpr (require_call<F, Args...>()) {
         return require_result<task_result_t<F, Args...>>();
+    } else {
+        return false;
     }
 }
 
@@ -315,12 +334,24 @@ const TaskType& task_type() {
     }
 }
 
+/// The same for a call whose result is dropped.
+template <class F, class... Args>
+const TaskType& procedure_type() {
+    if constexpr (require_call<F, Args...>()) {
+        using Procedure = Call<std::decay_t<F>, void, typename BindingOf<F, Args...>::Parameters>;
+        return TaskFunctions<std::decay_t<F>, Procedure>::type;
+    } else {
+        static constexpr TaskType refused{};
+        return refused;
+    }
+}
+
 /// Appends what `task_type<F, Args...>().run` reads: the callable and its arguments, converted to
 /// what it declares. Copies from the arguments, never moves. Throws what `encode` throws, and
 /// `std::invalid_argument` for a null function pointer.
 template <class F, class... Args>
-void encode_task(Writer& writer, F&& f, Args&&... args) {
-    if constexpr (require_task<F, Args...>()) {
+void encode_call(Writer& writer, F&& f, Args&&... args) {
+    if constexpr (require_call<F, Args...>()) {
         using Function = std::decay_t<F>;
         if constexpr (std::is_function_v<std::remove_reference_t<F>>) {
             CallableCodec<Function>::encode(writer, &f);
@@ -328,6 +359,14 @@ void encode_task(Writer& writer, F&& f, Args&&... args) {
             CallableCodec<Function>::encode(writer, f);
         }
         TaskCall<F, Args...>::encode_arguments(writer, args...);
+    }
+}
+
+/// The same for a task.
+template <class F, class... Args>
+void encode_task(Writer& writer, F&& f, Args&&... args) {
+    if constexpr (require_task<F, Args...>()) {
+        encode_call(writer, std::forward<F>(f), std::forward<Args>(args)...);
     }
 }
 

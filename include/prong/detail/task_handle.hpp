@@ -2,8 +2,9 @@
 
 #include <prong/detail/export.hpp>
 #include <prong/detail/task_type.hpp>
-#include <prong/detail/timeout.hpp>
 #include <prong/detail/wire.hpp>
+#include <prong/fwd.hpp>
+#include <prong/timeout.hpp>
 
 #include <atomic>
 #include <chrono>

@@ -179,7 +179,7 @@ std::uint8_t PoolCore::write_options(std::uint32_t index, const TaskOptions* opt
         if (!limits.memory_bytes) limits.memory_bytes = defaults.memory_bytes;
         if (!limits.address_space_bytes) limits.address_space_bytes = defaults.address_space_bytes;
         if (!limits.cpu_time.value()) limits.cpu_time = defaults.cpu_time;
-        if (!limits.output_bytes) limits.output_bytes = defaults.output_bytes;
+        if (!limits.max_file_bytes) limits.max_file_bytes = defaults.max_file_bytes;
     }
     write_settings(state_.settings(index), all);
     return ring::Status::has_options;
@@ -536,6 +536,14 @@ std::uint64_t PoolCore::cancel_queued() noexcept {
     });
     records_.release_ended();
     return count;
+}
+
+bool PoolCore::join_until(detail::TimePoint limit) {
+    if (!shut_down_.load()) {
+        throw std::logic_error("join_for() was called before shutdown(): the workers of a pool "
+                               "that accepts tasks do not exit");
+    }
+    return wait_for_supervisor(base::Deadline::at(limit));
 }
 
 ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {

@@ -11,7 +11,7 @@
 
 #include <prong/detail/pool_reference.hpp>
 #include <prong/detail/task_handle.hpp>
-#include <prong/pool_stats.hpp>
+#include <prong/stats.hpp>
 
 #include <atomic>
 #include <optional>
@@ -51,6 +51,7 @@ public:
 
     void shutdown(bool wait, bool cancel_queued);
     void end_workers(proc::StopMode mode);
+    bool join_until(detail::TimePoint limit);
     ShutdownReport shutdown_for(detail::TimePoint limit);
 
     [[nodiscard]] PoolStats stats();

@@ -1,5 +1,6 @@
 #include "executor/parent/fork_base.hpp"
 
+#include "executor/shared/memory_limit.hpp"
 #include "executor/supervisor/delegate.hpp"
 #include "os/child.hpp"
 #include "os/process.hpp"
@@ -12,7 +13,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <exception>
 #include <functional>
@@ -26,13 +29,21 @@
 namespace prong::executor {
 namespace {
 
+/// A hook of a request: its encoded call lies in the pool's payload, beside the others.
+struct PassedHook {
+    const detail::TaskType* type; ///< null: no hook
+    std::uint64_t offset;
+    std::uint64_t length;
+};
+
 /// What the zygote must know to make a supervisor. With it come the memfd and copies of the
 /// descriptors to keep.
 struct Request {
     SharedState::Sizes sizes;
-    WorkerHook::Function initializer;
-    WorkerHook::Function on_start;
-    WorkerHook::Function on_exit;
+    PassedHook initializer;
+    PassedHook on_start;
+    PassedHook on_exit;
+    Timeout::Value hook_limit;
     Recycling recycling;
     bool break_on_death;
     os::Inherited inherited;
@@ -45,6 +56,46 @@ struct Request {
 static_assert(std::is_trivially_copyable_v<Request>);
 static_assert(sizeof(Request) <= proc::Zygote::longest_message);
 static_assert(proc::most_kept < os::most_passed);
+
+WorkerHook copy_hook(const SharedState& state, const PassedHook& hook) {
+    if (hook.type == nullptr) return {};
+    const std::byte* const begin = state.payload.at(hook.offset);
+    return {*hook.type, std::vector(begin, begin + hook.length)};
+}
+
+/// Writes hooks where the zygote reads them, until it is destroyed.
+class HookBlock {
+public:
+    HookBlock(SharedState& state, const WorkerHooks& hooks) : state_(state) {
+        const std::uint64_t size = hooks.initializer.encoded().size() +
+                                   hooks.on_start.encoded().size() + hooks.on_exit.encoded().size();
+        if (size == 0) return;
+        std::atomic<std::uint64_t> intent; // no worker is there to be killed
+        offset_ = move_to_larger_block(state, {}, size, shm::parent_owner, intent,
+                                       "the argument list of the pool's hooks")
+                      .offset;
+    }
+    HookBlock(const HookBlock&) = delete;
+    HookBlock& operator=(const HookBlock&) = delete;
+    ~HookBlock() {
+        if (offset_ != 0) state_.payload.free(offset_, used_);
+    }
+
+    PassedHook add(const WorkerHook& hook) {
+        const std::vector<std::byte>& bytes = hook.encoded();
+        if (bytes.empty()) return {.type = hook.type(), .offset = 0, .length = 0};
+        const PassedHook passed{
+            .type = hook.type(), .offset = offset_ + used_, .length = bytes.size()};
+        std::ranges::copy(bytes, state_.payload.at(passed.offset));
+        used_ += bytes.size();
+        return passed;
+    }
+
+private:
+    SharedState& state_;
+    std::uint64_t offset_ = 0; ///< 0: no block
+    std::uint64_t used_ = 0;
+};
 
 int run_delegate(SharedState& state, const SupervisorOptions& options, int parent_pidfd) {
     PoolDelegate delegate(state, options);
@@ -100,9 +151,10 @@ proc::Zygote::Child prepare_supervisor(std::vector<base::UniqueFd> fds,
     const std::shared_ptr<SharedState> state(
         new SharedState(SharedState::attach(std::move(fds.at(0)), request.sizes)));
     static_cast<void>(state->region.release_descriptor());
-    SupervisorOptions options{.hooks = {.initializer = request.initializer,
-                                        .on_start = request.on_start,
-                                        .on_exit = request.on_exit},
+    SupervisorOptions options{.hooks = {.initializer = copy_hook(*state, request.initializer),
+                                        .on_start = copy_hook(*state, request.on_start),
+                                        .on_exit = copy_hook(*state, request.on_exit),
+                                        .limit = request.hook_limit},
                               .recycling = request.recycling,
                               .break_on_death = request.break_on_death,
                               .inherited = request.inherited,
@@ -151,10 +203,15 @@ os::PidFd ForkBase::start_supervisor(SharedState& state, const SupervisorOptions
 os::PidFd ForkBase::start_by_zygote(SharedState& state, const SupervisorOptions& options,
                                     int memory) const {
     const WorkerHooks& hooks = options.hooks;
+    require_known(hooks.initializer, "initializer");
+    require_known(hooks.on_start, "on_worker_start");
+    require_known(hooks.on_exit, "on_worker_exit");
+    HookBlock block(state, hooks);
     Request request{.sizes = state.sizes(),
-                    .initializer = plain_form(hooks.initializer, "initializer"),
-                    .on_start = plain_form(hooks.on_start, "on_worker_start"),
-                    .on_exit = plain_form(hooks.on_exit, "on_worker_exit"),
+                    .initializer = block.add(hooks.initializer),
+                    .on_start = block.add(hooks.on_start),
+                    .on_exit = block.add(hooks.on_exit),
+                    .hook_limit = hooks.limit,
                     .recycling = options.recycling,
                     .break_on_death = options.break_on_death,
                     .inherited = options.inherited,
@@ -180,19 +237,19 @@ os::PidFd ForkBase::start_by_zygote(SharedState& state, const SupervisorOptions&
     }
 }
 
-WorkerHook::Function ForkBase::plain_form(const WorkerHook& hook, const char* name) const {
-    if (!hook) return nullptr;
-    const WorkerHook::Function function = hook.plain();
+/// Throws `std::invalid_argument` if the zygote cannot call it.
+void ForkBase::require_known(const WorkerHook& hook, const char* name) const {
+    if (!hook) return;
     const std::string text = std::string("PoolOptions::") + name;
-    if (function == nullptr) {
+    if (hook.type() == nullptr) {
         throw std::invalid_argument(text +
-                                    " must be a plain function (void f()) or a lambda without "
-                                    "captures, because workers are forked from the zygote, which "
-                                    "has nothing that was made after start_zygote()");
+                                    " must be a function or a lambda without captures, with its "
+                                    "arguments beside it ({f, arguments...}), because workers are "
+                                    "forked from the zygote, which has nothing that was made after "
+                                    "start_zygote()");
     }
-    const auto* const address = reinterpret_cast<const void*>(function);
-    if (!modules_.had(address)) throw std::invalid_argument(too_late(text, address));
-    return function;
+    const void* const unknown = find_unknown(*hook.type(), hook.encoded());
+    if (unknown != nullptr) throw std::invalid_argument(too_late(text, unknown));
 }
 
 void ForkBase::refuse(const detail::TaskType& type, std::span<const std::byte> arguments,

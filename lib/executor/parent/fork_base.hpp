@@ -67,7 +67,7 @@ private:
     [[noreturn]] void refuse(const detail::TaskType& type, std::span<const std::byte> arguments,
                              const void* address) const;
     [[nodiscard]] std::string too_late(const std::string& what, const void* address) const;
-    [[nodiscard]] WorkerHook::Function plain_form(const WorkerHook& hook, const char* name) const;
+    void require_known(const WorkerHook& hook, const char* name) const;
 
     proc::Zygote* zygote_;
     os::LoadedModules modules_;

@@ -57,7 +57,8 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
          .sizes = sizes,
          .supervisor = {.hooks = {.initializer = std::move(options.initializer),
                                   .on_start = std::move(options.on_worker_start),
-                                  .on_exit = std::move(options.on_worker_exit)},
+                                  .on_exit = std::move(options.on_worker_exit),
+                                  .limit = options.start_timeout.value()},
                         .recycling = recycling_of(options),
                         .break_on_death = options.on_worker_death == OnWorkerDeath::break_pool,
                         .inherited = proc::inherited_by(options.inherit),
@@ -98,7 +99,12 @@ void ProcessPoolExecutor::kill_workers() {
     core_->end_workers(proc::StopMode::kill);
 }
 
-ShutdownReport ProcessPoolExecutor::shutdown_for(detail::Timeout wait) {
+bool ProcessPoolExecutor::join_for(Timeout wait) {
+    core_->require_own_process();
+    return core_->join_until(detail::time_after(wait));
+}
+
+ShutdownReport ProcessPoolExecutor::shutdown_for(Timeout wait) {
     core_->require_own_process();
     return core_->shutdown_for(detail::time_after(wait));
 }
@@ -107,9 +113,9 @@ PoolStats ProcessPoolExecutor::stats() const {
     return core_->stats();
 }
 
-unsigned ProcessPoolExecutor::max_workers() const {
+int ProcessPoolExecutor::max_workers() const {
     core_->require_own_process();
-    return core_->workers();
+    return static_cast<int>(core_->workers());
 }
 
 PoolWithOptions::PoolWithOptions(executor::PoolCore& core, const TaskOptions& options)

@@ -46,10 +46,10 @@ WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns) {
                       .deaths = slot.deaths.load()};
     if (stats.pid == 0) return stats;
     if (auto task = running_task(worker)) stats.task = std::move(task->name);
-    stats.state = slot.stopped.load()  ? WorkerState::stopped
-                  : !slot.ready.load() ? WorkerState::starting
-                  : stats.task.empty() ? WorkerState::idle
-                                       : WorkerState::running;
+    stats.state = slot.stopped.load()                      ? WorkerState::stopped
+                  : slot.start.load() != StartState::ready ? WorkerState::starting
+                  : stats.task.empty()                     ? WorkerState::idle
+                                                           : WorkerState::running;
     return stats;
 }
 

@@ -100,7 +100,7 @@ std::string limit_text(const Excess& excess) {
         return "processor time: allowed " + time_text(excess.allowed) + ", used " +
                time_text(excess.used);
     default:
-        return "output: allowed " + size_text(excess.allowed) + " a file, wanted to write more";
+        return "file size: allowed " + size_text(excess.allowed) + ", wanted to write more";
     }
 }
 

@@ -30,6 +30,13 @@ enum class Admission : std::uint32_t {
     refused, ///< the parent will not receive it
 };
 
+/// How far a worker's start has come. Whoever leaves `starting` first decides.
+enum class StartState : std::uint32_t {
+    starting, ///< set by the supervisor before the fork
+    ready,    ///< set by the worker when its hooks have returned
+    expired,  ///< set by the supervisor: it kills the worker, whose hooks took too long
+};
+
 /// A text that crosses processes: a fixed place, cut when it is too long.
 class SharedText {
 public:
@@ -97,8 +104,7 @@ struct WorkerSlot {
     shm::Flag stopped;
     std::atomic<std::uint64_t> deaths;
 
-    /// Set by the worker when its initializer has returned.
-    shm::Flag ready;
+    std::atomic<StartState> start;
     /// Set by the worker when it ends of its own accord.
     shm::Flag leaving;
     /// Why its initializer or `on_worker_start` failed. Written by the worker.

@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t forever = std::numeric_limits<std::int64_t>::max();
 
 /// Nanoseconds for a field in which 0 means none.
-std::int64_t field(const detail::Timeout& timeout) {
+std::int64_t field(const Timeout& timeout) {
     return timeout.value() ? std::max<std::int64_t>(timeout.value()->count(), 1) : 0;
 }
 
@@ -31,7 +31,7 @@ std::uint64_t seal_of(const TaskSettings& settings) {
           static_cast<std::uint64_t>(settings.grace_ns),
           static_cast<std::uint64_t>(settings.deadline_ns),
           static_cast<std::uint64_t>(settings.cpu_ns), settings.resident_bytes,
-          settings.address_space_bytes, settings.output_bytes,
+          settings.address_space_bytes, settings.max_file_bytes,
           std::uint64_t{settings.max_retries} << 8 | settings.capture_output}) {
         seal = std::rotl(seal ^ word, 29) * 0x9e3779b97f4a7c15; // odd: no word is lost
     }
@@ -44,14 +44,14 @@ bool needs_settings(const TaskOptions& options) {
     const TaskLimits& limits = options.limits;
     return options.timeout.value() || options.deadline.value() || options.max_retries != 0 ||
            options.capture_output || limits.memory_bytes || limits.address_space_bytes ||
-           limits.cpu_time.value() || limits.output_bytes;
+           limits.cpu_time.value() || limits.max_file_bytes;
 }
 
 void write_settings(TaskSettings& settings, const TaskOptions& options) {
     if (options.max_retries < 0)
         throw std::invalid_argument("TaskOptions::max_retries is negative");
     settings.timeout_ns = field(options.timeout);
-    settings.grace_ns = std::max<std::int64_t>(options.grace.count(), 0);
+    settings.grace_ns = options.grace.value() ? options.grace.value()->count() : forever;
     settings.deadline_ns = field(options.deadline);
     if (settings.deadline_ns != 0) {
         const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
@@ -60,7 +60,7 @@ void write_settings(TaskSettings& settings, const TaskOptions& options) {
     settings.cpu_ns = field(options.limits.cpu_time);
     settings.resident_bytes = field(options.limits.memory_bytes, "memory_bytes");
     settings.address_space_bytes = field(options.limits.address_space_bytes, "address_space_bytes");
-    settings.output_bytes = field(options.limits.output_bytes, "output_bytes");
+    settings.max_file_bytes = field(options.limits.max_file_bytes, "max_file_bytes");
     settings.max_retries = static_cast<std::uint32_t>(options.max_retries);
     settings.capture_output = options.capture_output ? 1 : 0;
     settings.seal = seal_of(settings);

@@ -26,7 +26,7 @@ struct alignas(256) TaskSettings {
     std::int64_t cpu_ns;
     std::uint64_t resident_bytes;
     std::uint64_t address_space_bytes;
-    std::uint64_t output_bytes;
+    std::uint64_t max_file_bytes;
     std::uint32_t max_retries;
     std::uint8_t capture_output; ///< a bool
     /// A checksum of all fields before it, which detects that a worker has overwritten them.

@@ -9,9 +9,12 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
 
 namespace prong::executor {
 namespace {
+
+constexpr const char* limit_name = "PoolOptions::start_timeout";
 
 /// The attempts at the task before the one that has just failed, and this one noted beside them.
 void note_attempt(TaskSettings& settings, const WorkerEnd& end, FailureReport& failure_report) {
@@ -44,10 +47,10 @@ os::ProcessExit true_exit(os::ProcessExit exit, const diag::CrashDump& crash) {
     return exit;
 }
 
-/// Whether the worker was killed because its task wrote more than it may.
-bool is_over_output(const SharedState& state, const ring::Claim& task, os::ProcessExit exit) {
+/// Whether the worker was killed because its task wrote more to a file than it may.
+bool is_over_file_size(const SharedState& state, const ring::Claim& task, os::ProcessExit exit) {
     return exit.exitcode == -SIGXFSZ && task.status.has(ring::Status::has_options) &&
-           state.settings(task.index).output_bytes != 0;
+           state.settings(task.index).max_file_bytes != 0;
 }
 
 /// Makes the task final with its failure report; an abandoned task keeps no payload.
@@ -79,9 +82,9 @@ bool end_task(SharedState& state, unsigned worker, const ring::Claim& task, cons
         TaskSettings& settings = state.settings(task.index);
         note_attempt(settings, end, failure_report);
         failure_report.missed_deadline = is_deadline(settings, end.stop_at_ns);
-        if (is_over_output(state, task, end.exit)) {
-            failure_report.excess = {LimitKind::output, settings.output_bytes,
-                                     settings.output_bytes};
+        if (is_over_file_size(state, task, end.exit)) {
+            failure_report.excess = {LimitKind::file_size, settings.max_file_bytes,
+                                     settings.max_file_bytes};
             otherwise = ring::TaskState::over_limit;
         } else if (end.may_retry && is_intact(settings) &&
                    failure_report.attempts <= settings.max_retries &&
@@ -107,7 +110,7 @@ bool end_task(SharedState& state, unsigned worker, const ring::Claim& task, cons
 
 PoolDelegate::PoolDelegate(SharedState& state, const SupervisorOptions& options)
     : state_(state), options_(options), supervisor_(getpid()), captures_(state.workers()),
-      limit_monitor_(state, captures_) {}
+      limit_monitor_(state, captures_), hook_monitor_(state, options.hooks.limit) {}
 
 proc::StopMode PoolDelegate::stop_mode() {
     // A worker may have overwritten the word: any unknown value counts as the strongest mode.
@@ -142,7 +145,7 @@ int PoolDelegate::work(unsigned worker) {
 void PoolDelegate::starting(unsigned worker) {
     WorkerSlot& slot = state_.slot(worker);
     slot.intent.record.store(0, std::memory_order_relaxed);
-    slot.ready.store(false, std::memory_order_relaxed);
+    slot.start.store(StartState::starting, std::memory_order_relaxed);
     slot.leaving.store(false, std::memory_order_relaxed);
     slot.stopped.store(false, std::memory_order_relaxed);
     slot.stop_at_ns.store(0, std::memory_order_relaxed);
@@ -150,6 +153,7 @@ void PoolDelegate::starting(unsigned worker) {
     slot.crash.signal.store(0, std::memory_order_relaxed);
     slot.crash.frames.fill(0);
     slot.failure.clear();
+    hook_monitor_.starting(worker);
     if (captures_[worker])
         os::clear_capture(captures_[worker].get());
     else
@@ -162,13 +166,20 @@ void PoolDelegate::started(unsigned worker, pid_t pid) {
 
 bool PoolDelegate::ended(unsigned worker, os::ProcessExit exit) {
     WorkerSlot& slot = state_.slot(worker);
-    const bool had_started = slot.ready.load(std::memory_order_acquire);
-    const bool has_left = slot.leaving.load(std::memory_order_acquire) && exit.exitcode == 0;
+    const bool had_started = slot.start.load(std::memory_order_acquire) == StartState::ready;
+    const bool exit_expired =
+        had_started && hook_monitor_.has_killed(worker) && exit.exitcode == -SIGKILL;
+    if (exit_expired) {
+        std::fprintf(stderr, "prong: worker %d was killed: on_worker_exit exceeded %s\n", exit.pid,
+                     limit_name);
+    }
+    const bool has_left =
+        slot.leaving.load(std::memory_order_acquire) && (exit.exitcode == 0 || exit_expired);
     slot.pid.store(0, std::memory_order_relaxed);
     const LimitMonitor::Findings findings = limit_monitor_.forget(worker);
     const auto task = state_.unfinished_task(worker);
     const bool was_sentenced = task && (task->status.state == ring::TaskState::condemned ||
-                                        is_over_output(state_, *task, exit));
+                                        is_over_file_size(state_, *task, exit));
     const bool has_died = had_started && !has_left;
     if (has_died) slot.deaths.store(slot.deaths.load() + 1, std::memory_order_relaxed);
     const bool may_break = has_died && options_.break_on_death && !was_sentenced &&
@@ -210,10 +221,11 @@ std::uint32_t PoolDelegate::count_attempt(const ring::Claim& task) {
 
 base::Deadline PoolDelegate::attend(const std::function<void(unsigned)>& kill) {
     count_retries();
+    const base::Deadline hooks = hook_monitor_.look(kill);
     const std::int64_t next = limit_monitor_.look(kill);
-    if (next == no_alarm) return base::Deadline::never();
-    return base::Deadline::at(
-        std::chrono::steady_clock::time_point(std::chrono::nanoseconds(next)));
+    if (next == no_alarm) return hooks;
+    const std::chrono::steady_clock::time_point tasks{std::chrono::nanoseconds(next)};
+    return std::min(hooks, base::Deadline::at(tasks));
 }
 
 unsigned PoolDelegate::starts() {
@@ -221,6 +233,8 @@ unsigned PoolDelegate::starts() {
 }
 
 std::string PoolDelegate::failure(unsigned worker) {
+    if (hook_monitor_.has_killed(worker))
+        return std::string("initializer and on_worker_start exceeded ") + limit_name;
     return state_.slot(worker).failure.get();
 }
 

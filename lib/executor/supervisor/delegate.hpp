@@ -1,6 +1,7 @@
 #pragma once
 
 #include "executor/shared/shared_state.hpp"
+#include "executor/supervisor/hook_monitor.hpp"
 #include "executor/supervisor/limit_monitor.hpp"
 #include "executor/worker/loop.hpp"
 #include "os/descriptor.hpp"
@@ -64,6 +65,7 @@ private:
     std::vector<Attempts> attempts_;       ///< of tasks that may be tried again
     std::vector<base::UniqueFd> captures_; ///< by worker
     LimitMonitor limit_monitor_;
+    HookMonitor hook_monitor_;
     os::OutOfMemoryKills out_of_memory_kills_;
     std::string reason_to_give_up_;
 };

@@ -404,7 +404,8 @@ int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& h
     }
     // Again: an initializer that changes the user clears `PR_SET_PDEATHSIG`.
     if (!os::set_parent_death_signal(SIGKILL, surroundings.supervisor)) return 1;
-    slot.ready.store(true, std::memory_order_release);
+    StartState expected = StartState::starting;
+    if (!slot.start.compare_exchange_strong(expected, StartState::ready)) return 1; // it is killed
     state.control().starts.fetch_add(1, std::memory_order_release);
     const Leaving leaving = run_tasks(state, worker, with_jitter(recycling), surroundings);
     if (leaving == Leaving::condemned) {
@@ -412,6 +413,7 @@ int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& h
         kill(getpid(), SIGKILL);
     }
     slot.leaving.store(true, std::memory_order_release);
+    if (hooks.limit && hooks.on_exit) surroundings.notify_supervisor();
     trouble = trouble_in(hooks.on_exit, "on_worker_exit");
     if (!trouble.empty()) std::fprintf(stderr, "prong: %s\n", trouble.c_str());
     return 0;

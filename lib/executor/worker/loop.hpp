@@ -3,6 +3,7 @@
 #include "executor/shared/shared_state.hpp"
 #include "executor/worker/task_scope.hpp"
 
+#include <prong/timeout.hpp>
 #include <prong/worker_hook.hpp>
 
 #include <cstdint>
@@ -21,6 +22,7 @@ struct WorkerHooks {
     WorkerHook initializer;
     WorkerHook on_start;
     WorkerHook on_exit;
+    Timeout::Value limit = std::nullopt; ///< for the first two together, and for the last
 };
 
 /// Why a worker stops claiming tasks.

@@ -50,10 +50,10 @@ TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettin
                                     std::memory_order_relaxed);
     if (settings.capture_output != 0 && surroundings.capture != nullptr) {
         output_.emplace(*surroundings.capture);
-        ignores_file_size_ = settings.output_bytes == 0 && ignore_file_size_signal();
+        ignores_file_size_ = settings.max_file_bytes == 0 && ignore_file_size_signal();
     }
     arm(state);
-    if (settings.output_bytes != 0) file_size_.emplace(RLIMIT_FSIZE, settings.output_bytes);
+    if (settings.max_file_bytes != 0) file_size_.emplace(RLIMIT_FSIZE, settings.max_file_bytes);
     if (settings.address_space_bytes != 0) {
         address_space_at_start_ = os::address_space();
         address_space_.emplace(RLIMIT_AS,

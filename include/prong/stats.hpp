@@ -1,8 +1,12 @@
 #pragma once
 
+#include <prong/detail/export.hpp>
+#include <prong/detail/print.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace prong {
@@ -15,6 +19,9 @@ enum class WorkerState : unsigned char {
     running,  ///< runs one
     stopped,  ///< by SIGSTOP
 };
+
+/// Returns the enumerator's name; streams print it too.
+PRONG_API std::string_view to_string(WorkerState state);
 
 /// One worker, as it was seen.
 struct WorkerStats {

@@ -1,0 +1,40 @@
+#pragma once
+
+/// \file
+/// Declares prong's types without defining them, for headers that only name them.
+
+namespace prong {
+
+class AnyFuture;
+class Connection;
+class Inherit;
+class Process;
+class ProcessInfo;
+class ProcessPoolExecutor;
+class PoolWithOptions;
+class Timeout;
+class Waitable;
+class WorkerHook;
+
+struct Death;
+struct MapOptions;
+struct PoolOptions;
+struct PoolStats;
+struct ShutdownReport;
+struct TaskLimits;
+struct TaskOptions;
+struct WaitResult;
+struct WorkerStats;
+
+template <typename R>
+class Future;
+template <typename R>
+class MapResult;
+
+enum class LimitKind;
+enum class OnWorkerDeath : unsigned char;
+enum class Priority : unsigned char;
+enum class ReturnWhen;
+enum class WorkerState : unsigned char;
+
+} // namespace prong

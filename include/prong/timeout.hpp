@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <type_traits>
+
+namespace prong {
+
+/// How long something may take: any `std::chrono` duration, or `std::nullopt` for no limit. Zero
+/// and less mean "not at all": a wait then only looks. Durations too long for nanoseconds become
+/// the longest.
+class Timeout {
+public:
+    /// A duration, or none.
+    using Value = std::optional<std::chrono::nanoseconds>;
+
+    /// No limit.
+    Timeout(std::nullopt_t) {}
+
+    /// A limit of at least zero.
+    template <typename Rep, typename Period>
+    Timeout(std::chrono::duration<Rep, Period> duration) : value_(clamp(duration)) {}
+
+    /// A limit, or no limit if it is empty.
+    template <typename Rep, typename Period>
+    Timeout(const std::optional<std::chrono::duration<Rep, Period>>& duration) {
+        if (duration) value_ = clamp(*duration);
+    }
+
+    /// A plain number is refused, in words.
+    template <typename Number>
+        requires std::is_arithmetic_v<Number>
+    Timeout(Number) {
+        static_assert(!std::is_arithmetic_v<Number>,
+                      "prong: a number is no duration, it has no unit: write 2s (with using "
+                      "namespace std::chrono_literals) or std::chrono::seconds(2)");
+    }
+
+    /// Returns the duration, at least zero; empty for no limit.
+    [[nodiscard]] const Value& value() const { return value_; }
+
+private:
+    template <typename Duration>
+    static std::chrono::nanoseconds clamp(Duration duration) {
+        using std::chrono::nanoseconds;
+        const std::chrono::duration<double, std::nano> exact = duration;
+        if (exact >= std::chrono::duration<double, std::nano>(nanoseconds::max())) {
+            return nanoseconds::max();
+        }
+        return exact.count() > 0 ? std::chrono::duration_cast<nanoseconds>(duration)
+                                 : nanoseconds::zero(); // also for "not a number"
+    }
+
+    Value value_;
+};
+
+} // namespace prong

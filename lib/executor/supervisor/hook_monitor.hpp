@@ -1,0 +1,42 @@
+#pragma once
+
+#include "base/deadline.hpp"
+#include "executor/shared/shared_state.hpp"
+
+#include <prong/timeout.hpp>
+
+#include <functional>
+#include <vector>
+
+namespace prong::executor {
+
+/// Kills workers whose hooks exceed `PoolOptions::start_timeout`, at start and at exit.
+class HookMonitor {
+public:
+    HookMonitor(SharedState& state, const Timeout::Value& limit)
+        : state_(state), limit_(limit), workers_(state.workers()) {}
+
+    /// The worker is forked next.
+    void starting(unsigned worker) { workers_[worker] = {base::Deadline::after(limit_)}; }
+
+    /// Calls `kill(worker)` for each worker whose time is over; returns when to look again.
+    base::Deadline look(const std::function<void(unsigned)>& kill);
+
+    /// Whether the worker was killed because of its hooks.
+    [[nodiscard]] bool has_killed(unsigned worker) const { return workers_[worker].killed; }
+
+private:
+    struct Watched {
+        base::Deadline deadline = base::Deadline::never();
+        bool exiting = false; ///< it is the deadline of `on_worker_exit`
+        bool killed = false;
+    };
+
+    base::Deadline look_at(unsigned worker, const std::function<void(unsigned)>& kill);
+
+    SharedState& state_;
+    Timeout::Value limit_;
+    std::vector<Watched> workers_;
+};
+
+} // namespace prong::executor
