@@ -16,7 +16,7 @@
 namespace prong::diag {
 namespace {
 
-/// The name that the dynamic linker knows.
+/// Returns the name that the dynamic linker knows.
 std::string exported_name_at(const void* address) {
     Dl_info info{};
     const bool has_name = dladdr(address, &info) != 0 && info.dli_sname != nullptr;
@@ -24,8 +24,8 @@ std::string exported_name_at(const void* address) {
 }
 
 #ifdef PRONG_STACKTRACE
-/// Whether Boost, which never looks again, takes the modules of now for others that this thread
-/// once had.
+/// Returns whether Boost, which reads the list of modules once per thread, may take a module for
+/// another one that was unloaded.
 bool is_out_of_date(const void* address) {
     thread_local const std::uint64_t unloads_at_first = os::unloaded_modules();
     return unloads_at_first != os::unloaded_modules() && !os::is_in_program(address);

@@ -20,7 +20,7 @@ bool ForkSafeMutex::lock() noexcept {
             if (holder_.compare_exchange_strong(holder, wanted, std::memory_order_acquire))
                 return true;
         } else if (holder == wanted || holder_.compare_exchange_strong(holder, own | has_waiters)) {
-            wanted = own | has_waiters; // of several that wait one is woken, and wakes the next
+            wanted = own | has_waiters; // unlock wakes one of several waiters, which wakes the next
             futex_wait(holder_, wanted, std::chrono::nanoseconds(-1));
         }
     }

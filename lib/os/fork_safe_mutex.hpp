@@ -16,7 +16,7 @@ public:
     void unlock() noexcept;
 
 private:
-    /// `fork_depth()` of the process that has locked it, and whether threads wait; 0: none.
+    /// `fork_depth()` of the process that has locked it, and a bit if threads wait; 0: unlocked.
     FutexWord holder_{0};
 };
 

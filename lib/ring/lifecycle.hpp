@@ -49,10 +49,10 @@ struct Step {
 /// Moves a queued task to cancelled.
 Step cancel(Record& record, std::uint32_t generation) noexcept;
 
-/// Queued to cancelled; running: sets `stop_requested`.
+/// Moves a queued task to cancelled; sets `stop_requested` of a running one.
 Step request_stop(Record& record, std::uint32_t generation) noexcept;
 
-/// Queued to expired: its deadline has passed.
+/// Moves a queued task whose deadline has passed to expired.
 Step expire(Record& record, std::uint32_t generation) noexcept;
 
 /// Marks the task as abandoned: its future is gone. Does nothing if the task is final.
@@ -77,9 +77,9 @@ std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::
 std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
                                  WorkerIntent& intent, WorkerIntent& left) noexcept;
 
-/// Running to `end`, unless the task is condemned. If the status is still `running` after this, the
-/// flags tell how to end it: one that is overdue ends in `timed_out` and no other state, one that
-/// is abandoned only if the end `holds_payload` no more.
+/// Moves a running task to `end`, unless it is condemned. If the status is still `running` after
+/// this, its flags say why: an overdue task ends in `timed_out` only, an abandoned one only if the
+/// end no longer `holds_payload`.
 Status finish(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// Returns the record of the task that a dead worker left to be tried again, or null.
@@ -87,7 +87,8 @@ Record* retried(std::span<Record> records, const WorkerIntent& intent) noexcept;
 
 // Stopping and killing.
 
-/// Sets `overdue` and `stop_requested` if the status is still what was `seen`: a running task.
+/// Sets `overdue` and `stop_requested` of a running task if its status is still the one that was
+/// `seen`.
 Status mark_overdue(Record& record, Status seen) noexcept;
 
 /// Why a task was condemned: decides the state that it ends in.
@@ -108,8 +109,8 @@ std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_ow
 /// flags say. Leaves an abandoned task as it is if its end `holds_payload`.
 Status fail_dead(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
-/// Running to queued again, with the same generation, for the next worker with this note; not if it
-/// has been condemned or asked to stop meanwhile.
+/// Moves a running task to queued again, with the same generation, and leaves it in this intent.
+/// Does nothing if the task was condemned or a stop was requested meanwhile.
 Status requeue(const Claim& claim, WorkerIntent& intent) noexcept;
 
 } // namespace prong::ring

@@ -53,12 +53,13 @@ struct Status {
     static constexpr std::uint8_t watched_with_others = 2;
     /// The task has `TaskSettings`.
     static constexpr std::uint8_t has_options = 4;
-    /// The running task's time is over: it ends as timed out. Set together with `stop_requested`.
+    /// The running task must end as timed out. Set by the supervisor together with
+    /// `stop_requested`.
     static constexpr std::uint8_t overdue = 8;
-    /// Set by the parent, read by who ends the task: its future is gone, so its end keeps no
-    /// payload. (The two bits before are the verdict's.)
+    /// The task's future is gone, so its end keeps no payload. Set by the parent, read by the
+    /// process that ends the task. (The two bits before hold the verdict.)
     static constexpr std::uint8_t abandoned = 64;
-    /// The running task should return soon, and is not tried again.
+    /// The running task should return soon, and is not tried again. Set by parent or supervisor.
     static constexpr std::uint8_t stop_requested = 128;
     std::uint8_t flags = 0;
     std::uint16_t owner = 0;      ///< the index of the worker that has claimed it

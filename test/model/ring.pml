@@ -27,9 +27,9 @@ typedef Record {
     byte owner;
     byte generation;
     bool watched;
-    bool abandoned; /* nobody will ask for the result */
+    bool abandoned; /* the future is gone */
     bool stop_requested; /* not to be tried again */
-    mtype verdict; /* while condemned: what it is going to be */
+    mtype verdict; /* while condemned: the state that it ends in */
     byte result;   /* whose result the bytes are: its position + 1 */
 };
 

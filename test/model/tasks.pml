@@ -1,5 +1,5 @@
 /* The life of tasks: submitted, claimed, finished, cancelled, asked to stop, killed, dropped, timed
- * out, retried, repaired, while workers die between any two steps. Who has nothing to do waits without polling;
+ * out, retried, repaired, while workers die between any two steps. An idle process waits without polling;
  * that the real ones are woken is in sleeping.pml. */
 
 #ifndef RECORDS
@@ -319,7 +319,7 @@ inline time_out(w) {
 #define may_retry(r) (!record[r].stop_requested)
 #endif
 
-/* Ends the task of a dead worker, or puts it back. */
+/* repair_after_death: fail_dead or requeue. */
 inline repair(w) {
     if
     :: d_step { r != 0 && was_running(r - 1, w) ->

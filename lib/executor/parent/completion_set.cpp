@@ -106,7 +106,7 @@ Part& CompletionSet::State::part_of(PoolCore& core) {
 }
 
 void CompletionSet::State::add(const TaskHandle& task, std::size_t number) {
-    // The process is asked for once only, and again in `wait`.
+    // `core()` checks the process: once per pool here, and again in `wait`.
     const bool is_known = last_part_ != nullptr && &last_part_->pool.core() == task.pool();
     if (!is_known) last_part_ = &part_of(task.core());
     Part& part = *last_part_;

@@ -47,7 +47,8 @@ ring::Lane lane_of(Priority priority) {
     return ring::Lane::normal;
 }
 
-/// Whether this task is. (Its record may hold another one by now.)
+/// Returns whether the status is this task's and cancelled. The record may hold another task by
+/// now.
 bool is_cancelled(ring::Status status, const detail::TaskKey& task) {
     return status.generation == task.generation &&
            (status.state == ring::TaskState::cancelled || status.state == ring::TaskState::killed);
@@ -86,7 +87,7 @@ PoolCore::PoolCore(Setup setup)
 constinit os::ForkSafeMutex PoolCore::existence;
 
 PoolCore::~PoolCore() {
-    // The last task has been taken, so whoever comes now does not find this core.
+    // The last task has been taken, so a thread that comes now does not find this core.
     const std::lock_guard lock(existence);
 }
 

@@ -86,7 +86,7 @@ public:
     // For task handles. Functions that only look are const; functions that act have a verb for a
     // name.
 
-    /// While it is locked no core is deleted, so a thread may use that of a task which another
+    /// While it is locked no core is deleted, so a thread may use the core of a task that another
     /// thread is taking.
     static constinit os::ForkSafeMutex existence;
 

@@ -29,15 +29,15 @@
 namespace prong::executor {
 namespace {
 
-/// A hook of a request: its encoded call lies in the pool's payload, beside the others.
+/// A hook of a request. Its encoded call lies in the pool's payload.
 struct PassedHook {
     const detail::TaskType* type; ///< null: no hook
     std::uint64_t offset;
     std::uint64_t length;
 };
 
-/// What the zygote must know to make a supervisor. With it come the memfd and copies of the
-/// descriptors to keep.
+/// What the zygote needs to fork a supervisor. The memfd and copies of the descriptors to keep
+/// accompany it.
 struct Request {
     SharedState::Sizes sizes;
     PassedHook initializer;
@@ -63,14 +63,14 @@ WorkerHook copy_hook(const SharedState& state, const PassedHook& hook) {
     return {*hook.type, std::vector(begin, begin + hook.length)};
 }
 
-/// Writes hooks where the zygote reads them, until it is destroyed.
+/// A payload block with the hooks of a request, which lives until the zygote has read them.
 class HookBlock {
 public:
     HookBlock(SharedState& state, const WorkerHooks& hooks) : state_(state) {
         const std::uint64_t size = hooks.initializer.encoded().size() +
                                    hooks.on_start.encoded().size() + hooks.on_exit.encoded().size();
         if (size == 0) return;
-        std::atomic<std::uint64_t> intent; // no worker is there to be killed
+        std::atomic<std::uint64_t> intent; // no worker exists yet
         offset_ = move_to_larger_block(state, {}, size, shm::parent_owner, intent,
                                        "the argument list of the pool's hooks")
                       .offset;
@@ -237,7 +237,7 @@ os::PidFd ForkBase::start_by_zygote(SharedState& state, const SupervisorOptions&
     }
 }
 
-/// Throws `std::invalid_argument` if the zygote cannot call it.
+/// Throws `std::invalid_argument` if the zygote cannot call the hook.
 void ForkBase::require_known(const WorkerHook& hook, const char* name) const {
     if (!hook) return;
     const std::string text = std::string("PoolOptions::") + name;

@@ -25,13 +25,13 @@ using ring::TaskState;
 }
 
 /// What a task has left: its result, exception or failure report, and its captured output if that
-/// lies behind one of the first two.
+/// follows one of the first two.
 struct EndBytes {
     std::span<const std::byte> end;
     std::span<const std::byte> output;
 };
 
-/// Empty if a worker has overwritten what says where they lie.
+/// Returns nothing if the record names an invalid place.
 std::optional<EndBytes> bytes_at_end(const executor::SharedState& state, std::uint32_t index,
                                      const ring::Status& status) {
     const auto bytes = state.result_of(state.records[index]);
@@ -45,7 +45,7 @@ std::optional<EndBytes> bytes_at_end(const executor::SharedState& state, std::ui
     return EndBytes{.end = bytes->first(bytes->size() - output), .output = bytes->last(output)};
 }
 
-/// The report that the bytes hold; an empty one if a worker has written over it.
+/// Returns the failure report, or an empty one if a worker has overwritten it.
 executor::FailureReport failure_report_of(std::span<const std::byte> bytes) {
     try {
         return executor::read_failure_report(Reader(bytes));
@@ -66,7 +66,8 @@ executor::PoolCore& TaskHandle::core() const {
 void TaskHandle::release() noexcept {
     executor::PoolCore* const core = pool();
     if (core->is_copy()) return;
-    core_.store(nullptr, std::memory_order_relaxed); // first: the core may be gone afterwards
+    // First: the core may be deleted by the next call.
+    core_.store(nullptr, std::memory_order_relaxed);
     core->release({.index = key().index, .generation = generation_, .arguments = arguments_});
 }
 
@@ -93,11 +94,11 @@ bool TaskHandle::failed() const {
     return core().look(key()).state != TaskState::returned;
 }
 
-/// Calls something of the core that does nothing to a task whose record has been given back.
+/// Calls a function of the core that does nothing to a task whose record has been released.
 template <typename Call>
 bool TaskHandle::call_from_any_thread(Call call) {
     const std::lock_guard lock(executor::PoolCore::existence);
-    executor::PoolCore* const core = pool(); // once: another thread may be taking the result
+    executor::PoolCore* const core = pool(); // read once: another thread may be taking the result
     if (core == nullptr && type_ != nullptr) return false;
     if (core == nullptr) throw_no_task();
     core->require_own_process();

@@ -30,14 +30,15 @@ enum class Admission : std::uint32_t {
     refused, ///< the parent will not receive it
 };
 
-/// How far a worker's start has come. Whoever leaves `starting` first decides.
+/// How far a worker's start has come. One compare-and-swap leaves `starting`, so worker and
+/// supervisor agree on the outcome.
 enum class StartState : std::uint32_t {
     starting, ///< set by the supervisor before the fork
     ready,    ///< set by the worker when its hooks have returned
-    expired,  ///< set by the supervisor: it kills the worker, whose hooks took too long
+    expired,  ///< set by the supervisor, which kills the worker: its hooks exceeded `start_timeout`
 };
 
-/// A text that crosses processes: a fixed place, cut when it is too long.
+/// A text in shared memory, cut to its fixed size.
 class SharedText {
 public:
     void set(std::string_view text) noexcept;
@@ -105,7 +106,7 @@ struct WorkerSlot {
     std::atomic<std::uint64_t> deaths;
 
     std::atomic<StartState> start;
-    /// Set by the worker when it ends of its own accord.
+    /// Set by the worker when it exits normally.
     shm::Flag leaving;
     /// Why its initializer or `on_worker_start` failed. Written by the worker.
     SharedText failure;

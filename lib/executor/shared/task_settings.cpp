@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::int64_t forever = std::numeric_limits<std::int64_t>::max();
 
-/// Nanoseconds for a field in which 0 means none.
+/// Returns the nanoseconds for a field in which 0 means none.
 std::int64_t field(const Timeout& timeout) {
     return timeout.value() ? std::max<std::int64_t>(timeout.value()->count(), 1) : 0;
 }

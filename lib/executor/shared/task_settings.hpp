@@ -16,9 +16,9 @@ struct FailedAttempt {
     std::int32_t exitcode;
 };
 
-/// What a task with options has beside its record, in shared memory. Nanoseconds on the steady
-/// clock, bytes; 0 means none. Written by the parent before the task is queued; the attempts that
-/// have failed by the supervisor.
+/// The options of a task, in shared memory beside its record: nanoseconds on the steady clock, and
+/// bytes; 0 means none. The parent writes them before the task is queued. The supervisor writes the
+/// failed attempts, the worker the length of the output.
 struct alignas(256) TaskSettings {
     std::int64_t timeout_ns; ///< of one attempt; at least 1
     std::int64_t grace_ns;
@@ -32,11 +32,11 @@ struct alignas(256) TaskSettings {
     /// A checksum of all fields before it, which detects that a worker has overwritten them.
     std::uint64_t seal;
 
-    std::atomic<std::uint32_t> deaths;         ///< attempts that have failed
-    std::array<FailedAttempt, 16> last_deaths; ///< the n-th in place n modulo 16
+    std::atomic<std::uint32_t> deaths;         ///< failed attempts
+    std::array<FailedAttempt, 16> last_deaths; ///< the n-th attempt is at n modulo 16
 
-    /// Written by the worker before `returned` or `thrown`: so many bytes at the end of the result
-    /// or exception are the task's captured output.
+    /// How many bytes at the end of the result or exception are the task's captured output. Written
+    /// by the worker before `returned` or `thrown`.
     std::atomic<std::uint64_t> output_length;
 };
 static_assert(sizeof(TaskSettings) == 256);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr const char* limit_name = "PoolOptions::start_timeout";
 
-/// The attempts at the task before the one that has just failed, and this one noted beside them.
+/// Adds the earlier attempts at the task to the report, and this one to the settings.
 void note_attempt(TaskSettings& settings, const WorkerEnd& end, FailureReport& failure_report) {
     const os::ProcessExit exit = end.exit;
     const std::uint32_t before =
@@ -47,7 +47,7 @@ os::ProcessExit true_exit(os::ProcessExit exit, const diag::CrashDump& crash) {
     return exit;
 }
 
-/// Whether the worker was killed because its task wrote more to a file than it may.
+/// Returns whether the worker was killed because its task exceeded its limit of file sizes.
 bool is_over_file_size(const SharedState& state, const ring::Claim& task, os::ProcessExit exit) {
     return exit.exitcode == -SIGXFSZ && task.status.has(ring::Status::has_options) &&
            state.settings(task.index).max_file_bytes != 0;

@@ -16,13 +16,14 @@ public:
     HookMonitor(SharedState& state, const Timeout::Value& limit)
         : state_(state), limit_(limit), workers_(state.workers()) {}
 
-    /// The worker is forked next.
+    /// Called before the worker is forked.
     void starting(unsigned worker) { workers_[worker] = {base::Deadline::after(limit_)}; }
 
-    /// Calls `kill(worker)` for each worker whose time is over; returns when to look again.
+    /// Calls `kill(worker)` for each worker whose hooks exceed the limit. Returns when to call it
+    /// again.
     base::Deadline look(const std::function<void(unsigned)>& kill);
 
-    /// Whether the worker was killed because of its hooks.
+    /// Returns whether the worker was killed because of its hooks.
     [[nodiscard]] bool has_killed(unsigned worker) const { return workers_[worker].killed; }
 
 private:

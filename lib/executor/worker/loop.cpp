@@ -67,8 +67,8 @@ ring::TaskState write_exception(ResultWriter& writer) {
     return ring::TaskState::thrown;
 }
 
-/// Runs the task and writes its result or exception. Returns how it ended. `on_bad_alloc`: handles
-/// a `std::bad_alloc` in another way, if it returns a state.
+/// Runs the task and writes its result or exception. Returns how it ended. `on_bad_alloc` handles a
+/// `std::bad_alloc` in another way, if it returns a state.
 template <typename OnBadAlloc>
 ring::TaskState execute(const SharedState& state, const ring::Record& record, ResultWriter& writer,
                         OnBadAlloc on_bad_alloc) {
@@ -91,7 +91,7 @@ ring::TaskState execute(const SharedState& state, const ring::Record& record, Re
     }
 }
 
-/// Puts the task's output behind its result, if there is shared memory for it.
+/// Appends the task's output to its result, if there is shared memory for it.
 void append_output(ResultWriter& writer, TaskSettings& settings, const std::string& output) {
     const std::size_t before = writer.size();
     std::uint64_t length = output.size();
@@ -104,7 +104,7 @@ void append_output(ResultWriter& writer, TaskSettings& settings, const std::stri
     settings.output_length.store(length, std::memory_order_relaxed);
 }
 
-/// One worker at its work.
+/// The loop of one worker.
 class Worker {
 public:
     Worker(SharedState& state, unsigned worker, const Recycling& recycling,
@@ -290,8 +290,7 @@ ring::TaskState Worker::execute_with_options() {
     return end;
 }
 
-/// Ends the task in its state word; one that is overdue by then as timed out, one that was
-/// abandoned without anything that nobody will ask for.
+/// Ends the task in its state word: an overdue task as timed out, an abandoned one without payload.
 ring::Status Worker::finish(ring::TaskState end) {
     ring::Record& record = *claim_->record;
     bool holds_arguments = state_.has_large_arguments(record) && !may_be_tried_again();
@@ -405,7 +404,8 @@ int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& h
     // Again: an initializer that changes the user clears `PR_SET_PDEATHSIG`.
     if (!os::set_parent_death_signal(SIGKILL, surroundings.supervisor)) return 1;
     StartState expected = StartState::starting;
-    if (!slot.start.compare_exchange_strong(expected, StartState::ready)) return 1; // it is killed
+    // The supervisor kills it.
+    if (!slot.start.compare_exchange_strong(expected, StartState::ready)) return 1;
     state.control().starts.fetch_add(1, std::memory_order_release);
     const Leaving leaving = run_tasks(state, worker, with_jitter(recycling), surroundings);
     if (leaving == Leaving::condemned) {

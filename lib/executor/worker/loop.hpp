@@ -22,7 +22,7 @@ struct WorkerHooks {
     WorkerHook initializer;
     WorkerHook on_start;
     WorkerHook on_exit;
-    Timeout::Value limit = std::nullopt; ///< for the first two together, and for the last
+    Timeout::Value limit = std::nullopt; ///< of the first two together, and of the last
 };
 
 /// Why a worker stops claiming tasks.

@@ -41,7 +41,7 @@ bool is_asked_to_stop(const Record& record) {
     return ring::status_of(record).has(Status::stop_requested);
 }
 
-/// A thread that waits until the task is asked to stop, and tells the stop source.
+/// A thread that waits for a stop request for the task, and forwards it to the stop source.
 class StopWatch {
 public:
     StopWatch(const Record& record, std::uint32_t generation)
@@ -55,7 +55,7 @@ public:
     }
     ~StopWatch() {
         over_.store(true);
-        while (left_.load() == 0) { // again: it may have been about to sleep
+        while (left_.load() == 0) { // again: the thread may have been about to sleep
             os::futex_wake(record_.status, os::everyone);
             os::futex_wait(left_, 0, std::chrono::milliseconds(1));
         }
@@ -95,7 +95,7 @@ private:
 };
 
 constinit std::mutex stop_watch_mutex; ///< guards changes of the next one
-/// Deleted only when its task ends.
+/// Exists from the task's first call of `stop_token` to its end.
 constinit std::atomic<StopWatch*> stop_watch = nullptr;
 
 } // namespace
@@ -135,7 +135,7 @@ std::stop_token this_task::stop_token() {
     const std::lock_guard lock(stop_watch_mutex);
     StopWatch* watch = stop_watch.load();
     if (watch == nullptr || !watch->is_for(*record, generation)) {
-        delete stop_watch.exchange(nullptr); // a thread that an earlier task has left wanted it
+        delete stop_watch.exchange(nullptr); // a thread that an earlier task has left asked for it
         watch = new StopWatch(*record, generation);
         stop_watch.store(watch);
     }

@@ -12,7 +12,7 @@ void become_worker(const SharedState& state, unsigned worker) noexcept;
 /// workers are threads.
 void set_current_task(const ring::Record* record) noexcept;
 
-/// Ends the thread behind `this_task::stop_token`, if the task has asked for it. Costs a load.
+/// Ends the thread behind `this_task::stop_token`, if the task has one. Costs a load.
 void forget_stop_token();
 
 } // namespace prong::executor
