@@ -54,7 +54,7 @@ struct TaskOptions {
     Timeout grace = std::chrono::milliseconds(100);
 
     /// Requeues the task up to this many times when its worker dies. Does not retry after an
-    /// exception, `Future::kill`, a timeout or an exceeded limit. When all attempts have killed
+    /// exception, `Future::kill` or `request_stop`, a timeout or an exceeded limit. When all attempts have killed
     /// their worker, the future gets `PoisonedTask`, with the last 16 deaths. `this_task::attempt`
     /// tells the task which attempt it is. Default: 0.
     int max_retries = 0;
@@ -65,9 +65,10 @@ struct TaskOptions {
     /// Which queued tasks workers take first.
     Priority priority = Priority::normal;
 
-    /// Captures standard output and error of the task and of what it starts; nothing reaches their
-    /// usual destination. `last_output()` of the error gives the last 64 KiB, if the task ends by
-    /// its worker's death, a timeout or a limit.
+    /// Captures standard output and error of the task and of the processes that it starts. Nothing
+    /// reaches their usual destination. `Future::output()` returns the last 64 KiB, however the
+    /// task has ended; so does `last_output()` of the error after a death, a timeout or an exceeded
+    /// limit. With `map`, only errors carry it.
     ///
     /// Takes a descriptor for each worker in the pool's supervisor: workers beyond RLIMIT_NOFILE
     /// capture nothing. Neither does a worker in which an earlier task has closed that descriptor;
