@@ -61,7 +61,7 @@ public:
     /// `TaskTimeout`, `LimitExceeded`, `PoisonedTask`. The future is not `valid()` afterwards,
     /// unless it threw `LimitExceeded` because this process has no memory for the result now.
     R get() {
-        task_.wait_until(detail::never);
+        task_.wait_until(detail::Deadline::never());
         return take();
     }
     /// Like `get()`; Python's name.
@@ -77,11 +77,13 @@ public:
     }
 
     /// Blocks until the task has ended.
-    void wait() const { task_.wait_until(detail::never); }
+    void wait() const { task_.wait_until(detail::Deadline::never()); }
 
     /// Blocks until the task has ended, at most `timeout` (0: does not block). Returns whether the
     /// task has ended. A timeout does not cancel the task.
-    bool wait_for(Timeout timeout) const { return task_.wait_until(detail::time_after(timeout)); }
+    bool wait_for(Timeout timeout) const {
+        return task_.wait_until(detail::Deadline::after(timeout));
+    }
     /// Like `wait_for`, until a point in time.
     template <typename Clock, typename Duration>
     bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
@@ -162,8 +164,10 @@ public:
     }
 
     [[nodiscard]] bool valid() const noexcept { return task_->valid(); }
-    void wait() const { task_->wait_until(detail::never); }
-    bool wait_for(Timeout timeout) const { return task_->wait_until(detail::time_after(timeout)); }
+    void wait() const { task_->wait_until(detail::Deadline::never()); }
+    bool wait_for(Timeout timeout) const {
+        return task_->wait_until(detail::Deadline::after(timeout));
+    }
     template <typename Clock, typename Duration>
     bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
         return wait_for(detail::time_until(limit));
@@ -299,7 +303,7 @@ class AsCompleted {
     using Place = std::conditional_t<std::same_as<Element, AnyFuture>, AnyFuture, Element*>;
 
 public:
-    explicit AsCompleted(std::vector<Place> places, detail::TimePoint limit)
+    explicit AsCompleted(std::vector<Place> places, detail::Deadline limit)
         : places_(std::move(places)), limit_(limit) {
         for (std::size_t i = 0; i < places_.size(); ++i)
             tasks_.add(detail::FutureAccess::task(at(i)), i);
@@ -365,7 +369,7 @@ private:
     std::vector<Place> places_;
     detail::CompletionSet tasks_;
     std::size_t next_ = 0; ///< in `tasks_.ended()`
-    detail::TimePoint limit_;
+    detail::Deadline limit_;
     bool started_ = false;
 };
 
@@ -379,7 +383,7 @@ auto as_completed(Range&& futures, Timeout timeout = std::nullopt) {
     constexpr bool is_view = std::same_as<std::remove_cvref_t<Reference>, AnyFuture>;
     using Element = std::conditional_t<is_view, AnyFuture, std::remove_reference_t<Reference>>;
     static_assert(!std::is_const_v<Element>, "prong: as_completed needs futures that can be taken");
-    const detail::TimePoint limit = detail::time_after(timeout);
+    const detail::Deadline limit = detail::Deadline::after(timeout);
     std::vector<std::conditional_t<is_view, AnyFuture, Element*>> places;
     std::unordered_set<const detail::TaskHandle*> seen;
     for (auto&& future : futures) {

@@ -214,7 +214,7 @@ private:
     unsigned workers_;
     MapOptions options_;
     std::optional<TaskOptions> task_options_;
-    TimePoint limit_; ///< `never` once it has been told
+    Deadline limit_; ///< `never` once it has been told
     std::unique_ptr<MapSource> source_;
     std::exception_ptr input_error_; ///< comes after all results
     bool input_ended_ = false;

@@ -31,7 +31,7 @@ Future<task_result_t<F, Args...>> submit_task(executor::PoolCore& core, const Ta
 /// What `try_submit` and `try_submit_for` do: waits for room until `limit`.
 template <typename F, typename... Args>
 std::optional<Future<task_result_t<F, Args...>>>
-try_submit_task(executor::PoolCore& core, const TaskOptions* options, TimePoint limit, F&& f,
+try_submit_task(executor::PoolCore& core, const TaskOptions* options, Deadline limit, F&& f,
                 Args&&... args) {
     TaskWriter writer(core);
     encode_task(writer, std::forward<F>(f), std::forward<Args>(args)...);
@@ -61,14 +61,14 @@ public:
     /// Like `ProcessPoolExecutor::try_submit`.
     template <typename F, typename... Args>
     std::optional<Future<task_result_t<F, Args...>>> try_submit(F&& f, Args&&... args) const {
-        return detail::try_submit_task(*core_, &options_, detail::TimePoint::min(),
+        return detail::try_submit_task(*core_, &options_, detail::Deadline::now(),
                                        std::forward<F>(f), std::forward<Args>(args)...);
     }
     /// Like `ProcessPoolExecutor::try_submit_for`.
     template <typename F, typename... Args>
     std::optional<Future<task_result_t<F, Args...>>> try_submit_for(Timeout wait, F&& f,
                                                                     Args&&... args) const {
-        return detail::try_submit_task(*core_, &options_, detail::time_after(wait),
+        return detail::try_submit_task(*core_, &options_, detail::Deadline::after(wait),
                                        std::forward<F>(f), std::forward<Args>(args)...);
     }
     /// Like `ProcessPoolExecutor::map`.
@@ -206,8 +206,8 @@ public:
     /// queued, else one with the future.
     template <typename F, typename... Args>
     std::optional<Future<task_result_t<F, Args...>>> try_submit(F&& f, Args&&... args) {
-        return detail::try_submit_task(*core_, nullptr, detail::TimePoint::min(),
-                                       std::forward<F>(f), std::forward<Args>(args)...);
+        return detail::try_submit_task(*core_, nullptr, detail::Deadline::now(), std::forward<F>(f),
+                                       std::forward<Args>(args)...);
     }
 
     /// Like `submit`, but waits at most `wait` for room: returns an empty optional on expiry, and
@@ -215,7 +215,7 @@ public:
     template <typename F, typename... Args>
     std::optional<Future<task_result_t<F, Args...>>> try_submit_for(Timeout wait, F&& f,
                                                                     Args&&... args) {
-        return detail::try_submit_task(*core_, nullptr, detail::time_after(wait),
+        return detail::try_submit_task(*core_, nullptr, detail::Deadline::after(wait),
                                        std::forward<F>(f), std::forward<Args>(args)...);
     }
 

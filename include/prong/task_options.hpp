@@ -54,9 +54,9 @@ struct TaskOptions {
     Timeout grace = std::chrono::milliseconds(100);
 
     /// Requeues the task up to this many times when its worker dies. Does not retry after an
-    /// exception, `Future::kill` or `request_stop`, a timeout or an exceeded limit. When all attempts have killed
-    /// their worker, the future gets `PoisonedTask`, with the last 16 deaths. `this_task::attempt`
-    /// tells the task which attempt it is. Default: 0.
+    /// exception, `Future::kill` or `request_stop`, a timeout or an exceeded limit. When all
+    /// attempts have killed their worker, the future gets `PoisonedTask`, with the last 16 deaths.
+    /// `this_task::attempt` tells the task which attempt it is. Default: 0.
     int max_retries = 0;
 
     /// What the task may use. Default: what `PoolOptions::limits` says.

@@ -1,6 +1,6 @@
+#include <prong/detail/deadline.hpp>
 #include <prong/pipe.hpp>
 
-#include "base/deadline.hpp"
 #include "base/fd.hpp"
 #include "os/descriptor.hpp"
 #include "os/fork_depth.hpp"
@@ -159,7 +159,7 @@ void Connection::require_all_read(const detail::Reader& reader) {
 
 bool Connection::poll(Timeout timeout) const {
     require_receiving();
-    return os::wait_readable(fileno(), base::Deadline::after(timeout.value()));
+    return os::wait_readable(fileno(), detail::Deadline::after(timeout));
 }
 
 std::pair<Connection, Connection> Pipe(bool duplex) {

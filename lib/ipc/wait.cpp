@@ -32,7 +32,7 @@ std::vector<std::size_t> wait(std::span<const Waitable> those, Timeout timeout) 
     std::vector<int> fds;
     fds.reserve(those.size());
     for (const Waitable& each : those) fds.push_back(each.fd());
-    return os::wait_readable(fds, base::Deadline::after(timeout.value()));
+    return os::wait_readable(fds, detail::Deadline::after(timeout));
 }
 
 std::vector<std::size_t> wait(std::initializer_list<Waitable> those, Timeout timeout) {

@@ -219,7 +219,7 @@ base::UniqueFd PidFd::release() noexcept {
     return base::UniqueFd(fd_.exchange(-1));
 }
 
-bool wait_for_end(const PidFd& process, base::Deadline deadline) {
+bool wait_for_end(const PidFd& process, prong::detail::Deadline deadline) {
     for (;;) {
         const int fd = process.open();
         if (fd < 0) return true;

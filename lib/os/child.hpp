@@ -1,9 +1,10 @@
 #pragma once
 
-#include "base/deadline.hpp"
 #include "base/fd.hpp"
 #include "os/descriptor.hpp"
 #include "os/process.hpp"
+
+#include <prong/detail/deadline.hpp>
 
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -79,7 +80,7 @@ Fork fork_with_pidfd(ChildSignals signals = ChildSignals::unblocked);
 
 /// Blocks until the process has ended or the deadline has passed. Returns whether the process has
 /// ended. Throws `std::system_error` when the system refuses to wait.
-bool wait_for_end(const PidFd& process, base::Deadline deadline);
+bool wait_for_end(const PidFd& process, prong::detail::Deadline deadline);
 
 /// Blocks until a child has ended, without reaping it. Needs no `poll`, and so cannot fail. Returns
 /// as well when other code has reaped the child.

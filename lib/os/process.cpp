@@ -98,7 +98,7 @@ base::UniqueFd open_pidfd(pid_t pid) {
     return lift(base::UniqueFd(fd));
 }
 
-bool wait_readable(int fd, base::Deadline deadline) {
+bool wait_readable(int fd, prong::detail::Deadline deadline) {
     using namespace std::chrono;
     pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};
     for (;;) {

@@ -1,7 +1,8 @@
 #pragma once
 
-#include "base/deadline.hpp"
 #include "base/fd.hpp"
+
+#include <prong/detail/deadline.hpp>
 
 #include <sys/types.h>
 
@@ -57,7 +58,7 @@ base::UniqueFd open_pidfd(pid_t pid);
 
 /// Blocks until `fd` is readable or its peer is closed. Returns false when the deadline passes
 /// first.
-bool wait_readable(int fd, base::Deadline deadline);
+bool wait_readable(int fd, prong::detail::Deadline deadline);
 
 /// Blocks until a child has ended, and reaps it. Returns nothing if other code has reaped it (a
 /// host that loops on `waitpid(-1)` or ignores SIGCHLD).

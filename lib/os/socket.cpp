@@ -143,7 +143,7 @@ std::size_t receive_all(int fd, std::span<std::byte> buffer) {
     return total;
 }
 
-std::vector<std::size_t> wait_readable(std::span<const int> fds, base::Deadline deadline) {
+std::vector<std::size_t> wait_readable(std::span<const int> fds, prong::detail::Deadline deadline) {
     using namespace std::chrono;
     std::vector<pollfd> entries;
     entries.reserve(fds.size());

@@ -1,7 +1,8 @@
 #pragma once
 
-#include "base/deadline.hpp"
 #include "base/fd.hpp"
+
+#include <prong/detail/deadline.hpp>
 
 #include <cstddef>
 #include <optional>
@@ -48,6 +49,6 @@ std::optional<Message> receive_message(int socket, std::span<std::byte> buffer);
 /// Blocks until one of the descriptors is readable or its peer is closed. Returns the positions of
 /// all that are; none when the deadline passes first. Throws `std::system_error`: EBADF for a
 /// descriptor that is not open.
-std::vector<std::size_t> wait_readable(std::span<const int> fds, base::Deadline deadline);
+std::vector<std::size_t> wait_readable(std::span<const int> fds, prong::detail::Deadline deadline);
 
 } // namespace prong::os

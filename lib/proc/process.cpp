@@ -53,11 +53,11 @@ void Process::start() {
 }
 
 void Process::join() {
-    proc::wait_for_end(state(), base::Deadline::never());
+    proc::wait_for_end(state(), detail::Deadline::never());
 }
 
 bool Process::join_for(Timeout timeout) {
-    return proc::wait_for_end(state(), base::Deadline::after(timeout.value()));
+    return proc::wait_for_end(state(), detail::Deadline::after(timeout));
 }
 
 void Process::terminate() {
@@ -125,11 +125,11 @@ bool ProcessInfo::is_alive() const {
 }
 
 void ProcessInfo::join() const {
-    proc::wait_for_end(*state_, base::Deadline::never());
+    proc::wait_for_end(*state_, detail::Deadline::never());
 }
 
 bool ProcessInfo::join_for(Timeout timeout) const {
-    return proc::wait_for_end(*state_, base::Deadline::after(timeout.value()));
+    return proc::wait_for_end(*state_, detail::Deadline::after(timeout));
 }
 
 void ProcessInfo::terminate() const {

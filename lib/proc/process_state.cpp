@@ -103,7 +103,7 @@ void require_started_child(const State& state) {
 }
 
 bool ended(const State& state) {
-    return os::wait_for_end(state.pidfd, base::Deadline::now());
+    return os::wait_for_end(state.pidfd, detail::Deadline::now());
 }
 
 /// Reaps a child that has ended, and stores its exit code.
@@ -128,7 +128,7 @@ void reap_ended_children() {
         children.push_back(child);
         fds.push_back(fd);
     }
-    for (const std::size_t position : os::wait_readable(fds, base::Deadline::now()))
+    for (const std::size_t position : os::wait_readable(fds, detail::Deadline::now()))
         reap(*children[position]);
 }
 
@@ -234,7 +234,7 @@ void start(const StatePtr& state, const std::function<void()>& run) {
     state->pidfd = std::move(fork.process);
 }
 
-bool wait_for_end(State& state, base::Deadline deadline) {
+bool wait_for_end(State& state, detail::Deadline deadline) {
     bool is_child = false;
     {
         const Lock lock;
@@ -361,7 +361,7 @@ void end_children() noexcept {
             } catch (const std::system_error&) { // it belongs to another user and may never end
             }
         }
-        for (const StatePtr& child : awaited) wait_for_end(*child, base::Deadline::never());
+        for (const StatePtr& child : awaited) wait_for_end(*child, detail::Deadline::never());
     } catch (...) { // the process ends in any case
     }
 }

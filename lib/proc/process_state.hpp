@@ -1,7 +1,8 @@
 #pragma once
 
-#include "base/deadline.hpp"
 #include "os/child.hpp"
+
+#include <prong/detail/deadline.hpp>
 
 #include <sys/types.h>
 
@@ -56,7 +57,7 @@ void enter_worker(unsigned worker, pid_t program);
 void start(const StatePtr& state, const std::function<void()>& run);
 
 /// Blocks until a child or the parent has ended, and reaps a child. Returns false at the deadline.
-bool wait_for_end(State& state, base::Deadline deadline);
+bool wait_for_end(State& state, detail::Deadline deadline);
 
 bool is_alive(State& state);
 std::optional<int> exitcode(State& state);

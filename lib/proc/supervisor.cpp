@@ -70,7 +70,7 @@ public:
             if (!is_ending()) fill_up();
             if (is_ending() && alive() == 0) return broken_ ? 1 : 0;
             wait_for_events();
-            collect();
+            reap_all();
         }
     }
 
@@ -115,7 +115,7 @@ private:
     }
 
     /// Sends the signals that are due. Returns when the next one is due.
-    base::Deadline act_in_time() {
+    detail::Deadline act_in_time() {
         const auto now = Clock::now();
         auto next = Clock::time_point::max();
         if (kill_at_ && now >= *kill_at_) {
@@ -132,7 +132,7 @@ private:
                 next = std::min(next, *worker.continue_at);
             }
         }
-        return base::Deadline::at(next);
+        return detail::Deadline::at(next);
     }
 
     void fill_up() {
@@ -187,10 +187,10 @@ private:
     }
 
     void wait_for_events() {
-        const base::Deadline alarm = delegate_.attend([this](unsigned worker) {
+        const detail::Deadline alarm = delegate_.attend([this](unsigned worker) {
             if (workers_[worker].pid != 0) kill(workers_[worker].pid, SIGKILL);
         });
-        const base::Deadline due = act_in_time();
+        const detail::Deadline due = act_in_time();
         // poll ignores negative descriptors.
         const int parent = parent_gone_ ? -1 : events_.parent_pidfd;
         std::array<pollfd, 3> events{{{.fd = signals_.get(), .events = POLLIN, .revents = 0},
@@ -208,7 +208,7 @@ private:
     }
 
     /// Blocks until an event, the alarm, or the next attempt to fork. Returns like `poll`.
-    int wait(std::span<pollfd> events, base::Deadline alarm) const {
+    int wait(std::span<pollfd> events, detail::Deadline alarm) const {
         const bool will_fork = !is_ending() && fork_failures_ != 0;
         if (alarm.is_never() && !will_fork) return poll(events.data(), events.size(), -1);
         const auto left = alarm.left(will_fork ? fork_delay() : Milliseconds(1'000'000));
@@ -217,7 +217,7 @@ private:
         return ppoll(events.data(), events.size(), &time, nullptr);
     }
 
-    void collect() {
+    void reap_all() {
         for (;;) {
             siginfo_t info{};
             // WNOWAIT: while the child is a zombie, no other process gets its number or its

@@ -1,8 +1,9 @@
 #pragma once
 
-#include "base/deadline.hpp"
 #include "os/process.hpp"
 #include "proc/stop_mode.hpp"
+
+#include <prong/detail/deadline.hpp>
 
 #include <chrono>
 #include <functional>
@@ -35,7 +36,7 @@ public:
 
     /// Checks the workers: called after every event, and at the time that it returned last. Calls
     /// `kill(worker)` for each worker that is to be ended by SIGKILL.
-    virtual base::Deadline attend(const std::function<void(unsigned)>& kill) = 0;
+    virtual detail::Deadline attend(const std::function<void(unsigned)>& kill) = 0;
 
     /// Called when a worker was stopped (SIGSTOP), and when it continues.
     virtual void stopped(unsigned worker) = 0;

@@ -164,7 +164,7 @@ private:
 
 /// Waits a moment for threads that were joined and are still listed.
 unsigned count_threads() {
-    const auto limit = base::Deadline::after(std::chrono::milliseconds(100));
+    const auto limit = detail::Deadline::after(std::chrono::milliseconds(100));
     unsigned threads = os::thread_count();
     while (threads > 1 && !limit.passed()) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -210,7 +210,7 @@ void Zygote::start(os::Inherited inherited, const std::vector<int>& kept) {
 }
 
 bool Zygote::is_alive() const {
-    return socket_.get() >= 0 && !os::wait_for_end(process_, base::Deadline::now());
+    return socket_.get() >= 0 && !os::wait_for_end(process_, detail::Deadline::now());
 }
 
 os::PidFd Zygote::fork(Prepare prepare, std::span<const int> fds,

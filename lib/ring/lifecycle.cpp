@@ -74,7 +74,7 @@ Status watch(Record& record, std::uint8_t flag) noexcept {
     });
 }
 
-Status give_up(Record& record, std::uint32_t generation) noexcept {
+Status mark_lost(Record& record, std::uint32_t generation) noexcept {
     return change_status(record, [generation](Status& status) {
         if (is_final(status.state) && status.generation == generation) return false;
         status = {.state = TaskState::lost, .flags = status.flags, .generation = generation};

@@ -63,7 +63,7 @@ Status abandon(Record& record, std::uint32_t generation) noexcept;
 Status watch(Record& record, std::uint8_t flag) noexcept;
 
 /// Moves a task that is not final to lost, when no process is left to end it.
-Status give_up(Record& record, std::uint32_t generation) noexcept;
+Status mark_lost(Record& record, std::uint32_t generation) noexcept;
 
 // The worker.
 

@@ -1,6 +1,7 @@
-#include "base/deadline.hpp"
 
 #include "support/catch.hpp"
+
+#include <prong/detail/deadline.hpp>
 
 using namespace prong::base;
 using namespace std::chrono_literals;

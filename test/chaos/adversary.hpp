@@ -49,7 +49,7 @@ inline os::PidFd hold_child(pid_t pid, pid_t parent, const os::PidFd& held_paren
     try {
         os::PidFd held = os::PidFd::of(pid);
         const bool is_child = parent_of(pid) == parent; // in this order: pid, parent, its life
-        const bool parent_lives = !os::wait_for_end(held_parent, base::Deadline::now());
+        const bool parent_lives = !os::wait_for_end(held_parent, detail::Deadline::now());
         return is_child && parent_lives ? std::move(held) : os::PidFd();
     } catch (const std::system_error&) {
         return {};

@@ -48,7 +48,7 @@ public:
         if (mutation_ == Mutation::lost_retry) state_.slot(worker).intent.retry = 0;
         return started;
     }
-    prong::base::Deadline attend(const std::function<void(unsigned)>& kill) override {
+    prong::detail::Deadline attend(const std::function<void(unsigned)>& kill) override {
         if (mutation_ != Mutation::no_sentence) return delegate_.attend(kill);
         const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
         for (unsigned worker = 0; worker < state_.workers(); ++worker) {
@@ -57,7 +57,7 @@ public:
             const bool condemned = task && task->status.state == prong::ring::TaskState::condemned;
             if (condemned || (stop_at != 0 && stop_at < now)) kill(worker);
         }
-        return prong::base::Deadline::after(1ms);
+        return prong::detail::Deadline::after(1ms);
     }
 
     prong::proc::StopMode stop_mode() override { return delegate_.stop_mode(); }

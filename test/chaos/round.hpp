@@ -78,7 +78,8 @@ inline void end_somehow(GatedPool& pool, Random& random) {
         core.shutdown(false, one_in(random, 2));
         break;
     case 3:
-        core.shutdown_for(detail::time_after(std::chrono::microseconds(up_to(random, 20'000))));
+        core.shutdown_for(
+            detail::Deadline::after(std::chrono::microseconds(up_to(random, 20'000))));
         break;
     default:
         break;

@@ -22,7 +22,7 @@ using namespace prong;
 using namespace prong::os;
 using namespace prong::test;
 using namespace std::chrono_literals;
-using base::Deadline;
+using detail::Deadline;
 
 namespace {
 

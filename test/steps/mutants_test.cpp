@@ -134,7 +134,7 @@ public:
     void starting(unsigned worker) override { delegate_.starting(worker); }
     void started(unsigned worker, pid_t pid) override { delegate_.started(worker, pid); }
     std::string reason_to_give_up() override { return delegate_.reason_to_give_up(); }
-    prong::base::Deadline attend(const std::function<void(unsigned)>& kill) override {
+    prong::detail::Deadline attend(const std::function<void(unsigned)>& kill) override {
         return delegate_.attend(kill);
     }
     unsigned starts() override { return delegate_.starts(); }

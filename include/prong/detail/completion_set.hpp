@@ -28,7 +28,7 @@ public:
 
     /// Waits until one of them has ended, at most until `limit`; returns whether one has. Forgets
     /// those whose handles are no longer valid.
-    bool wait(TimePoint limit);
+    bool wait(Deadline limit);
 
     /// What the last `wait` has found: the numbers, each once.
     [[nodiscard]] std::span<const std::size_t> ended() const noexcept;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <prong/detail/deadline.hpp>
 #include <prong/detail/export.hpp>
 #include <prong/detail/task_type.hpp>
 #include <prong/detail/wire.hpp>
@@ -24,22 +25,6 @@ struct Status;
 } // namespace prong
 
 namespace prong::detail {
-
-using TimePoint = std::chrono::steady_clock::time_point;
-inline constexpr TimePoint never = TimePoint::max();
-
-/// So long from now on, as a point in time.
-inline TimePoint time_after(const Timeout& wait) {
-    const TimePoint now = std::chrono::steady_clock::now();
-    return wait.value() && *wait.value() < never - now ? now + *wait.value() : never;
-}
-
-/// How long it is until then.
-template <typename Clock, typename Duration>
-Timeout time_until(std::chrono::time_point<Clock, Duration> limit) {
-    const auto now = Clock::now();
-    return limit > now ? Timeout(limit - now) : Timeout(std::chrono::nanoseconds(0));
-}
 
 /// Which task: its record, which of that record's tasks it is, and its queue (a `ring::Lane`).
 struct TaskKey {
@@ -98,7 +83,7 @@ public:
     bool kill();
 
     /// Waits for the task's end, at most until `limit`; returns `done()`.
-    bool wait_until(TimePoint limit) const;
+    bool wait_until(Deadline limit) const;
 
     /// After the end: how that was. A new exception object each time.
     [[nodiscard]] Outcome outcome() const;

@@ -33,7 +33,7 @@ public:
     /// The same, but declines when there is no room at `limit`: the task may be submitted later
     /// then.
     std::optional<TaskHandle> try_submit(const TaskType& type, const TaskOptions* options,
-                                         TimePoint limit);
+                                         Deadline limit);
 
 private:
     void grow(std::size_t more) override;

@@ -73,7 +73,7 @@ struct Part {
 class CompletionSet::State {
 public:
     void add(const TaskHandle& task, std::size_t number);
-    bool wait(TimePoint limit);
+    bool wait(Deadline limit);
     [[nodiscard]] std::size_t pending() const;
 
     std::vector<std::size_t> ended;
@@ -127,7 +127,7 @@ std::size_t CompletionSet::State::pending() const {
     return count;
 }
 
-bool CompletionSet::State::wait(TimePoint limit) {
+bool CompletionSet::State::wait(Deadline limit) {
     ended.clear();
     std::vector<PoolCore*> cores;
     std::vector<std::uint32_t> seen;
@@ -144,9 +144,11 @@ bool CompletionSet::State::wait(TimePoint limit) {
             if (ended.empty()) has_news = watch(part) || part.pending() == 0 || has_news;
         }
         const Clock::time_point now = Clock::now();
-        if (ended.empty() && (now >= limit || now >= next_look_)) look_at_all();
-        if (!ended.empty() || cores.empty() || now >= limit) return !ended.empty();
-        if (!has_news) PoolCore::sleep_until_completion(cores, seen, std::min(limit, next_look_));
+        const bool is_late = Deadline::at(now) >= limit;
+        if (ended.empty() && (is_late || now >= next_look_)) look_at_all();
+        if (!ended.empty() || cores.empty() || is_late) return !ended.empty();
+        if (has_news) continue;
+        PoolCore::sleep_until_completion(cores, seen, std::min(limit, Deadline::at(next_look_)));
     }
 }
 
@@ -231,7 +233,7 @@ void CompletionSet::State::take(Items& items, Act act) {
 
 WaitResult wait_for_tasks(std::span<const TaskHandle* const> tasks, ReturnWhen when,
                           const Timeout& timeout) {
-    const TimePoint limit = time_after(timeout);
+    const Deadline limit = Deadline::after(timeout);
     std::vector<bool> ended(tasks.size());
     if (when == ReturnWhen::all_completed) {
         for (std::size_t i = 0; i < tasks.size(); ++i) ended[i] = tasks[i]->wait_until(limit);
@@ -265,7 +267,7 @@ std::size_t CompletionSet::pending() const noexcept {
     return state_->pending();
 }
 
-bool CompletionSet::wait(TimePoint limit) {
+bool CompletionSet::wait(Deadline limit) {
     return state_->wait(limit);
 }
 

@@ -187,7 +187,7 @@ std::uint8_t PoolCore::write_options(std::uint32_t index, const TaskOptions* opt
 }
 
 std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const TaskOptions* options,
-                                                   detail::TimePoint limit) {
+                                                   detail::Deadline limit) {
     ring::Record& record = state_.records[task.index];
     record.task_type = reinterpret_cast<std::uint64_t>(&task.type);
     record.arguments_offset = task.arguments;
@@ -203,9 +203,7 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
     ring::Position position = 0;
     const bool is_queued =
         state_.lanes.reserve(lane, max_pending_, position) == ring::Ring::ReserveResult::ok ||
-        wait_for_position(lane, base::Deadline::at(limit),
-                          base::Deadline::at(detail::TimePoint(Nanoseconds(deadline_ns))),
-                          position);
+        wait_for_position(lane, limit, detail::Deadline::at_ns(deadline_ns), position);
     if (is_queued) {
         ring.publish(position, task.index, flags);
         state_.notifier.work_arrived();
@@ -213,7 +211,7 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
         // Only now: a thread that checks all queued tasks either finds this task or sees the new
         // deadline.
         if (has_deadline) lower(next_deadline_ns_, deadline_ns);
-    } else if (base::Deadline::at(limit).passed()) {
+    } else if (limit.passed()) {
         return std::nullopt;
     } else {                    // the task's deadline has passed
         position = ring.tail(); // not its own, but its number must not be an earlier task's
@@ -234,7 +232,7 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
     return handle;
 }
 
-bool PoolCore::wait_for_position(ring::Lane lane, base::Deadline limit, base::Deadline deadline,
+bool PoolCore::wait_for_position(ring::Lane lane, detail::Deadline limit, detail::Deadline deadline,
                                  ring::Position& position) {
     for (;;) {
         const ring::Ring::ReserveResult result = state_.lanes.reserve(lane, max_pending_, position);
@@ -347,7 +345,7 @@ ring::Status PoolCore::update(const detail::TaskKey& task) noexcept {
     const ring::Status now = ring::status_of(record);
     if (now.generation != task.generation || now.state == ring::TaskState::vacant) {
         abort_corrupted();
-        return ring::give_up(record, task.generation);
+        return ring::mark_lost(record, task.generation);
     }
     if (!is_late(now, task.index)) return now;
     const ring::Step step = ring::expire(record, task.generation);
@@ -400,10 +398,10 @@ bool PoolCore::kill(const detail::TaskKey& task) {
 ring::Status PoolCore::mark_lost(const detail::TaskKey& task) noexcept {
     // After terminate_workers a task may have been requeued although no worker is left to take it.
     if (!aborted_.load() && link_.stop_mode() >= proc::StopMode::terminate) cancel(task);
-    return ring::give_up(state_.records[task.index], task.generation);
+    return ring::mark_lost(state_.records[task.index], task.generation);
 }
 
-bool PoolCore::wait(const detail::TaskKey& task, detail::TimePoint limit) {
+bool PoolCore::wait(const detail::TaskKey& task, detail::Deadline limit) {
     ring::Record& record = state_.records[task.index];
     thread_local ring::Spinner spinner;
     Nanoseconds slice = first_slice;
@@ -417,7 +415,7 @@ bool PoolCore::wait(const detail::TaskKey& task, detail::TimePoint limit) {
             mark_lost(task);
             continue;
         }
-        if (base::Deadline::at(limit).passed()) {
+        if (limit.passed()) {
             if (!poll_health()) return false;
             continue;
         }
@@ -426,7 +424,7 @@ bool PoolCore::wait(const detail::TaskKey& task, detail::TimePoint limit) {
         const ring::Status watched = ring::watch(record, ring::Status::watched);
         if (is_final(watched.state)) continue;
         os::futex_wait(record.status, static_cast<std::uint32_t>(watched.pack()),
-                       base::Deadline::at(limit).left(slice));
+                       limit.left(slice));
         if (is_final(ring::status_of(record).state)) continue;
         resolve(task);
         rewake_workers();
@@ -436,8 +434,7 @@ bool PoolCore::wait(const detail::TaskKey& task, detail::TimePoint limit) {
 }
 
 void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
-                                      std::span<const std::uint32_t> seen,
-                                      detail::TimePoint limit) {
+                                      std::span<const std::uint32_t> seen, detail::Deadline limit) {
     thread_local ring::Spinner spinner;
     const auto is_unchanged = [&] {
         return std::ranges::equal(pools, seen, {}, &PoolCore::completions);
@@ -453,7 +450,7 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
         control.waiting_for_completions.fetch_add(1);
         words.push_back({.word = &control.completions, .expected = seen[i]});
     }
-    const Nanoseconds slice = base::Deadline::at(limit).left(longest_slice / 4);
+    const Nanoseconds slice = limit.left(longest_slice / 4);
     if (words.size() == 1)
         os::futex_wait(*words[0].word, words[0].expected, slice);
     else
@@ -468,7 +465,7 @@ bool PoolCore::poll_health() {
     if (has_ended()) return true;
     if (state_.control().broken.load(std::memory_order_acquire)) abort();
     if (link_ && is_due(next_look_ns_)) {
-        if (link_.reap_until(base::Deadline::now())) return true;
+        if (link_.reap_until(detail::Deadline::now())) return true;
         link_.continue_if_stopped();
         audit_shared_memory();
     }
@@ -501,24 +498,24 @@ void PoolCore::shutdown(bool wait, bool cancel_queued) {
     if (cancel_queued) this->cancel_queued();
     link_.request_stop(proc::StopMode::drain);
     link_.try_notify();
-    if (wait) wait_for_supervisor(base::Deadline::never());
+    if (wait) wait_for_supervisor(detail::Deadline::never());
 }
 
 /// Blocks until the supervisor has ended, and reaps it; returns false at `limit`. Audits shared
 /// memory meanwhile, and kills a supervisor that does not obey.
-bool PoolCore::wait_for_supervisor(base::Deadline limit) {
+bool PoolCore::wait_for_supervisor(detail::Deadline limit) {
     if (!link_) return true;
-    std::optional<base::Deadline> patience;
+    std::optional<detail::Deadline> patience;
     Nanoseconds slice = first_slice;
     try {
-        while (!link_.reap_until(base::Deadline::after(limit.left(slice)))) {
+        while (!link_.reap_until(detail::Deadline::after(limit.left(slice)))) {
             if (limit.passed()) return false;
             link_.continue_if_stopped();
             slice = std::min(2 * slice, 4 * longest_slice);
             if (state_.control().broken.load()) abort();
             audit_shared_memory();
             if (link_.stop_mode() < proc::StopMode::kill) continue;
-            if (!patience) patience = base::Deadline::after(supervisor_patience);
+            if (!patience) patience = detail::Deadline::after(supervisor_patience);
             if (patience->passed() && !link_.kill()) link_.give_up();
         }
     } catch (const std::system_error&) { // poll fails
@@ -539,23 +536,23 @@ std::uint64_t PoolCore::cancel_queued() noexcept {
     return count;
 }
 
-bool PoolCore::join_until(detail::TimePoint limit) {
+bool PoolCore::join_until(detail::Deadline limit) {
     if (!shut_down_.load()) {
         throw std::logic_error("join_for() was called before shutdown(): the workers of a pool "
                                "that accepts tasks do not exit");
     }
-    return wait_for_supervisor(base::Deadline::at(limit));
+    return wait_for_supervisor(limit);
 }
 
-ShutdownReport PoolCore::shutdown_for(detail::TimePoint limit) {
+ShutdownReport PoolCore::shutdown_for(detail::Deadline limit) {
     shutdown(false, false);
     ShutdownReport report;
-    if (wait_for_supervisor(base::Deadline::at(limit))) return report;
+    if (wait_for_supervisor(limit)) return report;
     report.cancelled = cancel_queued();
     const std::vector<RunningTask> running = running_tasks();
     link_.request_stop(proc::StopMode::kill);
     link_.notify();
-    wait_for_supervisor(base::Deadline::never());
+    wait_for_supervisor(detail::Deadline::never());
     for (const RunningTask& task : running) {
         const ring::Status end = ring::status_of(state_.records[task.index]);
         const bool was_faster = end.generation != task.status.generation ||

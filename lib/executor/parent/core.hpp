@@ -1,6 +1,5 @@
 #pragma once
 
-#include "base/deadline.hpp"
 #include "executor/parent/fork_base.hpp"
 #include "executor/parent/known_types.hpp"
 #include "executor/parent/memory_audit.hpp"
@@ -9,6 +8,7 @@
 #include "executor/shared/shared_state.hpp"
 #include "os/fork_safe_mutex.hpp"
 
+#include <prong/detail/deadline.hpp>
 #include <prong/detail/pool_reference.hpp>
 #include <prong/detail/task_handle.hpp>
 #include <prong/stats.hpp>
@@ -51,8 +51,8 @@ public:
 
     void shutdown(bool wait, bool cancel_queued);
     void end_workers(proc::StopMode mode);
-    bool join_until(detail::TimePoint limit);
-    ShutdownReport shutdown_for(detail::TimePoint limit);
+    bool join_until(detail::Deadline limit);
+    ShutdownReport shutdown_for(detail::Deadline limit);
 
     [[nodiscard]] PoolStats stats();
 
@@ -80,7 +80,7 @@ public:
         std::uint64_t length;
     };
     std::optional<detail::TaskHandle> submit(const Written& task, const TaskOptions* options,
-                                             detail::TimePoint limit);
+                                             detail::Deadline limit);
     void release(const RecordRef& ref) noexcept;
 
     // For task handles. Functions that only look are const; functions that act have a verb for a
@@ -113,7 +113,7 @@ public:
     bool cancel(const detail::TaskKey& task) noexcept;
     bool request_stop(const detail::TaskKey& task) noexcept;
     bool kill(const detail::TaskKey& task);
-    bool wait(const detail::TaskKey& task, detail::TimePoint limit);
+    bool wait(const detail::TaskKey& task, detail::Deadline limit);
 
     /// Returns a word that changes when a task ends that is watched together with others.
     [[nodiscard]] std::uint32_t completions() const noexcept {
@@ -122,8 +122,7 @@ public:
     /// Blocks until `completions` of one of the pools is no longer the value in `seen`, at most
     /// until `limit`. May return earlier, so that the caller checks again.
     static void sleep_until_completion(std::span<PoolCore* const> pools,
-                                       std::span<const std::uint32_t> seen,
-                                       detail::TimePoint limit);
+                                       std::span<const std::uint32_t> seen, detail::Deadline limit);
     /// Returns how many tasks have left the queue without a worker. Changes before `completions`
     /// does.
     [[nodiscard]] std::uint64_t departures() const noexcept {
@@ -153,7 +152,7 @@ private:
     ~PoolCore();
 
     /// Blocks until there is a position. Returns false at `limit` or at the task's own `deadline`.
-    bool wait_for_position(ring::Lane lane, base::Deadline limit, base::Deadline deadline,
+    bool wait_for_position(ring::Lane lane, detail::Deadline limit, detail::Deadline deadline,
                            ring::Position& position);
     void wait_for_room(ring::Ring& ring, std::chrono::nanoseconds most);
     template <typename Visit>
@@ -165,7 +164,7 @@ private:
     void abort_corrupted() noexcept;
     void abort() noexcept;
     ring::Status mark_lost(const detail::TaskKey& task) noexcept;
-    bool wait_for_supervisor(base::Deadline limit);
+    bool wait_for_supervisor(detail::Deadline limit);
     std::uint8_t write_options(std::uint32_t index, const TaskOptions* options);
     /// The task that a worker runs.
     struct RunningTask {

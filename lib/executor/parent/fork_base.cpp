@@ -131,7 +131,7 @@ bool is_wanted(const SharedState& state, int parent_pidfd) {
     constexpr auto pending = static_cast<std::uint32_t>(Admission::pending);
     const os::FutexWord& word = state.control().admission;
     while (word.load(std::memory_order_acquire) == pending) {
-        if (os::wait_readable(parent_pidfd, base::Deadline::now())) return false;
+        if (os::wait_readable(parent_pidfd, detail::Deadline::now())) return false;
         os::futex_wait(word, pending, std::chrono::milliseconds(20));
     }
     return word.load(std::memory_order_relaxed) == static_cast<std::uint32_t>(Admission::granted);

@@ -2,6 +2,7 @@
 
 #include "codec/exception.hpp"
 #include "executor/parent/core.hpp"
+#include "executor/shared/option_check.hpp"
 
 namespace prong::detail {
 namespace {
@@ -16,13 +17,6 @@ constexpr std::size_t growth_limit = 8;
 constexpr std::size_t least_lookahead = 256;
 constexpr std::size_t chunks_per_worker = 4;
 
-std::size_t checked(const std::optional<std::size_t>& option, const char* name) {
-    if (option && *option == 0) {
-        throw std::invalid_argument(std::string("MapOptions::") + name + " must be at least 1");
-    }
-    return option.value_or(1);
-}
-
 } // namespace
 
 std::exception_ptr decode_element_failure(Reader& reader) {
@@ -34,13 +28,14 @@ std::exception_ptr decode_element_failure(Reader& reader) {
 
 MapRun::MapRun(executor::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
                std::unique_ptr<MapSource> source)
-    : pool_(core), workers_(core.workers()), options_(options), limit_(time_after(options.timeout)),
-      source_(std::move(source)), chunksize_(checked(options.chunksize, "chunksize")) {
+    : pool_(core), workers_(core.workers()), options_(options),
+      limit_(Deadline::after(options.timeout)), source_(std::move(source)),
+      chunksize_(executor::at_least_one(options.chunksize, "MapOptions::chunksize", 1)) {
     if (task_options != nullptr) {
         task_options_ = *task_options;
         options_.chunksize = chunksize_; // per-task options apply to each element
     }
-    checked(options.lookahead, "lookahead");
+    executor::at_least_one(options.lookahead, "MapOptions::lookahead", 1);
     fill();
     if (elements_under_way_ == 0 && input_error_)
         std::rethrow_exception(input_error_); // no chunk is left to wait for
@@ -130,7 +125,7 @@ void MapRun::load() {
     if (next_.empty() && pending_.wait(limit_))
         next_.assign(pending_.ended().begin(), pending_.ended().end());
     if (next_.empty() || !chunks_[next_.front()].task.wait_until(limit_)) {
-        limit_ = never;
+        limit_ = Deadline::never();
         throw TimeoutError("the next result of map was not ready in time; iterate again to wait "
                            "for it, or destroy the range to cancel what has not started");
     }

@@ -30,10 +30,10 @@ bool MemoryAudit::repair(SupervisorLink& supervisor) noexcept {
     if (state_.lanes.drained() || (length == length_ && state_.lanes.has_work()))
         state_.notifier.wake_all();
     length_ = length;
-    return state_.lanes.is_plausible() && !is_blocked();
+    return state_.lanes.is_plausible() && !observe_blocked();
 }
 
-bool MemoryAudit::is_blocked() noexcept {
+bool MemoryAudit::observe_blocked() noexcept {
     const auto blocked_at = state_.lanes.blocked_at();
     const std::int64_t now = base::coarse_now_ns();
     if (!blocked_at || blocked_at != blocked_at_) {

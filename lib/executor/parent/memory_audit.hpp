@@ -27,7 +27,8 @@ public:
     [[nodiscard]] bool is_inconsistent(const detail::TaskKey& task) const noexcept;
 
 private:
-    [[nodiscard]] bool is_blocked() noexcept;
+    /// Counts how often the queue was seen blocked. Returns whether that was too often.
+    [[nodiscard]] bool observe_blocked() noexcept;
 
     SharedState& state_;
     std::mutex mutex_; ///< guards what the last repair has seen:

@@ -1,6 +1,7 @@
 #include <prong/process_pool_executor.hpp>
 
 #include "executor/parent/core.hpp"
+#include "executor/shared/option_check.hpp"
 #include "os/cpus.hpp"
 #include "proc/inherit.hpp"
 
@@ -24,20 +25,14 @@ unsigned checked_workers(const PoolOptions& options) {
     return static_cast<unsigned>(workers);
 }
 
-std::size_t checked(const std::optional<std::size_t>& option, const char* name,
-                    std::size_t otherwise) {
-    if (!option) return otherwise;
-    if (*option == 0) throw std::invalid_argument(std::string(name) + " must be at least 1");
-    return *option;
-}
-
 executor::Recycling recycling_of(const PoolOptions& options) {
     executor::Recycling recycling;
     if (options.max_tasks_per_worker)
-        recycling.max_tasks = checked(options.max_tasks_per_worker, "max_tasks_per_worker", 0);
+        recycling.max_tasks = executor::at_least_one(options.max_tasks_per_worker,
+                                                     "PoolOptions::max_tasks_per_worker", 0);
     if (options.max_worker_rss_bytes)
-        recycling.max_resident_bytes =
-            checked(options.max_worker_rss_bytes, "max_worker_rss_bytes", 0);
+        recycling.max_resident_bytes = executor::at_least_one(
+            options.max_worker_rss_bytes, "PoolOptions::max_worker_rss_bytes", 0);
     return recycling;
 }
 
@@ -46,11 +41,13 @@ executor::Recycling recycling_of(const PoolOptions& options) {
 ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
     : core_(nullptr), exceptions_at_start_(std::uncaught_exceptions()) {
     const unsigned workers = checked_workers(options);
-    const std::size_t max_pending =
-        checked(options.max_pending, "max_pending", std::numeric_limits<std::size_t>::max());
-    const std::size_t payload = checked(options.max_payload_bytes, "max_payload_bytes", 0);
+    const std::size_t max_pending = executor::at_least_one(
+        options.max_pending, "PoolOptions::max_pending", std::numeric_limits<std::size_t>::max());
+    const std::size_t payload =
+        executor::at_least_one(options.max_payload_bytes, "PoolOptions::max_payload_bytes", 0);
     executor::SharedState::Sizes sizes = executor::SharedState::choose_sizes(workers, payload);
-    sizes.max_nesting = checked(options.max_nesting, "max_nesting", detail::default_max_nesting);
+    sizes.max_nesting = executor::at_least_one(options.max_nesting, "PoolOptions::max_nesting",
+                                               detail::default_max_nesting);
     core_ = executor::PoolCore::create(
         {.workers = workers,
          .max_pending = max_pending,
@@ -101,12 +98,12 @@ void ProcessPoolExecutor::kill_workers() {
 
 bool ProcessPoolExecutor::join_for(Timeout wait) {
     core_->require_own_process();
-    return core_->join_until(detail::time_after(wait));
+    return core_->join_until(detail::Deadline::after(wait));
 }
 
 ShutdownReport ProcessPoolExecutor::shutdown_for(Timeout wait) {
     core_->require_own_process();
-    return core_->shutdown_for(detail::time_after(wait));
+    return core_->shutdown_for(detail::Deadline::after(wait));
 }
 
 PoolStats ProcessPoolExecutor::stats() const {

@@ -1,9 +1,10 @@
 #pragma once
 
-#include "base/deadline.hpp"
 #include "executor/shared/shared_state.hpp"
 #include "os/child.hpp"
 #include "os/doorbell.hpp"
+
+#include <prong/detail/deadline.hpp>
 
 #include <atomic>
 #include <mutex>
@@ -30,7 +31,7 @@ public:
 
     /// Blocks until the supervisor has ended, at most until `limit`, then reaps it. Returns whether
     /// it has ended. Throws `std::system_error`.
-    bool reap_until(base::Deadline limit);
+    bool reap_until(detail::Deadline limit);
     /// Does the same without a limit, and without a system call that can fail.
     void reap() noexcept;
     /// Stops waiting for a supervisor that this process may not kill.

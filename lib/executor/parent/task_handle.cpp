@@ -117,7 +117,7 @@ bool TaskHandle::kill() {
     return call_from_any_thread(&executor::PoolCore::kill);
 }
 
-bool TaskHandle::wait_until(TimePoint limit) const {
+bool TaskHandle::wait_until(Deadline limit) const {
     return core().wait(key(), limit);
 }
 

@@ -19,12 +19,12 @@ TaskWriter::~TaskWriter() {
 }
 
 TaskHandle TaskWriter::submit(const TaskType& type, const TaskOptions* options) && {
-    auto handle = try_submit(type, options, never);
+    auto handle = try_submit(type, options, Deadline::never());
     return std::move(*handle);
 }
 
 std::optional<TaskHandle> TaskWriter::try_submit(const TaskType& type, const TaskOptions* options,
-                                                 TimePoint limit) {
+                                                 Deadline limit) {
     core_->fork_base().require_known(type, {data(), size()});
     auto handle = core_->submit({.index = index_,
                                  .type = type,

@@ -1,6 +1,7 @@
 #include "executor/shared/task_settings.hpp"
 
 #include "base/clock.hpp"
+#include "executor/shared/option_check.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -15,13 +16,6 @@ constexpr std::int64_t forever = std::numeric_limits<std::int64_t>::max();
 /// Returns the nanoseconds for a field in which 0 means none.
 std::int64_t field(const Timeout& timeout) {
     return timeout.value() ? std::max<std::int64_t>(timeout.value()->count(), 1) : 0;
-}
-
-std::uint64_t field(const std::optional<std::size_t>& bytes, const char* name) {
-    if (bytes && *bytes == 0) {
-        throw std::invalid_argument(std::string("TaskLimits::") + name + " must be at least 1");
-    }
-    return bytes.value_or(0);
 }
 
 std::uint64_t seal_of(const TaskSettings& settings) {
@@ -58,9 +52,12 @@ void write_settings(TaskSettings& settings, const TaskOptions& options) {
         settings.deadline_ns = std::min(settings.deadline_ns, forever - now) + now;
     }
     settings.cpu_ns = field(options.limits.cpu_time);
-    settings.resident_bytes = field(options.limits.memory_bytes, "memory_bytes");
-    settings.address_space_bytes = field(options.limits.address_space_bytes, "address_space_bytes");
-    settings.max_file_bytes = field(options.limits.max_file_bytes, "max_file_bytes");
+    settings.resident_bytes =
+        at_least_one(options.limits.memory_bytes, "TaskLimits::memory_bytes", 0);
+    settings.address_space_bytes =
+        at_least_one(options.limits.address_space_bytes, "TaskLimits::address_space_bytes", 0);
+    settings.max_file_bytes =
+        at_least_one(options.limits.max_file_bytes, "TaskLimits::max_file_bytes", 0);
     settings.max_retries = static_cast<std::uint32_t>(options.max_retries);
     settings.capture_output = options.capture_output ? 1 : 0;
     settings.seal = seal_of(settings);

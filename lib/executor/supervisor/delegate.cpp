@@ -219,13 +219,9 @@ std::uint32_t PoolDelegate::count_attempt(const ring::Claim& task) {
     return 0;
 }
 
-base::Deadline PoolDelegate::attend(const std::function<void(unsigned)>& kill) {
+detail::Deadline PoolDelegate::attend(const std::function<void(unsigned)>& kill) {
     count_retries();
-    const base::Deadline hooks = hook_monitor_.look(kill);
-    const std::int64_t next = limit_monitor_.look(kill);
-    if (next == no_alarm) return hooks;
-    const std::chrono::steady_clock::time_point tasks{std::chrono::nanoseconds(next)};
-    return std::min(hooks, base::Deadline::at(tasks));
+    return std::min(hook_monitor_.look(kill), detail::Deadline::at_ns(limit_monitor_.look(kill)));
 }
 
 unsigned PoolDelegate::starts() {

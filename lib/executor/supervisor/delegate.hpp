@@ -44,7 +44,7 @@ public:
     std::string reason_to_give_up() override { return reason_to_give_up_; }
     unsigned starts() override;
     std::string failure(unsigned worker) override;
-    base::Deadline attend(const std::function<void(unsigned)>& kill) override;
+    detail::Deadline attend(const std::function<void(unsigned)>& kill) override;
     void stopped(unsigned worker) override;
     void continued(unsigned worker) override;
     void broke(const std::string& cause) override;

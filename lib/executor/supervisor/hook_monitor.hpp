@@ -1,8 +1,8 @@
 #pragma once
 
-#include "base/deadline.hpp"
 #include "executor/shared/shared_state.hpp"
 
+#include <prong/detail/deadline.hpp>
 #include <prong/timeout.hpp>
 
 #include <functional>
@@ -17,23 +17,23 @@ public:
         : state_(state), limit_(limit), workers_(state.workers()) {}
 
     /// Called before the worker is forked.
-    void starting(unsigned worker) { workers_[worker] = {base::Deadline::after(limit_)}; }
+    void starting(unsigned worker) { workers_[worker] = {detail::Deadline::after(limit_)}; }
 
     /// Calls `kill(worker)` for each worker whose hooks exceed the limit. Returns when to call it
     /// again.
-    base::Deadline look(const std::function<void(unsigned)>& kill);
+    detail::Deadline look(const std::function<void(unsigned)>& kill);
 
     /// Returns whether the worker was killed because of its hooks.
     [[nodiscard]] bool has_killed(unsigned worker) const { return workers_[worker].killed; }
 
 private:
     struct Watched {
-        base::Deadline deadline = base::Deadline::never();
+        detail::Deadline deadline = detail::Deadline::never();
         bool exiting = false; ///< it is the deadline of `on_worker_exit`
         bool killed = false;
     };
 
-    base::Deadline look_at(unsigned worker, const std::function<void(unsigned)>& kill);
+    detail::Deadline look_at(unsigned worker, const std::function<void(unsigned)>& kill);
 
     SharedState& state_;
     Timeout::Value limit_;

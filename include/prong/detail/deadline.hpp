@@ -1,11 +1,14 @@
 #pragma once
 
+#include <prong/timeout.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <compare>
+#include <cstdint>
 #include <optional>
 
-namespace prong::base {
+namespace prong::detail {
 
 /// A point on the steady clock until which a call waits, or never.
 class Deadline {
@@ -13,6 +16,10 @@ public:
     using Clock = std::chrono::steady_clock;
 
     static Deadline at(Clock::time_point point) { return Deadline(point); }
+    /// The same in nanoseconds since the clock's epoch.
+    static Deadline at_ns(std::int64_t point) {
+        return Deadline(Clock::time_point(std::chrono::nanoseconds(point)));
+    }
     static Deadline now() { return Deadline(Clock::now()); }
     static Deadline never() { return Deadline(Clock::time_point::max()); }
 
@@ -27,9 +34,8 @@ public:
         return Deadline(now + std::chrono::duration_cast<Clock::duration>(wait));
     }
 
-    template <typename Rep, typename Period>
-    static Deadline after(const std::optional<std::chrono::duration<Rep, Period>>& wait) {
-        return wait ? after(*wait) : never();
+    static Deadline after(const Timeout& timeout) {
+        return timeout.value() ? after(*timeout.value()) : never();
     }
 
     friend auto operator<=>(const Deadline&, const Deadline&) = default;
@@ -50,4 +56,11 @@ private:
     Clock::time_point point_;
 };
 
-} // namespace prong::base
+/// Returns how long it is until a point on any clock; zero if that has passed.
+template <typename Clock, typename Duration>
+Timeout time_until(std::chrono::time_point<Clock, Duration> point) {
+    const auto now = Clock::now();
+    return point > now ? Timeout(point - now) : Timeout(std::chrono::nanoseconds(0));
+}
+
+} // namespace prong::detail
