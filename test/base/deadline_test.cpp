@@ -3,7 +3,7 @@
 
 #include <prong/detail/deadline.hpp>
 
-using namespace prong::base;
+using prong::detail::Deadline;
 using namespace std::chrono_literals;
 
 TEST_CASE("A deadline that is never does not pass and leaves as much as one asks for") {
