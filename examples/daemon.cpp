@@ -9,9 +9,9 @@
 #include <string>
 #include <thread>
 
-void work(const std::string& who, double seconds) {
+void work(const std::string& name, double seconds) {
     std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
-    std::cout << who << " has finished\n";
+    std::cout << name << " has finished\n";
 }
 
 int main(int argc, char** argv) {

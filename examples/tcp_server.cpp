@@ -1,4 +1,4 @@
-// Serves each TCP connection in a process of its own, and answers in upper case. A client that
+// Serves each TCP connection in a separate process, and answers in upper case. A client that
 // crashes its process affects no other client. Talk to it with tcp_client.
 
 #include <prong/process.hpp>

@@ -7,43 +7,41 @@
 #include <exception>
 
 /// \file
-/// How values become bytes. Nothing here needs to be called by a user of prong; a type crosses to
-/// another process if it is `prong::Transferable`:
+/// How values become bytes; users call nothing here. A type can be transferred to another process
+/// if it is `prong::Transferable`:
 ///
-/// - arithmetic types, enumerations, and trivially copyable aggregates without pointers, as they
-///   lie in memory; a `std::vector`, `std::array`, `std::basic_string` or `std::valarray` of such
-///   in one go;
+/// - arithmetic types, enumerations, and trivially copyable aggregates without pointers, bytewise;
+///   a `std::vector`, `std::array`, `std::basic_string` or `std::valarray` of these in one block;
 /// - the other containers and value types of the standard library, nested at will;
-/// - a plain aggregate, member by member, with no help, const members too (members that are C
-///   arrays or bit-fields, and base classes, only if the whole is trivially copyable);
+/// - a plain aggregate, member by member, without further code, const members too (members that are
+///   C arrays or bit-fields, and base classes, only if the whole is trivially copyable);
 /// - a class with `serialize`, `save` and `load`, or `save_minimal` and `load_minimal` for cereal,
 ///   as a member or not, versioned or not. It needs a default constructor;
-/// - a trivially copyable class or union whose inside cannot be seen (it has private members or
-///   constructors, and might hide a pointer) only if `prong::is_bitwise_transferable` says so.
+/// - a trivially copyable class or union with private members or constructors, which might hide a
+///   pointer, only if the program says so:
+///   `template <> inline constexpr bool prong::is_bitwise_transferable<Money> = true;`
 ///
-/// The comparison or hash of a container crosses with it, if it is a type that crosses and holds no
-/// function pointer; one without members takes no bytes. An allocator does not: containers of
-/// `std::pmr` arrive with the default memory resource, those with another stateful allocator are
-/// refused. What a `std::unique_ptr` or `std::shared_ptr` brings was made by `new`; a
-/// `std::unique_ptr` may have a deleter of its own if that has no members.
+/// The comparison or hash of a container is transferred with it, if its type is transferable and
+/// holds no function pointer; one without members takes no bytes. An allocator is not: containers
+/// of `std::pmr` arrive with the default memory resource; other stateful allocators are rejected.
+/// The object of a decoded `std::unique_ptr` or `std::shared_ptr` was created by `new`; a
+/// `std::unique_ptr` may have a custom deleter without members.
 ///
-/// At most 1000 objects may lie within each other, such as the nodes of a list that is linked by
-/// pointers, because each takes stack: 60 to 500 bytes (2.5 KiB in a program with a sanitizer and
-/// without optimisation). Beyond it there is `CodecError`. `PoolOptions::max_nesting` is another
-/// limit for a pool. Values like `std::vector<std::vector<int>>` do not count as nested.
+/// At most 1000 objects may be nested, such as the nodes of a list linked by pointers, because each
+/// level takes stack: 60 to 500 bytes (2.5 KiB in a program with a sanitizer and without
+/// optimisation). Beyond it throws `CodecError`. `PoolOptions::max_nesting` sets the limit of a
+/// pool. Values like `std::vector<std::vector<int>>` do not count as nested.
 
 namespace prong {
 
-/// A type whose values can be encoded in one process and decoded in another. Looks inside
-/// standard types and aggregates; what a class's own `serialize` does is seen only when it is
-/// compiled.
+/// A type whose values can be encoded in one process and decoded in another. Looks inside standard
+/// types and aggregates; checks a class's own `serialize` only when that is compiled.
 template <class T>
 concept Transferable = std::same_as<T, std::remove_cvref_t<T>> && !detail::ObstacleTo<T>::any;
 
 namespace detail {
 
-/// Calls `step` and gives the errors of cereal, and those of sizes beyond all reason, as
-/// `CodecError`.
+/// Calls `step`; turns errors of cereal, and those of implausible sizes, into `CodecError`.
 template <class Step>
 decltype(auto) as_codec_error(Step&& step) {
     try {

@@ -9,7 +9,7 @@
 #include <typeinfo>
 
 /// \file
-/// How exceptions of the user's own come back from a worker as what they are.
+/// Registers exception types of the program, so that `get` rethrows them unchanged.
 
 namespace prong {
 namespace detail {
@@ -84,24 +84,23 @@ bool add_exception() noexcept {
 
 } // namespace detail
 
-/// From now on an exception whose type is exactly `E` comes back from a worker as an `E`, with what
-/// was nested in it; other types come back as `RemoteError`. The standard library's exceptions and
-/// prong's need no registration.
+/// Registers `E`: exceptions of exactly this type are rethrown as `E`, with nested exceptions.
+/// Other types arrive as `RemoteError`. The exceptions of the standard library and prong need no
+/// registration.
 ///
-/// `E` is copyable, and can be made from a `std::string` that `what()` then returns, or is
-/// `Transferable`. If it has a constructor from a string and a `serialize` function too, the second
-/// is applied to what the first has made.
+/// `E` must be copyable, and either constructible from a `std::string` that `what()` returns, or
+/// `Transferable`. With both, `serialize` is applied after construction.
 ///
-/// Must have run in the process that gets the exception; one that carries more than its text also
-/// in the worker, so before the pool is made. At best when the program starts:
+/// Call it in the receiving process; if `E` carries more than its text, call it before creating the
+/// pool. Best at program start:
 ///
 ///     inline const bool registered = prong::register_exception<ParseError>();
 ///
-/// A module that registers types may be unloaded; its types are not known any more then. (What it
-/// registers with cereal stays, and points into it.) Of exceptions that are nested in one another
-/// 1,001 levels cross; the text of the last one says so if there were more.
+/// A module that registers types may be unloaded; its types are then unknown again. (Its
+/// registrations with cereal remain and point into the unloaded module.) At most 1,001 levels of
+/// nested exceptions are transferred; the text of the last one mentions further levels.
 ///
-/// Returns true, always. May be called any number of times, by any thread.
+/// Always returns true. Thread safety: any thread, any number of times.
 template <class E>
 bool register_exception() noexcept {
     static_assert(std::same_as<E, std::remove_cvref_t<E>> && std::is_class_v<E>,

@@ -31,35 +31,38 @@ namespace detail {
 struct FutureAccess;
 }
 
-/// The result of a task, which may not be there yet.
+/// Result of a task, available once the task has ended.
 ///
 /// Include `<prong/codec.hpp>` or `<prong/prong.hpp>` where results are taken.
 ///
-/// A future is moved, not copied. Default-constructed, moved from or after `get` it is not
-/// `valid()`, and every call that needs a task throws `std::logic_error`. Destroying a future
-/// neither waits nor cancels; the memory of the result is given back, at once or when the task
-/// ends. A future stays valid when its executor is gone.
+/// Is moved, not copied. A future is not `valid()` when default-constructed, moved from, or after
+/// `get`. Every other member then throws `std::logic_error`. Exception: `cancel`, `request_stop`
+/// and `kill` return false after `get`. Destroying a future neither waits nor cancels; the memory
+/// of the result is freed, at once or when the task ends. A future stays valid after its executor
+/// is destroyed.
 ///
-/// Thread safety: different futures are independent. One thread at a time uses a future; while it
-/// waits in any call, or takes the result, any number of others may call `cancel`, `request_stop`
-/// and `kill`. These three return false once the result has been taken.
+/// Thread safety: different futures are independent. One thread at a time uses a future. While that
+/// thread waits or takes the result, any number of others may call `cancel`, `request_stop` and
+/// `kill`.
 ///
-/// Process safety: when the worker that runs the task dies, the future ends with `WorkerDied`; when
-/// the pool breaks, with `BrokenProcessPool`. Waits never hang because a process has died. In a
-/// process that was forked later the future is a copy: its destructor does nothing, and every other
-/// call throws `std::logic_error`.
+/// Process safety: if the worker that runs the task dies, the future ends with `WorkerDied`; if the
+/// pool breaks, with `BrokenProcessPool`. Waits never hang because a process has died. In a process
+/// forked later the future is an inert copy: its destructor does nothing, and every other call
+/// throws `std::logic_error`.
 template <typename R>
 class Future {
 public:
+    /// Creates a future without a task.
     Future() noexcept = default;
 
-    /// Returns whether there is a task behind it.
+    /// Returns whether the future has a task.
     [[nodiscard]] bool valid() const noexcept { return task_.valid(); }
 
-    /// Blocks until the task has ended. Moves its result out, or throws what ended it: the task's
-    /// own exception, `WorkerDied`, `CancelledError`, `BrokenProcessPool`; with options also
-    /// `TaskTimeout`, `LimitExceeded`, `PoisonedTask`. The future is not `valid()` afterwards,
-    /// unless it threw `LimitExceeded` because this process has no memory for the result now.
+    /// Blocks until the task has ended. Moves the result out. *Throws* the task's exception
+    /// (`RemoteError` if its type is unknown), `WorkerDied`, `CancelledError`, `BrokenProcessPool`,
+    /// `CodecError`, or `LimitExceeded` if shared memory has no room for the result. With options
+    /// also throws `TaskTimeout`, `LimitExceeded` or `PoisonedTask`. Leaves the future invalid,
+    /// except after `LimitExceeded` for lack of memory in this process.
     R get() {
         task_.wait_until(detail::Deadline::never());
         return take();
@@ -67,8 +70,8 @@ public:
     /// Like `get()`; Python's name.
     R result() { return get(); }
 
-    /// Like `get()`, but throws `TimeoutError` if the task has not ended after `timeout`. The task
-    /// goes on then, and the future stays valid.
+    /// Like `get()`, but throws `TimeoutError` if the task has not ended after `timeout`. Then the
+    /// task continues, and the future stays valid.
     R get_for(Timeout timeout) {
         if (!wait_for(timeout)) {
             throw TimeoutError("the result was not there in time; the task goes on, wait again");
@@ -96,36 +99,35 @@ public:
         return task_.outcome().error;
     }
 
-    /// Blocks until the task has ended, in whatever way. Returns the last 64 KiB that it has
-    /// written to standard output and error. Empty without `TaskOptions::capture_output`, and if
-    /// the pool's shared memory has no room for it beside the result. Call it before `get`.
+    /// Blocks until the task has ended. Returns the last 64 KiB of its standard output and error.
+    /// Call it before `get`. Returns an empty string without `TaskOptions::capture_output`, or if
+    /// the pool's shared memory has no room for the output beside the result.
     [[nodiscard]] std::string output() const {
         wait();
         return task_.output();
     }
 
-    /// Returns whether the task has ended, in whatever way.
+    /// Returns whether the task has ended, for whatever reason.
     [[nodiscard]] bool done() const { return task_.done(); }
-    /// Returns whether a worker has claimed the task and has not ended it yet.
+    /// Returns whether a worker has claimed the task, which has not ended yet.
     [[nodiscard]] bool running() const { return task_.running(); }
     /// Returns whether the task was cancelled, or killed by `kill`.
     [[nodiscard]] bool cancelled() const { return task_.cancelled(); }
 
-    /// Cancels the task if no worker has claimed it. Returns whether it is cancelled: then it has
-    /// not run and never will (after a death that `TaskOptions::max_retries` allows: not again).
+    /// Cancels the task if it is queued, also between two attempts. Returns whether the task is
+    /// cancelled, true again when repeated. Then no worker starts it any more. Does not block.
     bool cancel() { return task_.cancel(); }
 
-    /// Cancels a queued task; asks a running one to stop: `this_task::stop_requested()` becomes
-    /// true in it, and so does its `std::stop_token`. Does not block. Returns whether it was in
-    /// time: false if the task had already ended. The task's result or exception remains its own,
-    /// and a task that goes on is not killed. One whose worker dies is not tried again.
+    /// Cancels a queued task; asks a running one to stop through `this_task::stop_requested()` and
+    /// its `std::stop_token`. Does not kill the task and does not change its result or exception.
+    /// Disables retries. Returns false if the task had already ended. Does not block.
     bool request_stop() { return task_.request_stop(); }
 
-    /// Cancels a queued task; kills the worker of a running one by SIGKILL, which is replaced.
-    /// Returns true if the task has not completed and never will: `get` throws `CancelledError` as
-    /// soon as the worker is gone. Returns false if the task has ended already, or is ending for
-    /// another reason, such as its timeout. Throws `std::system_error` when the pool's supervisor
-    /// cannot be reached.
+    /// Cancels a queued task. Kills the worker of a running task by SIGKILL; the worker is
+    /// replaced. Returns true if the task has not completed and never will; `get` then throws
+    /// `CancelledError` once the worker has ended. Returns false if the task has ended, or is
+    /// already ending for another reason, such as its timeout. Does not block. *Throws*
+    /// `std::system_error` if the pool's supervisor cannot be reached.
     bool kill() { return task_.kill(); }
 
 private:
@@ -147,15 +149,16 @@ private:
     detail::TaskHandle task_;
 };
 
-/// A view of any future, whatever the type of its result: for futures of several types together.
-/// Implicitly constructible from each of them. It refers to the future object, which must stay in
-/// place; copies refer to the same one. Its members do what the future's do, with the same thread
-/// safety; the result is taken from the future itself.
+/// View of a future of any result type, for futures of several types together. Implicitly
+/// constructible from each of them. Refers to the future object, which must stay in place; copies
+/// refer to the same one. Take the result from the future itself. Thread safety: each member like
+/// that of `Future`.
 class AnyFuture {
 public:
+    /// Refers to `future`.
     template <typename R>
     AnyFuture(Future<R>& future) noexcept;
-    /// Refused, in words.
+    /// Rejected at compile time with an explanation.
     template <typename R>
     AnyFuture(const Future<R>&) {
         static_assert(std::is_same_v<R, AnyFuture>,
@@ -163,24 +166,35 @@ public:
                       "place: give a temporary one a name");
     }
 
+    /// Like `Future::valid`.
     [[nodiscard]] bool valid() const noexcept { return task_->valid(); }
+    /// Like `Future::wait`.
     void wait() const { task_->wait_until(detail::Deadline::never()); }
+    /// Like `Future::wait_for`.
     bool wait_for(Timeout timeout) const {
         return task_->wait_until(detail::Deadline::after(timeout));
     }
+    /// Like `Future::wait_until`.
     template <typename Clock, typename Duration>
     bool wait_until(std::chrono::time_point<Clock, Duration> limit) const {
         return wait_for(detail::time_until(limit));
     }
+    /// Like `Future::done`.
     [[nodiscard]] bool done() const { return task_->done(); }
+    /// Like `Future::running`.
     [[nodiscard]] bool running() const { return task_->running(); }
+    /// Like `Future::cancelled`.
     [[nodiscard]] bool cancelled() const { return task_->cancelled(); }
+    /// Like `Future::cancel`.
     bool cancel() const { return task_->cancel(); }
+    /// Like `Future::request_stop`.
     bool request_stop() const { return task_->request_stop(); }
+    /// Like `Future::kill`.
     bool kill() const { return task_->kill(); }
 
-    /// Returns whether both refer to the same future: `any == future` tells which one it is.
+    /// Returns whether both refer to the same future: `any == future` identifies it.
     friend bool operator==(AnyFuture, AnyFuture) noexcept = default;
+    /// Returns whether this refers to `future`.
     template <typename R>
     bool operator==(const Future<R>& future) const noexcept;
 
@@ -226,7 +240,7 @@ bool AnyFuture::operator==(const Future<R>& future) const noexcept {
     return task_ == &detail::FutureAccess::task(future);
 }
 
-/// A range of futures by reference, or of `AnyFuture`.
+/// Range of futures by reference, or of `AnyFuture`.
 template <typename Range>
 concept FutureRange =
     std::ranges::forward_range<Range> &&
@@ -234,17 +248,17 @@ concept FutureRange =
     (std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>> ||
      std::same_as<std::ranges::range_value_t<Range>, AnyFuture>);
 
-/// When `wait` returns.
+/// Condition on which `wait` returns.
 enum class ReturnWhen {
     first_completed, ///< a task has ended or was cancelled
     first_exception, ///< a task has ended with an exception, or all have ended
-    all_completed,
+    all_completed,   ///< all tasks have ended
 };
 
 /// Returns the enumerator's name; streams print it too.
 PRONG_API std::string_view to_string(ReturnWhen condition);
 
-/// Positions in the range or tuple that was waited for, ascending.
+/// Positions in the range or tuple that `wait` was given, ascending.
 struct WaitResult {
     /// Futures whose tasks have ended.
     std::vector<std::size_t> done;
@@ -259,13 +273,13 @@ PRONG_API WaitResult wait_for_tasks(std::span<const TaskHandle* const> tasks, Re
 
 } // namespace detail
 
-/// Blocks until futures of one or several pools have ended as `when` says, at most `timeout`.
-/// Returns what is done and what is not; it neither takes results nor throws `TimeoutError`.
-/// *Default:* all, no timeout (0: does not block). An empty range is done at once. *Throws*
+/// Blocks until futures of one or several pools have ended as `when` says, at most `timeout` (0:
+/// does not block). Returns the positions of ended and other futures; neither takes results nor
+/// throws `TimeoutError`. Returns at once for an empty range. *Default:* all, no timeout. *Throws*
 /// `std::logic_error` for a future that is not valid.
 ///
-/// Futures of several types are waited for as `wait(std::tie(a, b))`, `wait({a, b})`, or by a range
-/// of `AnyFuture`.
+/// For futures of several types use `wait(std::tie(a, b))`, `wait({a, b})`, or a range of
+/// `AnyFuture`.
 template <FutureRange Range>
 WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
                 Timeout timeout = std::nullopt) {
@@ -274,6 +288,7 @@ WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
     for (auto&& future : futures) tasks.push_back(&detail::FutureAccess::task(future));
     return detail::wait_for_tasks(tasks, when, timeout);
 }
+/// Like the above, for futures of several types.
 template <typename... Futures>
     requires(detail::is_future<std::remove_const_t<Futures>> && ...)
 WaitResult wait(const std::tuple<Futures&...>& futures, ReturnWhen when = ReturnWhen::all_completed,
@@ -286,29 +301,32 @@ WaitResult wait(const std::tuple<Futures&...>& futures, ReturnWhen when = Return
         futures);
     return detail::wait_for_tasks(tasks, when, timeout);
 }
-/// A template, so that `wait({})` is not ambiguous.
+/// Like the above, for a list.
+// A template, so that `wait({})` is not ambiguous.
 template <typename = void>
 WaitResult wait(std::initializer_list<AnyFuture> futures,
                 ReturnWhen when = ReturnWhen::all_completed, Timeout timeout = std::nullopt) {
     return wait(std::span(futures.begin(), futures.size()), when, timeout);
 }
 
-/// The futures of a range, each as it ends: an input range of `Future<T>&`, or of `AnyFuture&` for
-/// several types. A future that is in the range several times comes once. One whose result has been
-/// taken in the meantime, or which was moved from, does not come. When the timeout expires before
-/// all have ended, the next step throws `TimeoutError`. The futures must stay in place; take their
-/// results in the loop.
+/// Range of futures in the order in which they end: `Future<T>&`, or `AnyFuture&` for several
+/// types. Yields each future once; skips futures that were moved from or whose result was taken
+/// meanwhile. The futures must stay in place; take results inside the loop. The timeout counts from
+/// the call of `as_completed`. On expiry the next step throws `TimeoutError`. Thread safety: one
+/// thread at a time.
 template <typename Element>
 class AsCompleted {
     using Place = std::conditional_t<std::same_as<Element, AnyFuture>, AnyFuture, Element*>;
 
 public:
+    /// Called by `as_completed`.
     explicit AsCompleted(std::vector<Place> places, detail::Deadline limit)
         : places_(std::move(places)), limit_(limit) {
         for (std::size_t i = 0; i < places_.size(); ++i)
             tasks_.add(detail::FutureAccess::task(at(i)), i);
     }
 
+    /// Iterates once; `++` blocks until the next future ends.
     class Iterator {
     public:
         using iterator_concept = std::input_iterator_tag;
@@ -331,13 +349,13 @@ public:
         AsCompleted* owner_ = nullptr;
     };
 
-    /// Waits for the first future.
+    /// Blocks until the first future has ended. *Throws* `TimeoutError`.
     Iterator begin() {
         if (!started_) collect();
         started_ = true;
         return Iterator(*this);
     }
-    /// Reached when all have come.
+    /// Reached after the last future.
     [[nodiscard]] std::default_sentinel_t end() const { return {}; }
 
 private:
@@ -396,6 +414,7 @@ auto as_completed(Range&& futures, Timeout timeout = std::nullopt) {
     }
     return AsCompleted<Element>(std::move(places), limit);
 }
+/// Like the above, for futures of several types.
 template <typename... Futures>
     requires(detail::is_future<Futures> && ...)
 AsCompleted<AnyFuture> as_completed(const std::tuple<Futures&...>& futures,
@@ -404,7 +423,8 @@ AsCompleted<AnyFuture> as_completed(const std::tuple<Futures&...>& futures,
         std::apply([](auto&... future) { return std::vector<AnyFuture>{future...}; }, futures),
         timeout);
 }
-/// A template, so that `as_completed({})` is not ambiguous.
+/// Like the above, for a list.
+// A template, so that `as_completed({})` is not ambiguous.
 template <typename = void>
 AsCompleted<AnyFuture> as_completed(std::initializer_list<AnyFuture> futures,
                                     Timeout timeout = std::nullopt) {

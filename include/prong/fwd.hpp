@@ -1,7 +1,7 @@
 #pragma once
 
 /// \file
-/// Declares prong's types without defining them, for headers that only name them.
+/// Declares prong's main types without defining them; errors are in `<prong/error.hpp>`.
 
 namespace prong {
 

@@ -30,24 +30,24 @@
 
 namespace prong {
 
-/// How `map` cuts up its work.
+/// Options of one `map`.
 struct MapOptions {
-    /// Elements per task. Default: as many as keep a worker busy for some 300 µs, found out on the
-    /// way, beginning with one; one if there are `TaskOptions`. A worker that dies takes the other
-    /// elements of its task with it: set 1 for work that may crash.
+    /// Number of elements per task. A dying worker fails all elements of its task: set 1 for work
+    /// that may crash. *Default:* adapts to about 300 µs of work per task, starting with one
+    /// element; with `TaskOptions`, one. 0 throws `std::invalid_argument`.
     std::optional<std::size_t> chunksize = std::nullopt;
 
-    /// Bounds all waits together, counted from the call of `map`. After it `map` and `++` do not
-    /// wait for room in the queue, and the first result that is not there throws `TimeoutError`
-    /// once, from `*`, `++` or `get`. Later waits are unbounded: iterate again to wait for that
-    /// result. Nothing of the input is lost. Default: none.
+    /// Bounds all waits together, counted from the call of `map`. On expiry the first missing
+    /// result throws `TimeoutError` once, from `*`, `++` or `get`. Later waits have no limit:
+    /// iterate again to continue. After expiry `map` and `++` do not wait for room in the queue. No
+    /// input is lost. *Default:* no limit.
     Timeout timeout = std::nullopt;
 
-    /// How many elements may have been read from the input beyond those that were passed on.
-    /// Default: enough to keep all workers busy, at least 256.
+    /// Limits the elements that are read from the input but not yet passed on as results.
+    /// *Default:* enough to keep all workers busy, at least 256. 0 throws `std::invalid_argument`.
     std::optional<std::size_t> lookahead = std::nullopt;
 
-    /// Results in input order, or (false) chunk by chunk as they come.
+    /// Returns results in input order; false: chunk by chunk as chunks finish. *Default:* true.
     bool ordered = true;
 };
 
@@ -248,36 +248,38 @@ struct MapProgress {
 
 } // namespace detail
 
-/// The results of `map`: a move-only input range, in input order unless asked otherwise. Reading on
-/// is what submits more.
+/// Results of `map`: a move-only input range, in input order by default. Advancing the iterator
+/// submits further chunks.
 ///
-/// `*it` gives the result, or throws what the task threw for this element. `++it` goes on with the
-/// next element in both cases. `*it` may be repeated: it refers to a result that is decoded once
-/// and stays until `++it`, so `std::move(*it)` takes it. A result that cannot be copied is returned
-/// by value, and decoded by each `*it`. An error in reading or
-/// encoding the input is thrown after the results of what came before it (by `map` itself if
-/// nothing did). A worker's death fails the elements that were in the same task
-/// (`MapOptions::chunksize`).
-/// For a function that returns nothing, `*it` gives a `std::monostate`. The destructor cancels
-/// chunks that no worker has claimed. After the pool's `shutdown`, results of what had been read
-/// from the input can still be taken; then, if there was more, `PoolShutdown` is thrown.
+/// `*it` blocks until the result is there, then returns it or throws the task's exception. It
+/// refers to a result that is decoded once and stays until `++it`; `std::move(*it)` takes it. A
+/// result that cannot be copied is decoded and returned by value each time. `++it` continues with
+/// the next element, also after an exception. For a `void` function `*it` returns `std::monostate`.
 ///
-/// Thread safety: one thread at a time. Process safety: in a process that was forked since, every
-/// step throws `std::logic_error`.
+/// An error in reading or encoding the input is thrown after all earlier results; by `map` itself
+/// if there are none. A worker's death fails all elements of its chunk (`MapOptions::chunksize`).
+///
+/// The destructor cancels unclaimed chunks. A `MapResult` may outlive the pool. After `shutdown`,
+/// elements already read still yield results; then `PoolShutdown` is thrown if the input has more.
+///
+/// Thread safety: one thread at a time.
+///
+/// Process safety: in a process forked later, every step throws `std::logic_error`.
 template <class R>
 class MapResult {
 public:
-    /// One result; `std::monostate` for a function that returns nothing.
+    /// One result; `std::monostate` for a `void` function.
     using value_type = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
-    /// What `*it` returns.
+    /// Type that `*it` returns.
     using reference =
         std::conditional_t<std::copy_constructible<value_type>, value_type&, value_type>;
-    /// The map itself and its current element.
+    /// The map and its current element.
     using Progress = detail::MapProgress<value_type>;
 
-    /// Made by `map`.
+    /// Called by `map`.
     explicit MapResult(std::unique_ptr<Progress> progress) : progress_(std::move(progress)) {}
 
+    /// Iterates once; `++` blocks until the current element has ended.
     class Iterator {
     public:
         using iterator_concept = std::input_iterator_tag;
@@ -300,14 +302,14 @@ public:
         Progress* progress_;
     };
 
-    /// The next result that was not passed on yet.
+    /// Returns the position of the next unread result.
     Iterator begin() { return Iterator(*progress_); }
     /// Reached after the last result.
     [[nodiscard]] std::default_sentinel_t end() const { return {}; }
 
-    /// All results that are left (nothing for a function that returns nothing), or the first error.
-    /// After an error, and `++` if it was an element's, it may be called again, and returns the
-    /// results from before the error as well.
+    /// Blocks until all remaining results are there and returns them; returns nothing if `f`
+    /// returns `void`. *Throws* the first error and keeps the results gathered before. Call it
+    /// again after `TimeoutError`. After any other error skip that element with `++begin()` first.
     std::conditional_t<std::is_void_v<R>, void, std::vector<value_type>> get() {
         if constexpr (std::is_void_v<R>) {
             for (Iterator it = begin(); it != end(); ++it) static_cast<void>(*it);
@@ -359,11 +361,11 @@ private:
     }
 
     std::unique_ptr<Progress> progress_;
-    /// By a call of `get` that ended with an error.
+    /// Results of a call of `get` that ended with an error.
     std::conditional_t<std::is_void_v<R>, std::monostate, std::vector<value_type>> gathered_;
 };
 
-/// The result of `map(f, ranges...)`.
+/// Result of `map(f, ranges...)`.
 template <class F, class... Ranges>
 using map_result_t = MapResult<task_result_t<F, std::ranges::range_reference_t<Ranges>...>>;
 

@@ -26,36 +26,35 @@ namespace detail {
 struct PipeEnds;
 }
 
-/// One end of a pipe. What is sent at one end is received at the other, whole and in order.
+/// One end of a pipe. The other end receives all messages whole and in order. On a closed or
+/// moved-from object every member throws `std::logic_error`, except `close`, `closed`, `readable`
+/// and `writable`.
 ///
-/// Thread safety: one thread may send while another receives; two that send, or two that receive,
-/// must take turns. Nobody else may use it while it is closed or moved.
+/// Thread safety: one thread may send while another receives; two senders or two receivers must
+/// take turns. No thread may use an end while another closes or moves it.
 ///
-/// Process safety: when every copy of the other end is closed, or its processes have died,
-/// receiving throws `EndOfFile` once all that was sent is received, and sending throws
-/// `std::system_error` with EPIPE. A fork copies all ends into the child, so close those that a
-/// process does not use: a receiver that holds a copy of the sender's end waits for itself.
-/// An end that is moved into a `Process` as an argument of its own goes over for good: when that
-/// starts it is closed in the parent, and the other end is closed in the child.
-///
-/// Every member but `close` and `closed` throws `std::logic_error` on a closed or moved-from
-/// object.
+/// Process safety: once every copy of the other end is closed, or its processes have died, sending
+/// throws `std::system_error` with EPIPE. Receiving then throws `EndOfFile` after the last message.
+/// A fork copies all ends into the child; close those that a process does not use: a receiver that
+/// keeps a copy of the sender's end waits for ever. An end moved into a `Process` as a direct
+/// argument belongs to the child. `start()` closes it in the parent, and the other end in the
+/// child.
 class PRONG_API Connection {
 public:
-    Connection() noexcept; ///< closed
-    /// Takes over the end; `other` is closed then.
+    Connection() noexcept; ///< creates a closed connection
+    /// Takes over the end; `other` is closed afterwards.
     Connection(Connection&& other) noexcept;
-    /// Closes its own end, then takes over the other's.
+    /// Closes this end, then takes over the other's.
     Connection& operator=(Connection&& other) noexcept;
+    /// Closes the end.
     ~Connection();
 
-    /// Sends one value, for `recv<T>` of the same type, or a text for `recv<std::string>`.
-    /// Waits while the other end's buffer (some 200 KB) is full: two processes that send each other
-    /// large messages at the same time, with nobody receiving, wait for ever.
-    /// Throws what encoding throws, before anything is sent; `std::system_error` with EPIPE when
-    /// the other end is gone; `std::logic_error` on an end that only receives. Should the system
-    /// refuse to go on in the middle of a message, this end can send no more, and the other end
-    /// receives `EndOfFile`.
+    /// Sends one value for `recv<T>` of the same type; a text for `recv<std::string>`. Blocks while
+    /// the buffer (about 200 KB) is full. Two processes that both send large messages and do not
+    /// receive block for ever. *Throws* what encoding throws, before anything is sent;
+    /// `std::system_error` with EPIPE if the other end is closed; `std::logic_error` on an end that
+    /// only receives. A system error in mid-message ends sending; the other end receives
+    /// `EndOfFile`.
     template <typename T>
     void send(const T& value) {
         detail::BufferWriter writer;
@@ -67,9 +66,9 @@ public:
         send_bytes(writer.bytes());
     }
 
-    /// Waits for the next message and decodes it. Throws `EndOfFile` when the other end is gone,
-    /// also in the middle of a message; `CodecError` when the message is not a `T`, and then it is
-    /// used up and the next can be received; `std::logic_error` on an end that only sends.
+    /// Blocks until the next message arrives, and decodes it. *Throws* `EndOfFile` if the other end
+    /// is closed, also in mid-message; `std::logic_error` on an end that only sends; `CodecError`
+    /// if the message is not a `T`: that message is discarded, and the next can be received.
     template <typename T>
     T recv() {
         const std::vector<std::byte> message = recv_bytes();
@@ -79,30 +78,32 @@ public:
         return value;
     }
 
-    /// One message of plain bytes, of any size, none included. Waits and throws as `send`.
+    /// Sends one message of bytes, of any size including zero. Blocks and throws like `send`.
     void send_bytes(std::span<const std::byte> message);
     /// Sends the bytes of a text.
     void send_bytes(std::string_view message) { send_bytes(std::as_bytes(std::span(message))); }
 
-    /// The next message as it was sent; `send` and `send_bytes` may be mixed. Waits and throws as
-    /// `recv`, without `CodecError`. `std::bad_alloc` loses this message only. Memory is taken as
-    /// the bytes arrive, not for what the sender claims.
+    /// Receives the next message as bytes; `send` and `send_bytes` may be mixed. Allocates memory
+    /// as bytes arrive, not for the size that the sender announces. Blocks and throws like `recv`,
+    /// without `CodecError`. On `std::bad_alloc` that message is discarded.
     std::vector<std::byte> recv_bytes();
 
-    /// Whether something can be received, a message or the other end's going. Waits at most so long
-    /// for it: by default not at all, for `std::nullopt` as long as it takes.
+    /// Returns whether a message or the end of file can be received. Blocks at most `timeout`;
+    /// `std::nullopt`: no limit. *Default:* 0, does not block.
     [[nodiscard]] bool poll(Timeout timeout = std::chrono::seconds(0)) const;
 
-    /// The other end sees that this one is gone, when no other process has a copy. May be repeated.
+    /// Closes this end. The peer sees end of file once no process has a copy. May be repeated.
     void close() noexcept;
-    /// Whether `close` was called, or the end was moved away.
+    /// Returns whether the end was closed or moved away.
     [[nodiscard]] bool closed() const noexcept;
 
-    /// The descriptor, readable when a message comes; it stays the connection's.
+    /// Returns the descriptor, readable when a message arrives. Owned by the connection.
     [[nodiscard]] int fileno() const;
 
-    [[nodiscard]] bool readable() const noexcept { return receives_; } ///< whether it may receive
-    [[nodiscard]] bool writable() const noexcept { return sends_; }    ///< whether it may send
+    /// Returns whether this end can receive at all; for data see `poll()`.
+    [[nodiscard]] bool readable() const noexcept { return receives_; }
+    /// Returns whether this end can send at all.
+    [[nodiscard]] bool writable() const noexcept { return sends_; }
 
 private:
     friend PRONG_API std::pair<Connection, Connection> Pipe(bool duplex);
@@ -125,9 +126,9 @@ private:
     std::uint64_t unread_bytes_ = 0; // of a message whose receiver ran out of memory
 };
 
-/// Two connected ends: `auto [a, b] = prong::Pipe();`. With `duplex` (the default) both send and
-/// receive; without, the first only receives and the second only sends.
-/// Throws `std::system_error`. Thread safety: any thread.
+/// Returns two connected ends: `auto [a, b] = prong::Pipe();`. With `duplex` both send and receive;
+/// without, the first only receives and the second only sends. *Default:* duplex. *Throws*
+/// `std::system_error`. Thread safety: any thread.
 PRONG_API std::pair<Connection, Connection> Pipe(bool duplex = true);
 
 } // namespace prong

@@ -15,7 +15,7 @@
 #include <vector>
 
 /// \file
-/// Single processes: to run a function in a process of its own, to watch it and to end it.
+/// Runs a function in a child process, watches it and ends it.
 
 namespace prong {
 
@@ -66,40 +66,39 @@ private:
 /// A process that runs a function: `Process p(f, args...); p.start(); p.join();`. Or derive from it
 /// and override `run()`.
 ///
-/// The process is forked from the thread that calls `start()`, so it has a copy of everything:
-/// anything may be captured or passed, `std::ref` too, but what the child changes only the child
-/// sees. Of the program's threads only the calling one exists in the child; a mutex that another
-/// one held stays locked there. Results come back through a `Pipe`.
+/// The child is forked from the thread that calls `start()` and copies everything. Anything may be
+/// captured or passed, `std::ref` too. The parent does not see the child's changes. Results come
+/// back through a `Pipe`. Only the calling thread exists in the child; a mutex that another thread
+/// held stays locked there.
 ///
-/// The child ends when the function returns (exit code 0, whatever it returned), when it throws
-/// (exit code 1, the exception's type and text on stderr), or by `std::exit(n)` (exit code n).
-/// The parent's exit handlers and static destructors do not run in it, and neither do the
-/// destructors of what lives on the stack of the thread that called `start()`. Its signal
-/// handlers are reset, and no signal is blocked: Ctrl-C ends it.
+/// The child ends when the function returns (exit code 0, whatever it returns), when it throws
+/// (exit code 1, the exception's type and text on stderr), or by `std::exit(n)` (exit code n). The
+/// parent's exit handlers and static destructors do not run in it, nor do the destructors of
+/// objects on the stack of the thread that called `start()`. Its signal handlers are reset, and no
+/// signal is blocked: Ctrl-C ends it.
+///
+/// Members throw `std::logic_error` when called at the wrong time: after `close()`, on a moved-from
+/// object, before `start()` if they need a process, or in another process than the creator of the
+/// object.
 ///
 /// Thread safety: any number of threads may use one object at once, but not while it is moved,
 /// closed or destroyed.
 ///
-/// Process safety: the end of the child is seen however it ends, and nothing here waits for a
-/// process that is gone. Signals go through a pidfd and never reach a stranger that was given the
-/// child's number. If the program ignores SIGCHLD or collects every child itself by
-/// `waitpid(-1)`, all works as well; only the exit code is lost on kernels before Linux 6.15.
-/// In a child that is forked while the object exists, the child's copy is inert: its destructor
-/// does nothing; its name, `daemon()` and `pid()` can be used, everything else throws.
-///
-/// Every member throws `std::logic_error` when called at the wrong time: after `close()`, on a
-/// moved-from object, before `start()` where there must be a process, or in another process than
-/// the one that created the object.
+/// Process safety: the end of the child is detected however it ends; no wait outlasts the process.
+/// Signals go through a pidfd and cannot reach another process that reuses the pid. prong still
+/// works if the program ignores SIGCHLD or reaps all children. Kernels before Linux 6.15 then lose
+/// the exit code. In a process forked while the object exists, the copy is inert: its destructor
+/// does nothing; `name`, `set_name`, `daemon` and `pid` work, other members throw.
 class PRONG_API Process {
 public:
-    /// The exit code of a process whose status somebody else collected.
+    /// Exit code reported when other code has reaped the child. Equals a genuine `exit(255)`.
     static constexpr int unknown_exitcode = 255;
 
-    /// Nothing to run: for a class that overrides `run()`.
+    /// For a class that overrides `run()`.
     Process();
 
-    /// To run `f(args...)`. Both are copied or moved into the object, as `std::thread` does; to
-    /// pass a reference, use `std::ref`. What the function returns is ignored.
+    /// Will run `f(args...)`. Copies or moves both into the object, like `std::thread`; to pass a
+    /// reference, use `std::ref`. The function's return value is ignored.
     template <typename F, typename... Args>
         requires(!std::derived_from<std::remove_cvref_t<F>, Process> &&
                  std::invocable<std::decay_t<F>, std::decay_t<Args>...>)
@@ -108,70 +107,73 @@ public:
         target_ = std::make_unique<Target>(std::forward<F>(f), std::forward<Args>(args)...);
     }
 
-    /// The new object takes over, running or not. An object of a derived class moved to a plain
-    /// `Process` loses its `run()`: keep those by `std::unique_ptr` or in a container of their
-    /// type.
+    /// Takes over the process, running or not. Moving a derived object into a plain `Process` loses
+    /// its `run()`: keep it in a `std::unique_ptr`, or in a container of its type.
     Process(Process&& other) noexcept;
-    /// Ends what it held as the destructor does, then takes over.
+    /// Ends its own process like the destructor, then takes over the other's.
     Process& operator=(Process&& other) noexcept;
 
-    /// Waits for a process that still runs; a daemon is killed first. Never throws. A child that in
-    /// its turn waits for the end of this process's side of a pipe must see that closed before.
+    /// Blocks until a running child has ended; kills a daemon first. Never throws. Close this side
+    /// of a pipe beforehand if the child waits for that.
     virtual ~Process();
 
-    /// What the child does; calls the function that the constructor was given. Called directly, it
-    /// runs here, and at most once, as the function and its arguments are moved from.
+    /// Runs in the child; calls the function that the constructor was given. Called directly, runs
+    /// it in this process, at most once: the function and its arguments are moved from.
     virtual void run();
 
-    /// Forks; returns in the parent as soon as the child exists. The function and its arguments are
-    /// destroyed in the parent then, so the end of a pipe that was moved in is only the child's.
-    /// Throws `std::logic_error` when called twice or by a daemon, `std::system_error` when the
-    /// system allows no more processes or descriptors; then it may be called again.
+    /// Forks; returns in the parent as soon as the child exists. Then destroys the function and its
+    /// arguments in the parent, so a pipe's end that was moved in belongs only to the child.
+    /// *Throws* `std::logic_error` when called twice or by a daemon; `std::system_error` if the
+    /// system refuses processes or descriptors: then it may be called again.
     void start();
 
-    /// Waits until the process has ended, and collects it. Again: returns at once.
+    /// Blocks until the process has ended, and reaps it. Returns at once when repeated.
     void join();
 
-    /// Waits at most so long; returns whether the process has ended. Zero and less: does not wait.
+    /// Blocks until the process has ended, at most `timeout` (0: does not block). Returns whether
+    /// it has ended.
     bool join_for(Timeout timeout);
 
-    /// Sends SIGTERM: the process dies unless it handles it. No error if it has ended already.
+    /// Sends SIGTERM: ends the process unless it handles the signal. Does nothing if it has ended.
     void terminate();
-    /// Sends SIGKILL, which nothing withstands. No error if it has ended already.
+    /// Sends SIGKILL, which no process can handle. Does nothing if it has ended.
     void kill();
-    /// Sends SIGINT, as Ctrl-C does. No error if it has ended already.
+    /// Sends SIGINT, like Ctrl-C. Does nothing if it has ended.
     void interrupt();
 
-    /// Whether it has been started and has not ended. Collects it if it has. Does not wait.
+    /// Returns whether the process has started and has not ended. Reaps it if it has ended. Does
+    /// not block.
     [[nodiscard]] bool is_alive() const;
 
-    /// 0 before `start()`; kept after the end, when the system may use the number again.
+    /// Returns the process id; 0 before `start()`. Keeps it after the end, when the system may
+    /// reuse it.
     [[nodiscard]] int pid() const;
 
-    /// What it is called in messages; "Process-N" by default, the Nth of its creator. If the
-    /// creator is not the main process, the creator's own first name and N: "Process-2:1",
-    /// "PoolWorker-0:1".
+    /// Returns the name used in messages. *Default:* "Process-N", counted per creator. Below the
+    /// main process: the creator's default name and N, such as "Process-2:1" or "PoolWorker-0:1".
     [[nodiscard]] std::string name() const;
-    /// Sets the name that messages use.
+    /// Sets the name used in messages.
     void set_name(std::string name);
 
-    /// A daemon dies with its parent, however that ends, also by SIGKILL, and may start no
-    /// processes. Default: whether the creating process is one, so false.
-    /// A daemon that blocks all signals, or is stopped, may outlive a parent that is killed.
+    /// Returns whether the process is a daemon. A daemon dies with its parent, even when SIGKILL
+    /// ends the parent. The end of the thread that started it does not matter. A daemon may start
+    /// no processes. A daemon that is stopped or blocks all signals may outlive a killed parent.
+    /// *Default:* false.
     [[nodiscard]] bool daemon() const;
-    /// Before `start()` only, else `std::logic_error`.
+    /// Makes it a daemon or not. *Throws* `std::logic_error` after `start()`.
     void set_daemon(bool daemon);
 
-    /// Empty until it has ended, then what it exited with, or -N when signal N killed it, or
-    /// `unknown_exitcode`. Collects it if it has ended. Does not wait.
+    /// Returns the exit code, -N if signal N killed it, or `unknown_exitcode`; empty until the
+    /// process has ended. Reaps it if it has ended. Does not block.
     [[nodiscard]] std::optional<int> exitcode() const;
 
-    /// A descriptor that becomes readable when the process ends, for `wait`, `poll` or an event
-    /// loop; good from `start()` until `close()` or the object's end. Not to be read or closed.
+    /// Returns a descriptor that becomes readable when the process ends, for `wait`, `poll` or an
+    /// event loop. Valid from `start()` until `close()` or the object's end. Do not read or close
+    /// it.
     [[nodiscard]] int sentinel() const;
 
-    /// Gives up the descriptor. `std::logic_error` if the process still runs. Afterwards its name,
-    /// `daemon()` and `close()` can be used.
+    /// Closes the sentinel. *Throws* `std::logic_error` while the process runs. Afterwards only
+    /// `name`, `set_name`, `daemon` and `close` work.
     void close();
 
 private:
@@ -182,37 +184,38 @@ private:
     std::unique_ptr<detail::Target> target_;
 };
 
-/// A process of the family as its relatives see it: this one, its parent or a child. A light handle
-/// that may be copied; it neither joins nor kills anything when it goes.
+/// Handle of this process, its parent or a child. Copying is cheap; destruction neither joins nor
+/// kills.
 ///
-/// Thread safety: as `Process`; each thread may have its own copy.
+/// Thread safety: like `Process`; each thread may have its own copy.
 class PRONG_API ProcessInfo {
 public:
-    /// The process id.
+    /// Returns the process id.
     [[nodiscard]] int pid() const;
-    /// The name that messages use.
+    /// Returns the name used in messages.
     [[nodiscard]] std::string name() const;
-    /// Whether the process is a daemon.
+    /// Returns whether the process is a daemon.
     [[nodiscard]] bool daemon() const;
 
-    /// Does not wait.
+    /// Returns whether the process has not ended. Does not block.
     [[nodiscard]] bool is_alive() const;
 
-    /// Waits until it has ended, the parent or a child; `std::logic_error` for this process itself.
+    /// Blocks until the process has ended, the parent or a child. *Throws* `std::logic_error` for
+    /// this process.
     void join() const;
-    /// Waits at most so long; returns whether it has ended. Zero and less: does not wait.
+    /// Like `join`, but blocks at most `timeout` (0: does not block). Returns whether it has ended.
     bool join_for(Timeout timeout) const;
 
-    /// As those of `Process`; children only, else `std::logic_error`.
+    /// Like `Process::terminate`; children only, else `std::logic_error`.
     void terminate() const;
-    /// Like `Process::kill`; children only.
+    /// Like `Process::kill`; children only, else `std::logic_error`.
     void kill() const;
-    /// Like `Process::interrupt`; children only.
+    /// Like `Process::interrupt`; children only, else `std::logic_error`.
     void interrupt() const;
-    /// Like `Process::exitcode`; children only.
+    /// Like `Process::exitcode`; children only, else `std::logic_error`.
     [[nodiscard]] std::optional<int> exitcode() const;
 
-    /// Whether both are the same process.
+    /// Returns whether both are the same process.
     friend bool operator==(const ProcessInfo&, const ProcessInfo&) = default;
 
 private:
@@ -225,24 +228,24 @@ private:
     std::shared_ptr<detail::ProcessState> state_;
 };
 
-/// The process that calls: "MainProcess", one that a `Process` started, or a worker of a pool,
-/// which is called "PoolWorker-" and its index. A process that is forked by another call keeps the
-/// name. Thread safety: any thread, as the three below.
+/// Returns the calling process. Its name is "MainProcess", that of the `Process` that started it,
+/// or in a worker of a pool "PoolWorker-" and its index. A process forked by another call keeps the
+/// name. Thread safety: any thread, like the three functions below.
 PRONG_API ProcessInfo current_process();
 
-/// The process that started this one by a `Process`; in a worker the one that made the pool; empty
-/// in the main process. It may have ended. Throws `std::system_error` when a worker may have no
-/// more descriptors.
+/// Returns the process that started this one by a `Process`; in a worker the one that created the
+/// pool; empty in the main process. It may have ended. *Throws* `std::system_error` if a worker can
+/// open no more descriptors.
 PRONG_API std::optional<ProcessInfo> parent_process();
 
-/// The children that this process has started by a `Process` and that still run, in the order of
-/// their start. Collects those that have ended.
+/// Returns the running children that this process has started by a `Process`, in the order of their
+/// start. Reaps those that have ended.
 ///
-/// When the program ends (by `exit` or the end of `main`), daemons still in this list are killed
-/// and the others waited for.
+/// When the program ends (by `exit` or the end of `main`), kills daemons in this list and waits for
+/// the others.
 PRONG_API std::vector<ProcessInfo> active_children();
 
-/// The number of CPUs of the machine, at least 1. A pool counts those that it may use instead.
+/// Returns the number of CPUs of the machine, at least 1. A pool counts only usable CPUs.
 PRONG_API int cpu_count() noexcept;
 
 } // namespace prong

@@ -11,68 +11,76 @@
 
 namespace prong {
 
-/// Which tasks are taken first. Lower ones are not starved: every fourth time a worker looks for a
-/// normal task first, every sixteenth for a low one.
+/// Order in which workers claim queued tasks. Lower priorities are not starved: every fourth claim
+/// prefers a normal task, every sixteenth a low one.
 enum class Priority : unsigned char { high, normal, low };
 
 /// Returns the enumerator's name; streams print it too.
 PRONG_API std::string_view to_string(Priority priority);
 
-/// What a task may use; beyond it the task ends with `LimitExceeded`, and its worker is replaced
-/// where needed. Memory counts from what the worker had when the task began. Default: no limit.
+/// Limits what a task may use. Beyond a limit the task ends with `LimitExceeded`; its worker is
+/// replaced where needed. Memory counts from the start of the task. An unset field means no limit
+/// in `PoolOptions`, the pool's limit in `TaskOptions`. A limit of 0 bytes throws
+/// `std::invalid_argument`.
 struct TaskLimits {
-    /// Resident memory of its own, in bytes. Looked at every 10 ms, so a task may be over it for
+    /// Limits the private resident memory, in bytes. Checked every 10 ms, so a task may exceed it
     /// that long. Needs `/proc`.
     std::optional<std::size_t> memory_bytes = std::nullopt;
 
-    /// Address space, in bytes (`RLIMIT_AS`): allocations beyond it fail with `std::bad_alloc` in
-    /// the task, which becomes `LimitExceeded`. Not for programs with AddressSanitizer.
+    /// Limits the address space, in bytes (`RLIMIT_AS`). Allocations beyond it fail with
+    /// `std::bad_alloc` in the task, which becomes `LimitExceeded`. Not for programs with
+    /// AddressSanitizer.
     std::optional<std::size_t> address_space_bytes = std::nullopt;
 
-    /// Processor time of all its threads, not of its children. Measured every 10 ms.
+    /// Limits the processor time of all threads of the task, without its child processes. Checked
+    /// every 10 ms.
     Timeout cpu_time = std::nullopt;
 
-    /// Size of any file that it writes, in bytes (`RLIMIT_FSIZE`), captured output included.
+    /// Limits the size of each file that the task writes, in bytes (`RLIMIT_FSIZE`), captured
+    /// output included.
     std::optional<std::size_t> max_file_bytes = std::nullopt;
 };
 
-/// How one task is run: `pool.with(TaskOptions{.timeout = 2s}).submit(parse, path)`.
+/// Options of one task: `pool.with(TaskOptions{.timeout = 2s}).submit(parse, path)`.
 ///
 /// With `map`, each chunk is a task; the default chunk is then one element.
 struct TaskOptions {
-    /// How long it may run, from when a worker starts it; each retry anew. When it is over the task
-    /// is asked to stop (`this_task::stop_requested`), after `grace` its worker is killed and
-    /// replaced. The future gets `TaskTimeout` then, even if the task returned something within the
-    /// grace.
+    /// Limits the run time of each attempt, from the moment a worker claims the task. On expiry
+    /// asks the task to stop (`this_task::stop_requested`). After `grace` kills and replaces the
+    /// worker. The future ends with `TaskTimeout`, even if the task returns within `grace`.
+    /// *Default:* no limit.
     Timeout timeout = std::nullopt;
 
-    /// The same from `submit` on, retries included. A task that no worker has started by then never
-    /// runs. `submit` does not wait beyond it for room in the queue.
+    /// Limits the time from `submit` to the end of the task, retries included. A task that no
+    /// worker has claimed by then never runs. Also bounds how long `submit` waits for room. Ends
+    /// like `timeout`. *Default:* no limit.
     Timeout deadline = std::nullopt;
 
-    /// Time between the request to stop and the kill. `std::nullopt`: never kills. Default: 100 ms.
+    /// Time between the request to stop and the kill. `std::nullopt`: never kills. *Default:* 100
+    /// ms.
     Timeout grace = std::chrono::milliseconds(100);
 
     /// Requeues the task up to this many times when its worker dies. Does not retry after an
-    /// exception, `Future::kill` or `request_stop`, a timeout or an exceeded limit. When all
-    /// attempts have killed their worker, the future gets `PoisonedTask`, with the last 16 deaths.
-    /// `this_task::attempt` tells the task which attempt it is. Default: 0.
+    /// exception, `Future::kill` or `request_stop`, a timeout or an exceeded limit. If all attempts
+    /// have killed their worker, the future throws `PoisonedTask`, with the last 16 deaths.
+    /// `this_task::attempt` returns the number of the attempt. *Default:* 0. A negative number
+    /// makes `submit` throw `std::invalid_argument`.
     int max_retries = 0;
 
-    /// What the task may use. Default: what `PoolOptions::limits` says.
+    /// Limits what the task may use. *Default:* `PoolOptions::limits`.
     TaskLimits limits = {};
 
-    /// Which queued tasks workers take first.
+    /// Selects which queued tasks workers claim first. *Default:* normal.
     Priority priority = Priority::normal;
 
     /// Captures standard output and error of the task and of the processes that it starts. Nothing
     /// reaches their usual destination. `Future::output()` returns the last 64 KiB, however the
     /// task has ended; so does `last_output()` of the error after a death, a timeout or an exceeded
-    /// limit. With `map`, only errors carry it.
+    /// limit. With `map`, only errors carry it. *Default:* false.
     ///
     /// Takes a descriptor for each worker in the pool's supervisor: workers beyond RLIMIT_NOFILE
     /// capture nothing. Neither does a worker in which an earlier task has closed that descriptor;
-    /// output then goes to its usual destination. Under RLIMIT_FSIZE what exceeds that size is
+    /// output then goes to its usual destination. Under RLIMIT_FSIZE output beyond that size is
     /// lost, and writing too much to any file fails with EFBIG in such a task, without SIGXFSZ.
     bool capture_output = false;
 };

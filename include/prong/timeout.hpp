@@ -6,9 +6,8 @@
 
 namespace prong {
 
-/// How long something may take: any `std::chrono` duration, or `std::nullopt` for no limit. Zero
-/// and less mean "not at all": a wait then only looks. Durations too long for nanoseconds become
-/// the longest.
+/// Limits a duration; `std::nullopt`: no limit. Constructible from any `std::chrono` duration. Zero
+/// and negative values make a wait poll. Clamps durations too long for nanoseconds.
 class Timeout {
 public:
     /// A duration, or none.
@@ -27,7 +26,7 @@ public:
         if (duration) value_ = clamp(*duration);
     }
 
-    /// A plain number is refused, in words.
+    /// Rejected at compile time with an explanation.
     template <typename Number>
         requires std::is_arithmetic_v<Number>
     Timeout(Number) {

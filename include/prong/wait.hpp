@@ -13,34 +13,36 @@
 namespace prong {
 
 /// Something to wait for: a message on a connection, the end of a process, or a descriptor of the
-/// user's own that becomes readable. Implicitly constructible from each of them.
+/// program that becomes readable. Implicitly constructible from each of them.
 class PRONG_API Waitable {
 public:
     /// Throws `std::logic_error` if the connection is closed or only sends.
     Waitable(const Connection& connection);
-    /// Throws `std::logic_error` if the process has not been started, or is not this one's child.
+    /// *Throws* `std::logic_error` if the process has not been started, or is not a child of this
+    /// process.
     Waitable(const Process& process);
-    /// Throws `std::invalid_argument` if it is negative.
+    /// *Throws* `std::invalid_argument` for a negative descriptor.
     Waitable(int fd);
 
-    /// The descriptor that becomes readable.
+    /// Returns the descriptor that becomes readable.
     [[nodiscard]] int fd() const noexcept { return fd_; }
 
 private:
     int fd_;
 };
 
-/// Blocks until at least one of them is ready: has something to receive (or its other end is gone),
-/// has ended, is readable. Returns the ascending positions of all that are ready; empty on timeout.
-/// Default: no timeout; an empty list then blocks for ever. Zero: does not block. Signals do not
-/// end the wait. Throws `std::system_error` for a descriptor that is not open.
+/// Blocks until at least one of `items` is ready: a connection has a message or has lost its peer,
+/// a process has ended, a descriptor is readable. Returns the positions of all ready items,
+/// ascending; empty on timeout. *Default:* no timeout; with empty `items` blocks for ever. Zero
+/// polls. Signals do not end the wait. *Throws* `std::system_error` for a descriptor that is not
+/// open.
 ///
-/// Thread safety: any thread; those waited for must stay open meanwhile.
-PRONG_API std::vector<std::size_t> wait(std::span<const Waitable> those,
+/// Thread safety: any thread; all items must stay open meanwhile.
+PRONG_API std::vector<std::size_t> wait(std::span<const Waitable> items,
                                         Timeout timeout = std::nullopt);
 
-/// `prong::wait({process, connection}, 2s)`
-PRONG_API std::vector<std::size_t> wait(std::initializer_list<Waitable> those,
+/// Like the above: `prong::wait({process, connection}, 2s)`.
+PRONG_API std::vector<std::size_t> wait(std::initializer_list<Waitable> items,
                                         Timeout timeout = std::nullopt);
 
 } // namespace prong

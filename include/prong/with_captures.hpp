@@ -15,12 +15,12 @@ struct WithCaptures {
 
 } // namespace detail
 
-/// Marks a lambda with captures as fit to be sent to another process, where it runs on a copy of
-/// its bytes: `pool.submit(prong::with_captures([n](int x) { return n * x; }), 3)`.
+/// Marks a lambda with captures as transferable; the worker runs a copy of its bytes:
+/// `pool.submit(prong::with_captures([n](int x) { return n * x; }), 3)`.
 ///
 /// The captures must be trivially copyable, and must not be pointers or references (`[&]`,
-/// `[this]`): those would refer to the worker's old copy of the memory, or to nothing. The compiler
-/// cannot check that, hence the mark. Pass anything else as an argument.
+/// `[this]`): pointers would refer to the worker's old copy of memory. The compiler cannot check
+/// that, hence the mark. Pass anything else as an argument.
 template <class F>
 [[nodiscard]] auto with_captures(F&& callable) {
     using Callable = std::decay_t<F>;

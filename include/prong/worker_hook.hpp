@@ -11,17 +11,20 @@
 
 namespace prong {
 
+namespace detail {
+struct WorkerHookAccess;
+}
+
 /// A function that each worker of a pool calls, with arguments if it has any:
 ///
 ///     prong::PoolOptions{.initializer = {open_database, "tables.db", 4}}
 ///
-/// With arguments, it is encoded here, as `submit` encodes a task: throws what encoding throws.
-/// Each worker decodes it anew. A function or lambda without arguments and captures is encoded as
-/// well.
+/// Encodes a call with arguments at once, like `submit`, and throws what encoding throws. Each
+/// worker decodes it anew. A function or lambda without arguments and captures is encoded as well.
 ///
-/// Any other callable without arguments is copied by the fork, so it may hold anything, but does
-/// not reach workers that are forked from a zygote (`start_zygote`). Empty if made from nothing,
-/// `nullptr` or an empty `std::function`.
+/// Copies any other callable without arguments by the fork, so it may hold anything. With a zygote
+/// (`start_zygote`), the pool's constructor throws `std::invalid_argument` for such a callable. Is
+/// empty if made from nothing, `nullptr` or an empty `std::function`.
 class WorkerHook {
     template <class F>
     static constexpr bool is_encoded =
@@ -35,6 +38,7 @@ class WorkerHook {
     static constexpr bool fits = is_callable<F> && std::is_copy_constructible_v<F>;
 
 public:
+    /// Creates an empty hook.
     WorkerHook() noexcept = default;
 
     /// Keeps a copy of the callable, or encodes it if it has no state.
@@ -58,7 +62,7 @@ public:
         encode(std::forward<F>(f), std::forward<First>(first), std::forward<Rest>(rest)...);
     }
 
-    /// What is no hook is refused, in words.
+    /// Rejected at compile time with an explanation.
     template <class F>
         requires(!std::same_as<std::remove_cvref_t<F>, WorkerHook> && !fits<std::decay_t<F>>)
     // NOLINTNEXTLINE(bugprone-forwarding-reference-overload)
@@ -72,16 +76,12 @@ public:
                       "be callable without arguments, or be given them: {f, arguments...}");
     }
 
-    /// Made in another process, from what `type()` and `encoded()` have returned here.
-    WorkerHook(const detail::TaskType& type, std::vector<std::byte> encoded)
-        : type_(&type), encoded_(std::move(encoded)) {}
-
-    /// Whether there is something to call.
+    /// Returns whether the hook has a function to call.
     explicit operator bool() const noexcept {
         return type_ != nullptr || static_cast<bool>(callable_);
     }
 
-    /// Calls it. A hook with arguments decodes them anew.
+    /// Calls the function. A hook with arguments decodes them anew.
     void operator()() const {
         if (type_ == nullptr) return callable_();
         detail::Reader reader(encoded_);
@@ -89,12 +89,12 @@ public:
         type_->run(reader, no_result);
     }
 
-    /// What runs `encoded()`; null if only a fork of this process can call the hook.
-    [[nodiscard]] const detail::TaskType* type() const noexcept { return type_; }
-    /// The encoded call; empty for other hooks.
-    [[nodiscard]] const std::vector<std::byte>& encoded() const noexcept { return encoded_; }
-
 private:
+    friend struct detail::WorkerHookAccess;
+
+    WorkerHook(const detail::TaskType& type, std::vector<std::byte> encoded)
+        : type_(&type), encoded_(std::move(encoded)) {}
+
     template <class F, class... Args>
     void encode(F&& f, Args&&... args) {
         detail::BufferWriter writer;
@@ -107,5 +107,23 @@ private:
     std::vector<std::byte> encoded_;
     std::function<void()> callable_;
 };
+
+namespace detail {
+
+/// Passes a hook to another process.
+struct WorkerHookAccess {
+    /// Returns what runs `encoded()`; null if only a fork of this process can call the hook.
+    static const TaskType* type(const WorkerHook& hook) noexcept { return hook.type_; }
+    /// Returns the encoded call; empty for other hooks.
+    static const std::vector<std::byte>& encoded(const WorkerHook& hook) noexcept {
+        return hook.encoded_;
+    }
+    /// Returns the hook of which another process has returned `type` and `encoded`.
+    static WorkerHook make(const TaskType& type, std::vector<std::byte> encoded) {
+        return WorkerHook(type, std::move(encoded));
+    }
+};
+
+} // namespace detail
 
 } // namespace prong

@@ -28,15 +28,15 @@ Waitable::Waitable(int fd) : fd_(fd) {
     if (fd < 0) throw std::invalid_argument("prong::wait: a negative descriptor");
 }
 
-std::vector<std::size_t> wait(std::span<const Waitable> those, Timeout timeout) {
+std::vector<std::size_t> wait(std::span<const Waitable> items, Timeout timeout) {
     std::vector<int> fds;
-    fds.reserve(those.size());
-    for (const Waitable& each : those) fds.push_back(each.fd());
+    fds.reserve(items.size());
+    for (const Waitable& item : items) fds.push_back(item.fd());
     return os::wait_readable(fds, detail::Deadline::after(timeout));
 }
 
-std::vector<std::size_t> wait(std::initializer_list<Waitable> those, Timeout timeout) {
-    return wait(std::span(those.begin(), those.size()), timeout);
+std::vector<std::size_t> wait(std::initializer_list<Waitable> items, Timeout timeout) {
+    return wait(std::span(items.begin(), items.size()), timeout);
 }
 
 } // namespace prong

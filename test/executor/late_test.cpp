@@ -271,6 +271,7 @@ TEST_CASE("with a zygote an initializer must be a function that the zygote has")
 
 TEST_CASE("a worker hook knows whether it can be encoded") {
     using prong::WorkerHook;
+    using Access = prong::detail::WorkerHookAccess;
     static int calls = 0;
     struct Stateless {
         int operator()() { return ++calls; }
@@ -281,9 +282,9 @@ TEST_CASE("a worker hook knows whether it can be encoded") {
     };
     const auto is_encoded = [](const WorkerHook& hook) {
         hook();
-        if (hook.type() == nullptr) return false;
+        if (Access::type(hook) == nullptr) return false;
         const int before = calls;
-        WorkerHook(*hook.type(), hook.encoded())();
+        Access::make(*Access::type(hook), Access::encoded(hook))();
         return calls == before + 1;
     };
     CHECK(is_encoded([] { ++calls; }));
@@ -299,5 +300,5 @@ TEST_CASE("a worker hook knows whether it can be encoded") {
     CHECK_FALSE(WorkerHook(static_cast<void (*)()>(nullptr)));
     const WorkerHook hook([] { ++calls; });
     const WorkerHook copy = hook; // NOLINT: that is what is tested
-    CHECK(copy.type() == hook.type());
+    CHECK(Access::type(copy) == Access::type(hook));
 }

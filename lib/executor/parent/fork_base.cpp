@@ -57,18 +57,21 @@ static_assert(std::is_trivially_copyable_v<Request>);
 static_assert(sizeof(Request) <= proc::Zygote::longest_message);
 static_assert(proc::most_kept < os::most_passed);
 
+using HookAccess = detail::WorkerHookAccess;
+
 WorkerHook copy_hook(const SharedState& state, const PassedHook& hook) {
     if (hook.type == nullptr) return {};
     const std::byte* const begin = state.payload.at(hook.offset);
-    return {*hook.type, std::vector(begin, begin + hook.length)};
+    return HookAccess::make(*hook.type, std::vector(begin, begin + hook.length));
 }
 
 /// A payload block with the hooks of a request, which lives until the zygote has read them.
 class HookBlock {
 public:
     HookBlock(SharedState& state, const WorkerHooks& hooks) : state_(state) {
-        const std::uint64_t size = hooks.initializer.encoded().size() +
-                                   hooks.on_start.encoded().size() + hooks.on_exit.encoded().size();
+        const std::uint64_t size = HookAccess::encoded(hooks.initializer).size() +
+                                   HookAccess::encoded(hooks.on_start).size() +
+                                   HookAccess::encoded(hooks.on_exit).size();
         if (size == 0) return;
         std::atomic<std::uint64_t> intent; // no worker exists yet
         offset_ = move_to_larger_block(state, {}, size, shm::parent_owner, intent,
@@ -82,10 +85,10 @@ public:
     }
 
     PassedHook add(const WorkerHook& hook) {
-        const std::vector<std::byte>& bytes = hook.encoded();
-        if (bytes.empty()) return {.type = hook.type(), .offset = 0, .length = 0};
-        const PassedHook passed{
-            .type = hook.type(), .offset = offset_ + used_, .length = bytes.size()};
+        const detail::TaskType* const type = HookAccess::type(hook);
+        const std::vector<std::byte>& bytes = HookAccess::encoded(hook);
+        if (bytes.empty()) return {.type = type, .offset = 0, .length = 0};
+        const PassedHook passed{.type = type, .offset = offset_ + used_, .length = bytes.size()};
         std::ranges::copy(bytes, state_.payload.at(passed.offset));
         used_ += bytes.size();
         return passed;
@@ -241,14 +244,15 @@ os::PidFd ForkBase::start_by_zygote(SharedState& state, const SupervisorOptions&
 void ForkBase::require_known(const WorkerHook& hook, const char* name) const {
     if (!hook) return;
     const std::string text = std::string("PoolOptions::") + name;
-    if (hook.type() == nullptr) {
+    const detail::TaskType* const type = HookAccess::type(hook);
+    if (type == nullptr) {
         throw std::invalid_argument(text +
                                     " must be a function or a lambda without captures, with its "
                                     "arguments beside it ({f, arguments...}), because workers are "
                                     "forked from the zygote, which has nothing that was made after "
                                     "start_zygote()");
     }
-    const void* const unknown = find_unknown(*hook.type(), hook.encoded());
+    const void* const unknown = find_unknown(*type, HookAccess::encoded(hook));
     if (unknown != nullptr) throw std::invalid_argument(too_late(text, unknown));
 }
 

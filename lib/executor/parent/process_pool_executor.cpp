@@ -96,14 +96,14 @@ void ProcessPoolExecutor::kill_workers() {
     core_->end_workers(proc::StopMode::kill);
 }
 
-bool ProcessPoolExecutor::join_for(Timeout wait) {
+bool ProcessPoolExecutor::join_for(Timeout timeout) {
     core_->require_own_process();
-    return core_->join_until(detail::Deadline::after(wait));
+    return core_->join_until(detail::Deadline::after(timeout));
 }
 
-ShutdownReport ProcessPoolExecutor::shutdown_for(Timeout wait) {
+ShutdownReport ProcessPoolExecutor::shutdown_for(Timeout timeout) {
     core_->require_own_process();
-    return core_->shutdown_for(detail::Deadline::after(wait));
+    return core_->shutdown_for(detail::Deadline::after(timeout));
 }
 
 PoolStats ProcessPoolExecutor::stats() const {
