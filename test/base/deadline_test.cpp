@@ -1,4 +1,3 @@
-
 #include "support/catch.hpp"
 
 #include <prong/detail/deadline.hpp>
