@@ -107,7 +107,8 @@ public:
         return task_.output();
     }
 
-    /// Returns whether the task has ended, for whatever reason.
+    /// Returns whether the task has ended, for whatever reason. Also ends it if the pool has
+    /// broken, so a program may poll.
     [[nodiscard]] bool done() const { return task_.done(); }
     /// Returns whether a worker has claimed the task, which has not ended yet.
     [[nodiscard]] bool running() const { return task_.running(); }

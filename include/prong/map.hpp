@@ -303,7 +303,10 @@ public:
     };
 
     /// Returns the position of the next unread result.
-    Iterator begin() { return Iterator(*progress_); }
+    Iterator begin() {
+        if (progress_ == nullptr) throw std::logic_error("this map result was moved from");
+        return Iterator(*progress_);
+    }
     /// Reached after the last result.
     [[nodiscard]] std::default_sentinel_t end() const { return {}; }
 

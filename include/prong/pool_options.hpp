@@ -91,7 +91,8 @@ struct PoolOptions {
 
     /// Time for `initializer` and `on_worker_start` together, and again for `on_worker_exit`. On
     /// expiry kills the worker: the start has failed as if `initializer` had thrown; an exit is
-    /// reported on stderr. *Default:* no limit.
+    /// reported on stderr. Has no effect without hooks. *Default:* no limit. 0 throws
+    /// `std::invalid_argument`.
     Timeout start_timeout = std::nullopt;
 
     // Hooks

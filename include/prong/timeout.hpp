@@ -46,8 +46,12 @@ private:
         if (exact >= std::chrono::duration<double, std::nano>(nanoseconds::max())) {
             return nanoseconds::max();
         }
-        return exact.count() > 0 ? std::chrono::duration_cast<nanoseconds>(duration)
-                                 : nanoseconds::zero(); // also for "not a number"
+        if (!(exact.count() > 0)) return nanoseconds::zero(); // also for "not a number"
+        if constexpr (std::is_floating_point_v<typename Duration::rep>) {
+            return std::chrono::duration_cast<nanoseconds>(exact);
+        } else {
+            return std::chrono::duration_cast<nanoseconds>(duration);
+        }
     }
 
     Value value_;

@@ -33,7 +33,7 @@ private:
 
 /// Blocks until at least one of `items` is ready: a connection has a message or has lost its peer,
 /// a process has ended, a descriptor is readable. Returns the positions of all ready items,
-/// ascending; empty on timeout. *Default:* no timeout; with empty `items` blocks for ever. Zero
+/// ascending; empty on timeout. *Default:* no timeout; returns at once if `items` is empty. Zero
 /// polls. Signals do not end the wait. *Throws* `std::system_error` for a descriptor that is not
 /// open.
 ///

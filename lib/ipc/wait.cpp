@@ -29,6 +29,7 @@ Waitable::Waitable(int fd) : fd_(fd) {
 }
 
 std::vector<std::size_t> wait(std::span<const Waitable> items, Timeout timeout) {
+    if (items.empty()) return {}; // nothing can become ready
     std::vector<int> fds;
     fds.reserve(items.size());
     for (const Waitable& item : items) fds.push_back(item.fd());

@@ -14,6 +14,7 @@
 #include <array>
 #include <cstdio>
 #include <iostream>
+#include <new>
 #include <utility>
 
 namespace prong::os {
@@ -135,7 +136,12 @@ OutputCapture::~OutputCapture() {
 
 std::string captured_output(int capture) {
     const off_t size = size_of(capture);
-    std::string text(static_cast<std::size_t>(std::min(size, kept_bytes)), '\0');
+    std::string text;
+    try {
+        text.resize(static_cast<std::size_t>(std::min(size, kept_bytes)));
+    } catch (const std::bad_alloc&) { // how the task has ended counts more
+        return {};
+    }
     const ssize_t got = base::retry_interrupted([&] {
         return pread(capture, text.data(), text.size(), size - static_cast<off_t>(text.size()));
     });

@@ -28,9 +28,9 @@ public:
     /// `entries`: the entries of all lanes in turn; each lane has a power of two.
     Lanes(LaneWords& words, std::span<std::atomic<std::uint64_t>> entries,
           std::span<Record> records)
-        : words_(&words), rings_{Ring(words.cursors[0], share(entries, 0), records),
-                                 Ring(words.cursors[1], share(entries, 1), records),
-                                 Ring(words.cursors[2], share(entries, 2), records)} {}
+        : words_(&words), rings_{Ring(words.cursors[0], share(entries, 0), records, 0),
+                                 Ring(words.cursors[1], share(entries, 1), records, 1),
+                                 Ring(words.cursors[2], share(entries, 2), records, 2)} {}
 
     [[nodiscard]] Ring& operator[](Lane lane) { return rings_[static_cast<std::size_t>(lane)]; }
 

@@ -40,9 +40,18 @@ enum class TaskState : std::uint8_t {
 /// A position in a ring; also numbers the tasks.
 using Position = std::uint64_t;
 
-/// Returns the low half of a position, which distinguishes the tasks that one record holds in turn.
-[[nodiscard]] constexpr std::uint32_t generation_of(Position position) {
-    return static_cast<std::uint32_t>(position);
+/// The bits of a position that are in a generation; the two above them are the lane, because each
+/// lane counts its positions from 0.
+inline constexpr std::uint32_t position_mask = 0x3fffffff;
+
+/// Returns the number that distinguishes the tasks that one record holds in turn.
+[[nodiscard]] constexpr std::uint32_t generation_of(Position position, unsigned lane = 0) {
+    return (static_cast<std::uint32_t>(position) & position_mask) | lane << 30;
+}
+
+/// Returns the number of a task in its lane, as messages show it.
+[[nodiscard]] constexpr std::uint32_t number_of(std::uint32_t generation) {
+    return generation & position_mask;
 }
 
 /// The state word of a record, unpacked. One compare-and-swap changes all of it.

@@ -43,10 +43,11 @@ bool Ring::is_plausible() const noexcept {
 
 Position Ring::position_of(std::uint32_t generation) const noexcept {
     const Position end = tail();
-    return end - (Position{generation_of(end) - generation - 1} + 1);
+    return end - (Position{(generation_of(end, lane_) - generation - 1) & position_mask} + 1);
 }
 
 bool Ring::holds(std::uint32_t index, std::uint32_t generation) const noexcept {
+    if (generation >> 30 != lane_) return false; // a task of another lane
     const Position end = tail();
     const Position position = position_of(generation);
     if (end - position > std::min<Position>(end, entries_.size())) return false;
@@ -97,7 +98,7 @@ Ring::ReserveResult Ring::reserve_by_length(std::uint64_t limit, Position& posit
 
 void Ring::publish(Position position, std::uint32_t index, std::uint8_t flags) noexcept {
     const Status queued{
-        .state = TaskState::queued, .flags = flags, .generation = generation_of(position)};
+        .state = TaskState::queued, .flags = flags, .generation = generation_of(position, lane_)};
     // Release: the task's bytes. Pairs with the load of the status in claim.
     records_[index].status.store(queued.pack(), std::memory_order_release);
     // Release: the status. Pairs with the load of the entry in claim.
@@ -131,7 +132,7 @@ std::optional<std::uint32_t> Ring::queued_at(Position position) const noexcept {
     if (!is_published(position, value) || index >= records_.size()) return std::nullopt;
     const Status status = status_of(records_[index]);
     const bool is_queued =
-        status.state == TaskState::queued && status.generation == generation_of(position);
+        status.state == TaskState::queued && status.generation == generation_of(position, lane_);
     return is_queued ? std::optional(index) : std::nullopt;
 }
 
@@ -176,7 +177,7 @@ std::optional<Claim> Ring::claim(std::uint16_t owner, WorkerIntent& intent) noex
             continue;
         }
         const auto claimed = ring::claim(records_, static_cast<std::uint32_t>(value),
-                                         generation_of(position), owner, intent);
+                                         generation_of(position, lane_), owner, intent);
         advance(position); // also if another worker claimed it, or it was cancelled
         if (claimed) return claimed;
         position = cursor_->head.load(std::memory_order_acquire);

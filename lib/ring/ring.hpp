@@ -33,8 +33,9 @@ struct Cursor {
 class Ring {
 public:
     /// `entries` (their number is a power of two), `records` and `cursor` lie in shared memory.
-    Ring(Cursor& cursor, std::span<std::atomic<std::uint64_t>> entries, std::span<Record> records)
-        : cursor_(&cursor), entries_(entries), records_(records) {}
+    Ring(Cursor& cursor, std::span<std::atomic<std::uint64_t>> entries, std::span<Record> records,
+         unsigned lane = 0)
+        : cursor_(&cursor), entries_(entries), records_(records), lane_(lane) {}
 
     /// Sets the position of the first task, for tests that start just below a wrap of the counters.
     void start_at(Position position) noexcept;
@@ -152,6 +153,7 @@ private:
     Cursor* cursor_;
     std::span<std::atomic<std::uint64_t>> entries_;
     std::span<Record> records_;
+    unsigned lane_;
     // Private memory of the parent, which no worker can corrupt.
     alignas(64) std::atomic<Position> tail_{0};
     std::atomic<Position> retired_{0};
@@ -163,7 +165,7 @@ template <typename Visit>
 void Ring::visit_queued(Visit visit) const {
     const Position end = tail();
     for (Position position = trusted_head(); position != end; ++position) {
-        if (const auto index = queued_at(position)) visit(*index, generation_of(position));
+        if (const auto index = queued_at(position)) visit(*index, generation_of(position, lane_));
     }
 }
 

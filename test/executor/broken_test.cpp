@@ -350,3 +350,38 @@ TEST_CASE("a supervisor that is stopped is let go on by those who need it") {
     CHECK(pool.submit(stop).get() == 0);
     CHECK(pool.shutdown_for(10s));
 }
+
+TEST_CASE("a program that only tries to submit sees that the supervisor is gone") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 1});
+    auto running = pool.submit(pass(gate));
+    REQUIRE(gate->await_arrivals(1));
+    auto queued = pool.submit(square, 1);
+    CHECK_FALSE(pool.try_submit(square, 2));
+    kill(supervisor_of(getpid()), SIGKILL);
+    CHECK(eventually([&] {
+        try {
+            return pool.try_submit(square, 3).has_value();
+        } catch (const BrokenProcessPool&) {
+            return true;
+        }
+    }));
+    CHECK_THROWS_AS(pool.try_submit_for(0s, square, 3), BrokenProcessPool);
+}
+
+TEST_CASE("a program that only asks done() lets a stopped supervisor go on") {
+    ProcessPoolExecutor pool(1);
+    CHECK(pool.submit(square, 3).get() == 9);
+    kill(supervisor_of(getpid()), SIGSTOP);
+    auto future = pool.submit([] { raise(SIGKILL); });
+    CHECK(eventually([&] { return future.done(); }));
+    CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+}
+
+TEST_CASE("a program that only asks whether the pool has ended lets a stopped supervisor go on") {
+    ProcessPoolExecutor pool(1);
+    CHECK(pool.submit(square, 3).get() == 9);
+    kill(supervisor_of(getpid()), SIGSTOP);
+    pool.shutdown(false);
+    CHECK(eventually([&] { return pool.join_for(0s); }));
+}

@@ -212,3 +212,10 @@ TEST_CASE("only workers whose hooks run are killed") {
     monitor.starting(1);
     CHECK_FALSE(monitor.has_killed(1));
 }
+
+TEST_CASE("start_timeout concerns pools with hooks only, and is more than 0") {
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .start_timeout = 1ns});
+    CHECK(pool.submit(square, 3).get() == 9);
+    CHECK_THROWS_AS(ProcessPoolExecutor(PoolOptions{.max_workers = 1, .start_timeout = 0s}),
+                    std::invalid_argument);
+}

@@ -319,7 +319,7 @@ void live_with_mad_workers(Random& random) {
         pool.core().end_workers(random() % 2 == 0 ? StopMode::kill : StopMode::terminate);
         break;
     case 3:
-        static_cast<void>(pool.core().shutdown_for(Clock::now() + 20ms));
+        static_cast<void>(pool.core().shutdown_for(prong::detail::Deadline::after(20ms)));
         break;
     default:
         break;

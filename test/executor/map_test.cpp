@@ -403,3 +403,12 @@ TEST_CASE("without order the results come as they are there") {
     ++it;
     CHECK(it == results.end());
 }
+
+TEST_CASE("the end of a map result, and one that was moved from, have no element") {
+    ProcessPoolExecutor pool(1);
+    auto results = pool.map(square, std::views::iota(0, 0));
+    CHECK_THROWS_AS(*results.begin(), std::logic_error);
+    auto moved = std::move(results);
+    CHECK_THROWS_AS(results.begin(), std::logic_error); // NOLINT(bugprone-use-after-move)
+    CHECK(moved.get().empty());
+}

@@ -153,3 +153,12 @@ TEST_CASE("each element of a map is tried again by itself") {
     }
     CHECK(n == 20);
 }
+
+TEST_CASE("attempts at a task are not those at the task before it in its record") {
+    ProcessPoolExecutor pool(1);
+    for (const auto priority : {prong::Priority::high, prong::Priority::low}) {
+        CHECK(pool.with(TaskOptions{.max_retries = 1}).submit(succeed_at, 2).get() == 2);
+        const TaskOptions other{.max_retries = 1, .priority = priority};
+        CHECK(pool.with(other).submit(succeed_at, 2).get() == 2);
+    }
+}

@@ -543,6 +543,7 @@ TEST_CASE("futures of different types are waited for together") {
     CHECK(prong::wait(any, ReturnWhen::first_completed).done == Positions{0, 2});
     CHECK(prong::wait({number, number}).done == Positions{0, 1});
     CHECK(prong::wait(std::tie()).done.empty());
+    CHECK(prong::wait({}).empty());
     const auto& constant = number;
     CHECK(prong::wait(std::tie(constant, text)).done.size() == 2);
     gate->open();
@@ -639,4 +640,23 @@ TEST_CASE("as_completed passes over futures that its loop has taken, moved or dr
             tasks.futures[2] = {};
         }
     }
+}
+
+TEST_CASE("wait refuses a future without a task before it waits") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto slow = pool.submit(pass(gate));
+    Future<int> none;
+    CHECK_THROWS_AS(prong::wait({slow, none}), std::logic_error);
+    gate->open();
+}
+
+TEST_CASE("a wait until the end of a clock is no poll") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto future = pool.submit(pass(gate));
+    REQUIRE(gate->await_arrivals(1));
+    gate->open();
+    CHECK(future.wait_until(std::chrono::sys_time<std::chrono::seconds>::max()));
+    CHECK(prong::Timeout(std::chrono::duration<float>(9.2233720e9F)).value()->count() > 0);
 }

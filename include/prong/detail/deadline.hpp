@@ -59,8 +59,13 @@ private:
 /// Returns how long it is until a point on any clock; zero if that has passed.
 template <typename Clock, typename Duration>
 Timeout time_until(std::chrono::time_point<Clock, Duration> point) {
-    const auto now = Clock::now();
-    return point > now ? Timeout(point - now) : Timeout(std::chrono::nanoseconds(0));
+    // In floating point: a point such as `max()` may be too far off for the clock's own unit.
+    using Seconds = std::chrono::duration<double>;
+    const auto now = Clock::now().time_since_epoch();
+    if (Seconds(point.time_since_epoch()) - Seconds(now) > std::chrono::hours(24 * 365))
+        return std::nullopt;
+    const auto left = point.time_since_epoch() - now;
+    return left > left.zero() ? Timeout(left) : Timeout(std::chrono::nanoseconds(0));
 }
 
 } // namespace prong::detail

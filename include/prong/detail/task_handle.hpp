@@ -65,6 +65,8 @@ public:
     }
 
     [[nodiscard]] bool valid() const noexcept { return pool() != nullptr; }
+    /// Throws `std::logic_error` if there is no task, or this process is not the pool's.
+    void require_valid() const { core(); }
 
     /// Whether a wait would return at once: the task has ended, or its pool has.
     [[nodiscard]] bool done() const;

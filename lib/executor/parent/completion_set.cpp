@@ -234,6 +234,7 @@ void CompletionSet::State::take(Items& items, Act act) {
 WaitResult wait_for_tasks(std::span<const TaskHandle* const> tasks, ReturnWhen when,
                           const Timeout& timeout) {
     const Deadline limit = Deadline::after(timeout);
+    for (const TaskHandle* const task : tasks) task->require_valid(); // before any wait
     std::vector<bool> ended(tasks.size());
     if (when == ReturnWhen::all_completed) {
         for (std::size_t i = 0; i < tasks.size(); ++i) ended[i] = tasks[i]->wait_until(limit);

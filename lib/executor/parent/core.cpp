@@ -215,10 +215,11 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
         return std::nullopt;
     } else {                    // the task's deadline has passed
         position = ring.tail(); // not its own, but its number must not be an earlier task's
-        record.status.store(ring::Status{.state = ring::TaskState::expired,
-                                         .flags = flags,
-                                         .generation = ring::generation_of(position)}
-                                .pack());
+        record.status.store(
+            ring::Status{.state = ring::TaskState::expired,
+                         .flags = flags,
+                         .generation = ring::generation_of(position, detail::TaskKey::no_lane)}
+                .pack());
         expired_.fetch_add(1);
         unqueued_.fetch_add(1);
     }
@@ -228,7 +229,7 @@ std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const Ta
     handle.arguments_ = task.arguments >= sizeof(ring::Record) ? task.arguments : 0;
     handle.index_and_lane_ =
         4 * task.index + (is_queued ? static_cast<std::uint32_t>(lane) : detail::TaskKey::no_lane);
-    handle.generation_ = ring::generation_of(position);
+    handle.generation_ = ring::generation_of(position, handle.index_and_lane_ % 4);
     return handle;
 }
 
@@ -244,6 +245,7 @@ bool PoolCore::wait_for_position(ring::Lane lane, detail::Deadline limit, detail
         const bool has_made_room = expire_late();
         if (limit.passed() || deadline.passed()) {
             if (has_made_room) continue;
+            if (poll_health()) require_usable(); // a program that only tries again learns it here
             return false;
         }
         wait_for_room(state_.lanes[lane], deadline.left(limit.left(first_slice)));
@@ -505,18 +507,21 @@ void PoolCore::shutdown(bool wait, bool cancel_queued) {
 /// memory meanwhile, and kills a supervisor that does not obey.
 bool PoolCore::wait_for_supervisor(detail::Deadline limit) {
     if (!link_) return true;
-    std::optional<detail::Deadline> patience;
     Nanoseconds slice = first_slice;
     try {
         while (!link_.reap_until(detail::Deadline::after(limit.left(slice)))) {
-            if (limit.passed()) return false;
             link_.continue_if_stopped();
             slice = std::min(2 * slice, 4 * longest_slice);
             if (state_.control().broken.load()) abort();
             audit_shared_memory();
-            if (link_.stop_mode() < proc::StopMode::kill) continue;
-            if (!patience) patience = detail::Deadline::after(supervisor_patience);
-            if (patience->passed() && !link_.kill()) link_.give_up();
+            if (link_.stop_mode() >= proc::StopMode::kill) {
+                const std::int64_t now = base::steady_now_ns();
+                std::int64_t asked = 0;
+                if (kill_asked_ns_.compare_exchange_strong(asked, now)) asked = now;
+                const bool is_late = now - asked >= Nanoseconds(supervisor_patience).count();
+                if (is_late && !link_.kill()) link_.give_up();
+            }
+            if (limit.passed()) return false;
         }
     } catch (const std::system_error&) { // poll fails
         link_.reap();

@@ -196,7 +196,8 @@ private:
     std::atomic<bool> aborted_ = false;   ///< the supervisor was asked to kill all workers and exit
     std::atomic<bool> corrupted_ = false; ///< because a worker has overwritten shared memory
     std::atomic<bool> shut_down_ = false;
-    std::atomic<std::int64_t> next_look_ns_ = 0; ///< by `poll_health`
+    std::atomic<std::int64_t> kill_asked_ns_ = 0; ///< since when a wait has seen `StopMode::kill`
+    std::atomic<std::int64_t> next_look_ns_ = 0;  ///< by `poll_health`
     // `is_over`: the next check, and whether one has seen the supervisor's end.
     mutable std::atomic<std::int64_t> next_glance_ns_ = 0;
     mutable std::atomic<bool> seen_ended_ = false;

@@ -4,6 +4,8 @@
 #include "executor/parent/core.hpp"
 #include "executor/shared/option_check.hpp"
 
+#include <stdexcept>
+
 namespace prong::detail {
 namespace {
 
@@ -152,7 +154,10 @@ void MapRun::wait() {
 
 Reader MapRun::element() {
     wait();
-    if (elements_under_way_ == 0) std::rethrow_exception(input_error_);
+    if (elements_under_way_ == 0) {
+        if (input_error_) std::rethrow_exception(input_error_);
+        throw std::logic_error("a map result has no element at its end");
+    }
     if (chunk_error_) std::rethrow_exception(chunk_error_);
     Reader reader = reader_;
     std::exception_ptr error;
@@ -171,7 +176,7 @@ Reader MapRun::element() {
 }
 
 void MapRun::next() {
-    if (elements_under_way_ == 0) {
+    if (elements_under_way_ == 0) { // at the end, or at an error of the input
         input_error_ = nullptr;
         return;
     }

@@ -36,6 +36,15 @@ executor::Recycling recycling_of(const PoolOptions& options) {
     return recycling;
 }
 
+/// The time limit of hooks; none if there is no hook.
+Timeout start_limit_of(const PoolOptions& options) {
+    const Timeout& limit = options.start_timeout;
+    if (limit.value() && limit.value()->count() == 0)
+        throw std::invalid_argument("PoolOptions::start_timeout must be more than 0");
+    const bool has_hooks = options.initializer || options.on_worker_start || options.on_worker_exit;
+    return has_hooks ? limit : Timeout(std::nullopt);
+}
+
 } // namespace
 
 ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
@@ -48,6 +57,7 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
     executor::SharedState::Sizes sizes = executor::SharedState::choose_sizes(workers, payload);
     sizes.max_nesting = executor::at_least_one(options.max_nesting, "PoolOptions::max_nesting",
                                                detail::default_max_nesting);
+    const Timeout start_limit = start_limit_of(options);
     core_ = executor::PoolCore::create(
         {.workers = workers,
          .max_pending = max_pending,
@@ -55,7 +65,7 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
          .supervisor = {.hooks = {.initializer = std::move(options.initializer),
                                   .on_start = std::move(options.on_worker_start),
                                   .on_exit = std::move(options.on_worker_exit),
-                                  .limit = options.start_timeout.value()},
+                                  .limit = start_limit.value()},
                         .recycling = recycling_of(options),
                         .break_on_death = options.on_worker_death == OnWorkerDeath::break_pool,
                         .inherited = proc::inherited_by(options.inherit),

@@ -60,7 +60,8 @@ std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned worker) con
     RunningTask running{.pid = slot.pid.load(),
                         .index = task->index,
                         .status = task->status,
-                        .name = "a task [task " + std::to_string(task->status.generation) + "]"};
+                        .name = "a task [task " +
+                                std::to_string(ring::number_of(task->status.generation)) + "]"};
     const detail::TaskType* const type =
         known_types_.find(ring::read_once(task->record->task_type));
     if (type == nullptr) return running;

@@ -78,7 +78,7 @@ void TaskHandle::abandon() noexcept {
 }
 
 bool TaskHandle::done() const {
-    return core().is_over(key());
+    return is_final(core().resolve(key()).state);
 }
 
 bool TaskHandle::running() const {
@@ -195,7 +195,7 @@ std::string TaskHandle::name() const {
     const std::uint64_t offset = arguments_ != 0 ? arguments_ : Record::bytes_offset;
     const auto bytes = state.bytes_at(record, offset, ring::read_once(record.arguments_length));
     return pool()->fork_base().name_of(*type_, bytes.value_or(std::span<const std::byte>())) +
-           " [task " + std::to_string(generation_) + "]";
+           " [task " + std::to_string(ring::number_of(generation_)) + "]";
 }
 
 } // namespace prong::detail

@@ -42,8 +42,15 @@ void ResultWriter::store() const {
 
 void ResultWriter::grow(std::size_t more) {
     intent_.outgrown_block.store(block_, std::memory_order_release);
-    const shm::Block block = move_to_larger_block(state_, {data(), size()}, more, owner_,
-                                                  intent_.block, "the task's result");
+    shm::Block block{};
+    try {
+        block = move_to_larger_block(state_, {data(), size()}, more, owner_, intent_.block,
+                                     "the task's result");
+    } catch (...) { // the intent may name a block that was not taken
+        intent_.block.store(block_, std::memory_order_release);
+        intent_.outgrown_block.store(0, std::memory_order_release);
+        throw;
+    }
     const std::size_t used = size();
     if (block_ != 0) state_.payload.free(block_, used);
     intent_.outgrown_block.store(0, std::memory_order_release);

@@ -5,6 +5,8 @@
 #include "os/capture.hpp"
 #include "proc/process_state.hpp"
 
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +17,15 @@ namespace prong::executor {
 namespace {
 
 constexpr const char* limit_name = "PoolOptions::start_timeout";
+
+/// Writes to stderr, or nothing if that would block: the hook may hang for the same reason.
+void warn(const std::string& text) {
+    const base::UniqueFd file(
+        open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+    [[maybe_unused]] const auto written =
+        file ? write(file.get(), text.data(), text.size())
+             : send(STDERR_FILENO, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
 
 /// Adds the earlier attempts at the task to the report, and this one to the settings.
 void note_attempt(TaskSettings& settings, const WorkerEnd& end, FailureReport& failure_report) {
@@ -170,8 +181,8 @@ bool PoolDelegate::ended(unsigned worker, os::ProcessExit exit) {
     const bool exit_expired =
         had_started && hook_monitor_.has_killed(worker) && exit.exitcode == -SIGKILL;
     if (exit_expired) {
-        std::fprintf(stderr, "prong: worker %d was killed: on_worker_exit exceeded %s\n", exit.pid,
-                     limit_name);
+        warn("prong: worker " + std::to_string(exit.pid) + " was killed: on_worker_exit exceeded " +
+             limit_name + "\n");
     }
     const bool has_left =
         slot.leaving.load(std::memory_order_acquire) && (exit.exitcode == 0 || exit_expired);

@@ -92,14 +92,15 @@ ring::TaskState execute(const SharedState& state, const ring::Record& record, Re
 }
 
 /// Appends the task's output to its result, if there is shared memory for it.
-void append_output(ResultWriter& writer, TaskSettings& settings, const std::string& output) {
+void append_output(ResultWriter& writer, TaskSettings& settings, const TaskScope& scope) {
     const std::size_t before = writer.size();
-    std::uint64_t length = output.size();
+    std::uint64_t length = 0;
     try {
+        const std::string output = scope.last_output();
         writer.write(output.data(), output.size());
-    } catch (...) {
+        length = output.size();
+    } catch (...) { // no memory for it: the result counts more
         writer.rewind(before);
-        length = 0;
     }
     settings.output_length.store(length, std::memory_order_relaxed);
 }
@@ -285,7 +286,7 @@ ring::TaskState Worker::execute_with_options() {
     forget_stop_token();
     scope.leave();
     if (end == ring::TaskState::over_limit) return end;
-    append_output(writer, settings, scope.last_output());
+    append_output(writer, settings, scope);
     writer.store();
     return end;
 }

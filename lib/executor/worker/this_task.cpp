@@ -50,8 +50,11 @@ public:
         sigset_t before;
         sigfillset(&all); // the task's signals are not for this thread
         pthread_sigmask(SIG_SETMASK, &all, &before);
+        const struct Restore { // also if no thread can be had
+            const sigset_t& mask;
+            ~Restore() { pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
+        } restore{before};
         thread_ = std::thread([this] { watch(); });
-        pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
     ~StopWatch() {
         over_.store(true);
