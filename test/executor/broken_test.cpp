@@ -311,12 +311,12 @@ TEST_CASE("submit does not wait for room in a pool that has lost its supervisor"
 }
 
 TEST_CASE("when the program, its supervisor or both are killed, nothing is left") {
-    prctl(PR_SET_CHILD_SUBREAPER, 1); // to find and reap what was left
     const bool kill_parent = GENERATE(true, false);
     const bool kill_supervisor = GENERATE(true, false);
     const bool supervisor_stopped = GENERATE(false, true);
     if (!kill_parent && !kill_supervisor) return;
     if (supervisor_stopped && !kill_supervisor) return;
+    prctl(PR_SET_CHILD_SUBREAPER, 1); // to find and reap what was left
     const Shared<Program> program;
     start(program);
     const auto pids = processes_of(*program);
