@@ -18,20 +18,6 @@ constexpr std::uint64_t large_bytes = 64 << 20;
 /// Memory that is left to the rest of the machine.
 constexpr std::uint64_t reserve_bytes = 64 << 20;
 
-} // namespace
-
-std::string size_text(std::uint64_t bytes) {
-    const char* const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-    auto size = static_cast<double>(bytes);
-    std::size_t unit = 0;
-    for (; size >= 1024 && unit < 4; ++unit) size /= 1024;
-    std::array<char, 32> text{};
-    std::snprintf(text.data(), text.size(), unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
-    return text.data();
-}
-
-namespace {
-
 void require(std::uint64_t bytes, std::uint64_t available, const char* what) {
     if (available >= reserve_bytes && bytes <= available - reserve_bytes) return;
     throw LimitExceeded(LimitKind::shared_memory,
@@ -40,15 +26,6 @@ void require(std::uint64_t bytes, std::uint64_t available, const char* what) {
                             " of memory are available (machine, memory cgroup or RLIMIT_AS); free "
                             "some, or work in smaller pieces");
 }
-
-} // namespace
-
-void require_memory(std::uint64_t bytes, const char* what) {
-    if (bytes < large_bytes) return;
-    require(bytes, std::min(shm::available_memory(), os::address_space_left()), what);
-}
-
-namespace {
 
 void require_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {
     if (bytes > state.payload.largest()) {
@@ -74,6 +51,21 @@ void require_shared_memory(const SharedState& state, std::uint64_t bytes, const 
 }
 
 } // namespace
+
+std::string size_text(std::uint64_t bytes) {
+    const char* const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    auto size = static_cast<double>(bytes);
+    std::size_t unit = 0;
+    for (; size >= 1024 && unit < 4; ++unit) size /= 1024;
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), unit == 0 ? "%.0f %s" : "%.1f %s", size, units[unit]);
+    return text.data();
+}
+
+void require_memory(std::uint64_t bytes, const char* what) {
+    if (bytes < large_bytes) return;
+    require(bytes, std::min(shm::available_memory(), os::address_space_left()), what);
+}
 
 shm::Block move_to_larger_block(const SharedState& state, std::span<const std::byte> written,
                                 std::size_t more, shm::Owner owner,
