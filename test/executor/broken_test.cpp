@@ -376,6 +376,11 @@ TEST_CASE("a program that only asks done() lets a stopped supervisor go on") {
     auto future = pool.submit([] { raise(SIGKILL); });
     CHECK(eventually([&] { return future.done(); }));
     CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+    kill(supervisor_of(getpid()), SIGSTOP);
+    auto other = pool.submit([] { raise(SIGKILL); });
+    REQUIRE(eventually([&] { return other.running() || other.done(); }));
+    CHECK(eventually([&] { return !other.running(); }));
+    CHECK_THROWS_AS(other.get(), prong::WorkerDied);
 }
 
 TEST_CASE("a program that only asks whether the pool has ended lets a stopped supervisor go on") {

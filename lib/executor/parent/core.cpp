@@ -332,16 +332,6 @@ ring::Status PoolCore::look(const detail::TaskKey& task) const noexcept {
     return now;
 }
 
-bool PoolCore::is_over(const detail::TaskKey& task) const {
-    if (is_final(look(task).state) || has_ended() || seen_ended_.load(std::memory_order_relaxed) ||
-        state_.control().broken.load(std::memory_order_acquire)) {
-        return true;
-    }
-    if (!link_ || !is_due(next_glance_ns_)) return false;
-    if (link_.query_ended()) seen_ended_.store(true, std::memory_order_relaxed);
-    return seen_ended_.load(std::memory_order_relaxed) || audit_.is_inconsistent(task);
-}
-
 ring::Status PoolCore::update(const detail::TaskKey& task) noexcept {
     ring::Record& record = state_.records[task.index];
     const ring::Status now = ring::status_of(record);

@@ -95,9 +95,6 @@ public:
     /// Returns the task's status without changing anything: `lost` if the record holds another task
     /// or a worker has overwritten it, `expired` if the task's deadline has passed in the queue.
     [[nodiscard]] ring::Status look(const detail::TaskKey& task) const noexcept;
-    /// Returns whether a wait for the task would return at once: the task has ended, or the pool
-    /// has.
-    [[nodiscard]] bool is_over(const detail::TaskKey& task) const;
 
     /// Returns the task's status, and makes a task `expired` whose deadline has passed in the
     /// queue. Aborts the pool if a worker has overwritten the record.
@@ -198,9 +195,6 @@ private:
     std::atomic<bool> shut_down_ = false;
     std::atomic<std::int64_t> kill_asked_ns_ = 0; ///< since when a wait has seen `StopMode::kill`
     std::atomic<std::int64_t> next_look_ns_ = 0;  ///< by `poll_health`
-    // `is_over`: the next check, and whether one has seen the supervisor's end.
-    mutable std::atomic<std::int64_t> next_glance_ns_ = 0;
-    mutable std::atomic<bool> seen_ended_ = false;
     SupervisorLink link_;
     MemoryAudit audit_;
 };

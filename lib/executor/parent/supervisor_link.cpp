@@ -5,10 +5,6 @@
 
 namespace prong::executor {
 
-bool SupervisorLink::query_ended() const {
-    return has_ended() || os::wait_for_end(supervisor_, detail::Deadline::now());
-}
-
 bool SupervisorLink::reap_until(detail::Deadline limit) {
     if (has_ended()) return true;
     if (!os::wait_for_end(supervisor_, limit)) return false;

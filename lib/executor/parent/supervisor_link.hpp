@@ -26,8 +26,6 @@ public:
 
     /// Returns whether the supervisor is known to have ended.
     [[nodiscard]] bool has_ended() const noexcept { return ended_.load(std::memory_order_acquire); }
-    /// Returns whether the supervisor has ended, by a system call. Throws `std::system_error`.
-    [[nodiscard]] bool query_ended() const;
 
     /// Blocks until the supervisor has ended, at most until `limit`, then reaps it. Returns whether
     /// it has ended. Throws `std::system_error`.

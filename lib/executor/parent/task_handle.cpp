@@ -82,7 +82,7 @@ bool TaskHandle::done() const {
 }
 
 bool TaskHandle::running() const {
-    return is_claimed(core().look(key()).state) && !pool()->is_over(key());
+    return is_claimed(core().resolve(key()).state);
 }
 
 bool TaskHandle::cancelled() const {
