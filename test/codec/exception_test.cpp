@@ -246,6 +246,11 @@ TEST_CASE("prong's own errors come back with what they carry", "[exception]") {
     check_text<PoolShutdown>();
     check_text<CodecError>();
     check_text<EndOfFile>();
+    check_text<ObjectGone>();
+    const auto broken = check_comes_back<BrokenBarrier>(
+        [] { throw BrokenBarrier("text", {.pid = 7, .name = "a party"}); });
+    CHECK(broken.who().pid == 7);
+    CHECK(broken.who().name == "a party");
     const auto died = check_comes_back<WorkerDied>(
         [] { throw WorkerDied({.pid = 7, .exitcode = -11}, "parse() [task 1]"); });
     CHECK(died.pid() == 7);

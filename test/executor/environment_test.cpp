@@ -23,8 +23,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <iostream>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <set>
@@ -305,6 +307,11 @@ TEST_CASE("a pool costs its program one descriptor and no thread") {
         CHECK(*mapped.begin() == 0);
         CHECK(entries("/proc/self/task") == threads);
         CHECK(entries("/proc/self/fd") == descriptors + 2);
+        // The memory of locks and queues is for programs that have some.
+        std::ifstream maps("/proc/self/maps");
+        const std::string text(std::istreambuf_iterator<char>(maps), {});
+        CHECK(text.find("memfd:prong ") != std::string::npos);
+        CHECK(text.find("memfd:prong-family") == std::string::npos);
         second.shutdown();
         gate->open();
         CHECK(prong::wait(held).done.size() == 3);
