@@ -4,7 +4,6 @@
 #include "executor/shared/failure_report.hpp"
 #include "executor/shared/result_writer.hpp"
 #include "executor/supervisor/delegate.hpp"
-#include "executor/worker/loop.hpp"
 #include "proc/supervisor.hpp"
 #include "steps/parent_trial.hpp"
 #include "steps/trial.hpp"
