@@ -3,6 +3,7 @@
 /// \file
 /// All of prong: process pools with futures, processes and pipes.
 
+#include <prong/as_completed.hpp>
 #include <prong/codec.hpp>
 #include <prong/error.hpp>
 #include <prong/exception.hpp>

@@ -18,8 +18,8 @@ check() {
         grep -m 5 error <<<"$brought"
     fi
     case $header in
-    error.hpp | fwd.hpp | future.hpp | inherit.hpp | process.hpp | stats.hpp | task_options.hpp | \
-        this_task.hpp | timeout.hpp | version.hpp | wait.hpp | zygote.hpp)
+    as_completed.hpp | error.hpp | fwd.hpp | future.hpp | inherit.hpp | process.hpp | stats.hpp | \
+        task_options.hpp | this_task.hpp | timeout.hpp | version.hpp | wait.hpp | zygote.hpp)
         grep -m 1 -E '/cereal/|/iostream$' <<<"$brought" | sed "s|^|$header brings |"
         ;;
     codec.hpp) grep -q /cereal/ <<<"$brought" || echo "codec.hpp is not seen to bring cereal" ;;
