@@ -211,6 +211,7 @@ TEST_CASE("an empty range is done at once") {
     }
     for (auto& future : prong::as_completed(none)) FAIL(future.valid());
     for (auto& future : prong::as_completed(none, 0s)) FAIL(future.valid());
+    for (auto& future : prong::as_completed({})) FAIL(future.valid());
 }
 
 TEST_CASE("a future without a task is a std::logic_error to wait and as_completed") {

@@ -129,13 +129,13 @@ public:
     /// SIGKILL for a worker that is in hand, if it has not left: decides the end of what it runs.
     static void kill(Tracee& worker, std::vector<Expected>& tasks) {
         for (Expected& task : tasks) task.workers_die();
-        if (!worker.is_nobody()) worker.kill();
+        if (!worker.is_empty()) worker.kill();
     }
     /// To the door; of those that may leave on the way, the one that stays.
     void to_door(Puppet& worker) {
-        const bool is_there = !worker.tracee().is_nobody();
+        const bool is_there = !worker.tracee().is_empty();
         if (is_there && !worker.is_at_rest()) worker.to_door();
-        while (worker.tracee().is_nobody()) {
+        while (worker.tracee().is_empty()) {
             if (!workers_leave_) throw std::runtime_error("a worker has ended");
             replace(worker);
         }
@@ -174,7 +174,7 @@ public:
     Path way_of_victim(const Scenario& scenario) {
         std::vector<Expected> tasks = submit(scenario);
         const Path path = victim().record(door);
-        if (victim().is_nobody()) replace(workers_[0]);
+        if (victim().is_empty()) replace(workers_[0]);
         end(tasks);
         return path;
     }

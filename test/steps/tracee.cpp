@@ -217,7 +217,7 @@ bool Tracee::run_to(const Point& point, const Halt& halt) {
 
 void Tracee::expect_end_at(const Halt& halt) {
     if (!halt.or_end) throw;
-    if (is_nobody()) return;
+    if (is_empty()) return;
     try {
         throw;
     } catch (const std::system_error& error) {

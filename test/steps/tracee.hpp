@@ -92,7 +92,7 @@ public:
     Tracee await_fork();
     /// Likewise, or until it ends; then this is nobody.
     std::optional<Tracee> await_fork_or_end();
-    [[nodiscard]] bool is_nobody() const { return pid_ == 0; }
+    [[nodiscard]] bool is_empty() const { return pid_ == 0; }
     /// Running, or about to be killed by somebody: until it ends. Returns its exit code, or -N for
     /// signal N.
     int await_end();
