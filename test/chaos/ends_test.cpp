@@ -17,8 +17,6 @@
 #include <string>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::BrokenProcessPool;
 
 namespace {
 

@@ -11,7 +11,6 @@
 #include <string>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using prong::executor::SharedState;
 using prong::executor::SupervisorOptions;
 

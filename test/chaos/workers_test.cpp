@@ -10,7 +10,6 @@
 #include <string>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 
 namespace {
 

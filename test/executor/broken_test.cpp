@@ -25,12 +25,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
-using prong::BrokenProcessPool;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -79,7 +74,7 @@ void start(const Shared<Program>& program) {
         gate->close();
         // One of them works, one has forked, and one is idle.
         held.push_back(pool.submit(pass(gate)));
-        pool.submit(prong::with_captures([place = program.get()] {
+        pool.submit(with_captures([place = program.get()] {
                 const pid_t child = fork();
                 if (child == 0)
                     for (;;) pause();
@@ -139,7 +134,7 @@ TEST_CASE("initializers that fail now and then do not break the pool") {
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .initializer = failing});
     for (int i = 0; i < 30; ++i) {
         REQUIRE(pool.submit(square, i).get() == i * i);
-        CHECK_THROWS_AS(pool.submit([] { _exit(1); }).get(), prong::WorkerDied);
+        CHECK_THROWS_AS(pool.submit([] { _exit(1); }).get(), WorkerDied);
     }
     CHECK(runs->load() >= 90);
 }
@@ -160,7 +155,7 @@ TEST_CASE("a pool that breaks later loses running tasks too, and a new pool work
         try {
             future.get();
             FAIL("the gate was closed");
-        } catch (const prong::WorkerDied&) {
+        } catch (const WorkerDied&) {
             ++died;
         } catch (const BrokenProcessPool&) {
         }
@@ -177,7 +172,7 @@ TEST_CASE("an initializer that never returns does not keep the pool from being k
     REQUIRE(gate->await_arrivals(2));
     pool.kill_workers();
     pool.shutdown();
-    CHECK_THROWS_AS(future.get(), prong::CancelledError);
+    CHECK_THROWS_AS(future.get(), CancelledError);
 }
 
 TEST_CASE("when the supervisor is killed no wait hangs, and the workers are gone") {
@@ -341,12 +336,12 @@ TEST_CASE("a supervisor that is stopped is let go on by those who need it") {
     const auto stop = [] { return kill(getppid(), SIGSTOP); };
     CHECK(pool.submit(stop).get() == 0);
     auto dies = pool.submit([] { raise(SIGKILL); });
-    CHECK_THROWS_AS(dies.get(), prong::WorkerDied);
+    CHECK_THROWS_AS(dies.get(), WorkerDied);
     CHECK(pool.submit(stop).get() == 0);
     auto hangs = pool.submit([] { pause(); });
     REQUIRE(eventually([&] { return hangs.running(); }));
     CHECK(hangs.kill());
-    CHECK_THROWS_AS(hangs.get(), prong::CancelledError);
+    CHECK_THROWS_AS(hangs.get(), CancelledError);
     CHECK(pool.submit(stop).get() == 0);
     CHECK(pool.shutdown_for(10s));
 }
@@ -375,12 +370,12 @@ TEST_CASE("a program that only asks done() lets a stopped supervisor go on") {
     kill(supervisor_of(getpid()), SIGSTOP);
     auto future = pool.submit([] { raise(SIGKILL); });
     CHECK(eventually([&] { return future.done(); }));
-    CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+    CHECK_THROWS_AS(future.get(), WorkerDied);
     kill(supervisor_of(getpid()), SIGSTOP);
     auto other = pool.submit([] { raise(SIGKILL); });
     REQUIRE(eventually([&] { return other.running() || other.done(); }));
     CHECK(eventually([&] { return !other.running(); }));
-    CHECK_THROWS_AS(other.get(), prong::WorkerDied);
+    CHECK_THROWS_AS(other.get(), WorkerDied);
 }
 
 TEST_CASE("a program that only asks whether the pool has ended lets a stopped supervisor go on") {

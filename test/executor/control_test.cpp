@@ -15,19 +15,9 @@
 #include <thread>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::CancelledError;
-using prong::Future;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
 using prong::TaskTimeout;
-using prong::with_captures;
 
 namespace {
-
-void sleep_for_ever() {
-    for (;;) pause();
-}
 
 /// Keeps the processor busy.
 void spin(int times) {
@@ -141,7 +131,7 @@ TEST_CASE("a deadline counts from submit, and a task that comes too late never r
 TEST_CASE("a submit does not wait for room beyond its task's deadline") {
     const Shared<Gate> gate;
     const Shared<Counter> ran;
-    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_pending = 1});
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 1});
     auto running = occupy(pool, gate);
     auto queued = pool.submit(count_up(ran));
     const auto hurried = pool.with(TaskOptions{.deadline = 2ms});
@@ -198,7 +188,7 @@ TEST_CASE("a timeout fires though its worker is stopped") {
 
 TEST_CASE("a timeout fires though its worker has become another user") {
     if (geteuid() != 0) return;
-    ProcessPoolExecutor pool(prong::PoolOptions{
+    ProcessPoolExecutor pool(PoolOptions{
         .max_workers = 1, .initializer = [] { static_cast<void>(setuid(65534) == 0); }});
     auto future = pool.with(TaskOptions{.timeout = 20ms}).submit(sleep_for_ever);
     CHECK_THROWS_AS(future.get(), TaskTimeout);
@@ -380,7 +370,7 @@ TEST_CASE("the pool ends though tasks with options run") {
             REQUIRE(gate->await_arrivals(1));
             pool.kill_workers();
         }
-        CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+        CHECK_THROWS_AS(future.get(), WorkerDied);
     }
     SECTION("after the timeout") {
         ProcessPoolExecutor pool(1);
@@ -454,7 +444,7 @@ TEST_CASE("a task that was asked to stop is not tried again") {
     REQUIRE(gate->await_arrivals(1));
     CHECK(future.request_stop());
     for (const pid_t worker : workers_of(supervisor_of(getpid()))) kill(worker, SIGKILL);
-    CHECK(error_of<prong::WorkerDied>(future).signal() == SIGKILL);
+    CHECK(error_of<WorkerDied>(future).signal() == SIGKILL);
     CHECK(gate->arrivals() == 1);
 }
 

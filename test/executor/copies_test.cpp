@@ -21,11 +21,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
 
 namespace {
 
@@ -190,7 +185,7 @@ TEST_CASE("a copy of a worker cannot use the pool, and is no worker") {
     const Shared<Counter> children;
     static std::optional<ProcessPoolExecutor> pool;
     pool.emplace(1);
-    const auto task = prong::with_captures([counter = children.get()] {
+    const auto task = with_captures([counter = children.get()] {
         return fork_and_end([counter] {
             require_refused([] { return pool->submit(square, 1); }, "submit");
             require(prong::this_worker::index() == -1, "no worker");

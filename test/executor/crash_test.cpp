@@ -19,13 +19,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
-using prong::BrokenProcessPool;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
-using prong::WorkerDied;
 
 namespace {
 
@@ -239,7 +233,7 @@ TEST_CASE("all workers die again and again with a full backlog") {
 TEST_CASE("what a task leaves running in its worker's group ends with the worker") {
     const Shared<Counter> child;
     ProcessPoolExecutor pool(1);
-    auto future = pool.submit(prong::with_captures([place = child.get()] {
+    auto future = pool.submit(with_captures([place = child.get()] {
         const pid_t pid = fork();
         if (pid == 0) {
             for (;;) pause();
@@ -267,8 +261,8 @@ TEST_CASE("the others go on while a worker is stopped, whether it is busy or idl
     const Shared<Counter> busy;
     ProcessPoolExecutor pool(2);
     check_recovered(pool, gate);
-    Future<void> task = pool.submit(prong::with_captures(
-        [place = busy.get(), first_gate = gate.get(), second_gate = second.get()] {
+    Future<void> task = pool.submit(
+        with_captures([place = busy.get(), first_gate = gate.get(), second_gate = second.get()] {
             *place = getpid();
             first_gate->pass();
             second_gate->pass();

@@ -28,11 +28,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using prong::Inherit;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
 
 namespace {
 
@@ -96,7 +92,7 @@ void print_and_die() {
 
 std::string last_output_of_a_death(ProcessPoolExecutor& pool) {
     auto dies = pool.with(TaskOptions{.capture_output = true}).submit(print_and_die);
-    return error_of<prong::WorkerDied>(dies).last_output();
+    return error_of<WorkerDied>(dies).last_output();
 }
 
 bool is_null(int fd) {
@@ -196,7 +192,7 @@ TEST_CASE("after a task that closes every descriptor no output is captured, and 
             std::fflush(stdout);
             raise(SIGKILL);
         });
-        require(error_of<prong::WorkerDied>(dies).last_output().empty(), "nothing captured");
+        require(error_of<WorkerDied>(dies).last_output().empty(), "nothing captured");
         require_untouched(folder.path(), 100);
         require(last_output_of_a_death(pool) == "last words\n", "the next worker captures");
     });
@@ -237,7 +233,7 @@ TEST_CASE("a program that closes every descriptor keeps its pools and processes"
             open_files(folder.path(), 100);
             const auto files = open_descriptors();
             require(held[0].kill(), "a running task is killed");
-            require_throws<prong::CancelledError>([&] { held[0].get(); }, "the killed task");
+            require_throws<CancelledError>([&] { held[0].get(); }, "the killed task");
             gate->open();
             held[1].get();
             require(pool.submit(square, 3).get() == 9, "a task");

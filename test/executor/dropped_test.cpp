@@ -12,8 +12,6 @@
 #include <vector>
 
 using namespace prong::test;
-using prong::Future;
-using prong::with_captures;
 
 namespace {
 

@@ -19,11 +19,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -183,7 +179,7 @@ TEST_CASE("a task that is cancelled before a worker has claimed it never runs") 
     CHECK(other.get() == 0);
     CHECK_FALSE(other.valid());
     CHECK(cancelled.exception() != nullptr);
-    CHECK_THROWS_AS(cancelled.get(), prong::CancelledError);
+    CHECK_THROWS_AS(cancelled.get(), CancelledError);
     CHECK(runs->load() == 1);
     held[0].wait();
     CHECK_FALSE(held[0].cancel());
@@ -194,7 +190,7 @@ TEST_CASE("cancel is exact: a task is cancelled, or runs once, and both sides ag
     const Shared<std::array<Counter, tasks>> runs;
     ProcessPoolExecutor pool(2);
     std::mt19937_64 random(test_seed());
-    const auto task = prong::with_captures([place = runs.get()](std::size_t i) { ++(*place)[i]; });
+    const auto task = with_captures([place = runs.get()](std::size_t i) { ++(*place)[i]; });
     int cancelled = 0;
     for (std::size_t done = 0; done < tasks;) {
         const std::size_t batch = std::min<std::size_t>(1 + random() % 64, tasks - done);
@@ -207,7 +203,7 @@ TEST_CASE("cancel is exact: a task is cancelled, or runs once, and both sides ag
             CHECK(futures[i].cancel() == success);
             CHECK(futures[i].cancelled() == success);
             if (success)
-                CHECK_THROWS_AS(futures[i].get(), prong::CancelledError);
+                CHECK_THROWS_AS(futures[i].get(), CancelledError);
             else
                 futures[i].get();
             REQUIRE((*runs)[done + i] == (success ? 0 : 1));

@@ -23,11 +23,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
-using prong::with_captures;
 using prong::executor::SharedState;
 using prong::executor::StartState;
 using prong::executor::TaskSettings;

@@ -20,8 +20,6 @@
 #include <vector>
 
 using namespace prong::test;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -178,9 +176,9 @@ TEST_CASE("futures and statistics may outlive the module whose tasks they tell o
     with_and_without_zygote([](auto fork_base_begins) {
         std::optional<Module> module(module_beside_program("throws.so"));
         const auto pool = fork_base_begins();
-        using Submit = void(ProcessPoolExecutor&, prong::Future<void>&);
-        prong::Future<void> dead;
-        prong::Future<void> paused;
+        using Submit = void(ProcessPoolExecutor&, Future<void>&);
+        Future<void> dead;
+        Future<void> paused;
         module->find<Submit>("submit_death")(*pool, dead);
         module->find<Submit>("submit_pause")(*pool, paused);
         dead.wait();
@@ -188,11 +186,10 @@ TEST_CASE("futures and statistics may outlive the module whose tasks they tell o
         require(contains(pool->stats().workers.front().task, "submit_pause"), "its name");
         module.reset();
         require(contains(pool->stats().workers.front().task, "unloaded"), "no name any more");
-        require(contains(require_throws<prong::WorkerDied>([&] { dead.get(); }, "the death"),
-                         "unloaded"),
+        require(contains(require_throws<WorkerDied>([&] { dead.get(); }, "the death"), "unloaded"),
                 "the error has no name");
         require(paused.kill(), "the task can be killed");
-        require_throws<prong::CancelledError>([&] { paused.get(); }, "it was killed");
+        require_throws<CancelledError>([&] { paused.get(); }, "it was killed");
         require(pool->submit(square, 3).get() == 9, "the pool goes on");
     });
 }

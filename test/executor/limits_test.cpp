@@ -21,14 +21,8 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using prong::LimitExceeded;
 using prong::LimitKind;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
-using prong::with_captures;
-using prong::WorkerDied;
 
 namespace {
 
@@ -87,7 +81,7 @@ TEST_CASE("a task that takes more memory than it may ends with LimitExceeded, an
     ProcessPoolExecutor pool(2);
     auto greedy =
         pool.with(TaskOptions{.limits = {.memory_bytes = 32 * mebibyte}}).submit(eat_slowly);
-    std::vector<prong::Future<int>> others;
+    std::vector<Future<int>> others;
     for (int i = 0; i < 100; ++i) others.push_back(pool.submit(square, i));
     const auto error = error_of<LimitExceeded>(greedy);
     CHECK(error.kind() == LimitKind::memory);
@@ -296,7 +290,7 @@ TEST_CASE("of the output as much as fits into max_payload_bytes is kept") {
     const auto [payload, least] =
         GENERATE(table<std::size_t, std::size_t>({{1000, 900}, {300, 200}, {1, 20}}));
     const int signal = GENERATE(SIGKILL, SIGSEGV); // a crash has frames to tell, too
-    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_payload_bytes = payload});
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_payload_bytes = payload});
     const auto talk_and_die = [](int how) {
         for (int i = 0; i < 1000; ++i) std::printf("line %d\n", i);
         raise(how);

@@ -29,12 +29,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
-using prong::BrokenProcessPool;
-using prong::Future;
-using prong::ProcessPoolExecutor;
-using prong::WorkerDied;
 
 namespace {
 
@@ -386,7 +381,7 @@ TEST_CASE("nothing grows while workers die") {
                 for (auto& future : futures) REQUIRE_THROWS_AS(future.get(), prong::Error);
                 futures.clear();
             }
-            prong::TaskOptions options{.capture_output = i % 7 == 0};
+            TaskOptions options{.capture_output = i % 7 == 0};
             if (i % 3 == 0) options.max_retries = 1;
             futures.push_back(pool.with(options).submit(die_in_some_way, i));
         }

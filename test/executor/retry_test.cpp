@@ -9,12 +9,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
 using prong::PoisonedTask;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
-using prong::with_captures;
 
 namespace {
 
@@ -91,7 +86,7 @@ TEST_CASE("what throws, runs too long, is killed or exceeds a limit is not tried
     auto unwanted = pool.with(TaskOptions{.max_retries = 3}).submit(misbehave(1));
     REQUIRE(eventually([&] { return unwanted.running(); }));
     CHECK(unwanted.kill());
-    CHECK_THROWS_AS(unwanted.get(), prong::CancelledError);
+    CHECK_THROWS_AS(unwanted.get(), CancelledError);
     CHECK(*runs <= 4);
 }
 
@@ -114,7 +109,7 @@ TEST_CASE("a retry is in time for shutdown, and not after kill_workers") {
         auto future = pool.with(TaskOptions{.max_retries = 5}).submit(die_and_wait);
         REQUIRE(gate->await_arrivals(1));
         pool.kill_workers();
-        CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+        CHECK_THROWS_AS(future.get(), WorkerDied);
     }
     SECTION("kill_workers") {
         const Shared<Gate> gate;

@@ -34,10 +34,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
 
 namespace {
 
@@ -48,10 +44,6 @@ void limit(int resource, rlim_t value) {
 
 std::size_t length_of(const std::string& text) {
     return text.size();
-}
-
-void loop() {
-    for (;;) pause();
 }
 
 void become_nobody() {
@@ -207,17 +199,17 @@ TEST_CASE("a program that gives up its rights after making the pool still rules 
         require(pool.submit(square, 1).get() == 1, "a result");
         if (!with_zygote) become_nobody();
         const auto slow = pool.with(TaskOptions{.timeout = 50ms});
-        auto late = slow.submit(loop);
+        auto late = slow.submit(sleep_for_ever);
         require_throws<prong::TaskTimeout>([&] { late.get(); }, "a timeout");
-        auto killed = pool.submit(loop);
+        auto killed = pool.submit(sleep_for_ever);
         require(eventually([&] { return killed.running(); }), "it runs");
         require(killed.kill(), "kill");
-        require_throws<prong::CancelledError>([&] { killed.get(); }, "a killed task");
+        require_throws<CancelledError>([&] { killed.get(); }, "a killed task");
         require(pool.submit(square, 7).get() == 49, "new tasks run");
-        auto ended = pool.submit(loop);
+        auto ended = pool.submit(sleep_for_ever);
         require(eventually([&] { return ended.running(); }), "it runs");
         pool.terminate_workers();
-        require_throws<prong::WorkerDied>([&] { ended.get(); }, "a terminated task");
+        require_throws<WorkerDied>([&] { ended.get(); }, "a terminated task");
     });
 }
 
@@ -225,7 +217,7 @@ TEST_CASE("a worker that has given up its rights is timed out at once") {
     if (geteuid() != 0) return;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .initializer = [] { become_nobody(); }});
     const auto slow = pool.with(TaskOptions{.timeout = 50ms});
-    auto late = slow.submit(loop);
+    auto late = slow.submit(sleep_for_ever);
     CHECK_THROWS_AS(late.get(), prong::TaskTimeout);
     CHECK(pool.submit(square, 7).get() == 49);
 }
@@ -233,15 +225,15 @@ TEST_CASE("a worker that has given up its rights is timed out at once") {
 TEST_CASE("terminate_workers ends tasks that ignore SIGTERM, too") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
-    auto stubborn = pool.submit(prong::with_captures([place = gate.get()] {
+    auto stubborn = pool.submit(with_captures([place = gate.get()] {
         std::signal(SIGTERM, SIG_IGN);
         place->pass();
-        loop();
+        sleep_for_ever();
     }));
     gate->open();
     REQUIRE(gate->await_arrivals(1));
     pool.terminate_workers();
-    CHECK(error_of<prong::WorkerDied>(stubborn).signal() == SIGKILL);
+    CHECK(error_of<WorkerDied>(stubborn).signal() == SIGKILL);
 }
 
 TEST_CASE("tasks have a stack of the usual size though the pool's thread has a small one") {
@@ -344,7 +336,7 @@ TEST_CASE("a task that lets the terminal stop it dies of that, and shutdown ends
             std::signal(SIGTTIN, SIG_DFL);
             raise(SIGTTIN); // as a tool does that is not in the foreground
         });
-        require(error_of<prong::WorkerDied>(asks).signal() == SIGTTIN, "died of SIGTTIN");
+        require(error_of<WorkerDied>(asks).signal() == SIGTTIN, "died of SIGTTIN");
         require(pool.submit(square, 7).get() == 49, "the pool goes on");
     });
 }
@@ -398,7 +390,7 @@ TEST_CASE("an alarm or a timer that a task leaves does not kill the next one") {
 TEST_CASE("a task that leaves an alarm is found out though it did not do so the first times") {
     const Shared<Counter> calls;
     ProcessPoolExecutor pool(1);
-    const auto sometimes = prong::with_captures([place = calls.get()] {
+    const auto sometimes = with_captures([place = calls.get()] {
         if (place->fetch_add(1) != 100) return;
         const itimerval soon{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_usec = 100'000}};
         setitimer(ITIMER_REAL, &soon, nullptr);

@@ -21,10 +21,7 @@
 
 using namespace prong::test;
 using Catch::Matchers::Contains;
-using prong::Future;
 using prong::LimitExceeded;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 

@@ -14,10 +14,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::ProcessPoolExecutor;
-using prong::WorkerDied;
 
 namespace {
 
@@ -128,10 +124,10 @@ TEST_CASE("threads submit, cancel, wait and drop futures while workers are kille
                             wrong += future.get() != n * n || cancelled ? 1 : 0;
                         } catch (const WorkerDied&) {
                             wrong += cancelled ? 1 : 0;
-                        } catch (const prong::CancelledError&) {
+                        } catch (const CancelledError&) {
                             wrong += cancelled ? 0 : 1;
                         }
-                    } catch (const prong::BrokenProcessPool& error) {
+                    } catch (const BrokenProcessPool& error) {
                         ++wrong;
                         std::cerr << error.what() << std::endl;
                         return;

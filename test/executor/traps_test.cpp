@@ -27,24 +27,11 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::BrokenProcessPool;
-using prong::CancelledError;
-using prong::Future;
-using prong::PoolOptions;
 using prong::PoolShutdown;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
-using prong::with_captures;
-using prong::WorkerDied;
 
 namespace {
 
 constexpr std::size_t mebibyte = 1 << 20;
-
-void sleep_for_ever() {
-    for (;;) pause();
-}
 
 std::size_t length_of(std::string_view text) {
     return text.size();

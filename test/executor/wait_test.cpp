@@ -19,11 +19,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::ProcessPoolExecutor;
 using prong::ReturnWhen;
-using prong::with_captures;
 
 namespace {
 
@@ -141,7 +137,7 @@ TEST_CASE("a worker's death is an exception to wait, and is a completion") {
     REQUIRE(failed.done.size() == 1);
     CHECK(failed.not_done.size() == 2);
     CHECK(prong::wait(futures, ReturnWhen::first_completed).done == failed.done);
-    CHECK_THROWS_AS(futures[failed.done[0]].get(), prong::WorkerDied);
+    CHECK_THROWS_AS(futures[failed.done[0]].get(), WorkerDied);
 }
 
 TEST_CASE("a cancelled future has completed, but not with an exception") {
@@ -251,14 +247,13 @@ TEST_CASE("a future that is in the range twice comes once, but has both of its p
 TEST_CASE("as_completed gives tasks in whatever order they were submitted and end") {
     const auto priorities = GENERATE(false, true);
     const Shared<Gate> gate;
-    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 2});
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 2});
     auto held = occupy(pool, gate);
     std::vector<Future<int>> futures;
     for (int i = 0; i < 3000; ++i) {
-        const prong::TaskOptions options{
-            .deadline = i % 7 == 0 ? prong::Timeout(1ms) : std::nullopt,
-            .max_retries = i % 1000 == 3 ? 1 : 0,
-            .priority = static_cast<prong::Priority>(priorities ? i % 3 : 1)};
+        const TaskOptions options{.deadline = i % 7 == 0 ? prong::Timeout(1ms) : std::nullopt,
+                                  .max_retries = i % 1000 == 3 ? 1 : 0,
+                                  .priority = static_cast<prong::Priority>(priorities ? i % 3 : 1)};
         futures.push_back(pool.with(options).submit(
             [](int n) {
                 if (n % 1000 == 3 && prong::this_task::attempt() == 1) raise(SIGKILL);
@@ -384,7 +379,7 @@ TEST_CASE("as_completed gives failed and cancelled futures too") {
             ++returned;
         } catch (const std::domain_error&) {
             ++failed;
-        } catch (const prong::CancelledError&) {
+        } catch (const CancelledError&) {
             CHECK(returned + failed == 0); // the gate was closed until now
             ++cancelled;
         }
@@ -508,7 +503,7 @@ TEST_CASE("a supervisor that is killed ends every wait with BrokenProcessPool") 
             for (auto& future : prong::as_completed(futures[2])) {
                 try {
                     static_cast<void>(future.get());
-                } catch (const prong::BrokenProcessPool&) {
+                } catch (const BrokenProcessPool&) {
                     ++broken;
                 }
             }
@@ -522,7 +517,7 @@ TEST_CASE("a supervisor that is killed ends every wait with BrokenProcessPool") 
     CHECK_FALSE(futures[3][3].done());
     gate->open();
     CHECK(futures[3][3].get() > 0);
-    CHECK_THROWS_AS(futures[0][0].get(), prong::BrokenProcessPool);
+    CHECK_THROWS_AS(futures[0][0].get(), BrokenProcessPool);
 }
 
 TEST_CASE("futures of different types are waited for together") {
@@ -604,7 +599,7 @@ TEST_CASE("a view of a future does what the future does") {
     CHECK(any.kill());
     any.wait();
     CHECK(any.cancelled());
-    CHECK_THROWS_AS(running.get(), prong::CancelledError);
+    CHECK_THROWS_AS(running.get(), CancelledError);
     CHECK_FALSE(any.valid());
     CHECK_THROWS_AS(any.done(), std::logic_error);
     CHECK_FALSE(any.cancel());

@@ -13,16 +13,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::BrokenProcessPool;
-using prong::CancelledError;
-using prong::Future;
-using prong::PoolOptions;
 using prong::Priority;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
-using prong::with_captures;
-using prong::WorkerDied;
 using prong::WorkerState;
 
 namespace {
@@ -286,7 +277,7 @@ TEST_CASE("break_pool lets a task be tried again before its death breaks the poo
     ProcessPoolExecutor pool(
         PoolOptions{.max_workers = 1, .on_worker_death = prong::OnWorkerDeath::break_pool});
     const auto dies_until = [&](int last) {
-        return prong::with_captures([place = attempts.get(), last] {
+        return with_captures([place = attempts.get(), last] {
             if (++*place < last) raise(SIGKILL);
             return place->load();
         });

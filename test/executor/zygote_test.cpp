@@ -34,11 +34,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::BrokenProcessPool;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -110,7 +105,7 @@ void use_pool(ProcessPoolExecutor& pool) {
         const int n = i % 50;
         require(futures[static_cast<std::size_t>(i)].get() == n * n, "result");
     }
-    require_throws<prong::WorkerDied>([&] { dies.get(); }, "a task that kills its worker");
+    require_throws<WorkerDied>([&] { dies.get(); }, "a task that kills its worker");
     require(pool.submit(square, 12).get() == 144, "a result after that");
 }
 
@@ -218,7 +213,7 @@ TEST_CASE("without a zygote that program has what fork can give: no lock but the
         require_throws<prong::TimeoutError>([&] { hangs.get_for(200ms); }, "a held mutex");
         pool.kill_workers();
         pool.shutdown();
-        require_throws<prong::WorkerDied>([&] { hangs.get(); }, "the hanging task");
+        require_throws<WorkerDied>([&] { hangs.get(); }, "the hanging task");
     });
 }
 
@@ -234,7 +229,7 @@ TEST_CASE("a pool from the zygote can all that a pool can") {
         auto throws = pool.submit([] { throw std::out_of_range("beyond"); });
         require_throws<std::out_of_range>([&] { throws.get(); }, "a task that throws");
         auto ends = pool.submit([] { std::exit(3); });
-        require_throws<prong::WorkerDied>([&] { ends.get(); }, "a task that ends its process");
+        require_throws<WorkerDied>([&] { ends.get(); }, "a task that ends its process");
         pool.shutdown();
         require_throws<prong::PoolShutdown>([&] { pool.submit(square, 1); }, "after shutdown");
 
@@ -242,7 +237,7 @@ TEST_CASE("a pool from the zygote can all that a pool can") {
         auto running = ended.submit([] { pause(); });
         require(eventually([&] { return running.running(); }), "it runs");
         ended.terminate_workers();
-        require_throws<prong::WorkerDied>([&] { running.get(); }, "terminate_workers");
+        require_throws<WorkerDied>([&] { running.get(); }, "terminate_workers");
 
         ProcessPoolExecutor broken(PoolOptions{
             .max_workers = 1, .initializer = [] { throw std::runtime_error("tables"); }});
@@ -269,7 +264,7 @@ TEST_CASE("a pool's options and its tasks' reach workers from the zygote") {
 
         ProcessPoolExecutor pool(1);
         const auto with = [&pool](auto set) {
-            prong::TaskOptions options{.grace = 0ms};
+            TaskOptions options{.grace = 0ms};
             set(options);
             return pool.with(options);
         };
@@ -293,7 +288,7 @@ TEST_CASE("a pool's options and its tasks' reach workers from the zygote") {
             std::fflush(stdout);
             raise(SIGKILL);
         });
-        require(error_of<prong::WorkerDied>(dies).last_output() == "last words\n", "output");
+        require(error_of<WorkerDied>(dies).last_output() == "last words\n", "output");
 
         ProcessPoolExecutor fragile(
             PoolOptions{.max_workers = 1, .on_worker_death = prong::OnWorkerDeath::break_pool});

@@ -18,7 +18,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 
 namespace {
 

@@ -14,7 +14,6 @@
 #include <stdexcept>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 
 namespace {
 

@@ -109,6 +109,7 @@ inline Tally try_points(const Trial& trial, const Scenario& scenario, const Shar
             std::vector<Expected> tasks;
             const bool reached = trial.approach(stage, scenario, point, tasks);
             trial.act(stage, tasks, invariants);
+            return reached;
         },
         trial.ends_pool);
 }

@@ -15,7 +15,6 @@
 #include <vector>
 
 using namespace prong::test;
-using prong::BrokenProcessPool;
 
 namespace {
 
