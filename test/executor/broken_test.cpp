@@ -1,5 +1,5 @@
-// What happens when nobody is left to run tasks: a pool that cannot start workers, a supervisor or
-// a whole program that is killed.
+// What happens when no process is left to run tasks: a pool cannot start workers, a supervisor or
+// the whole program is killed.
 
 #include "executor/helpers.hpp"
 #include "support/catch.hpp"
@@ -107,7 +107,7 @@ long sleeps_of_this_thread() {
 
 } // namespace
 
-TEST_CASE("an initializer that throws breaks the pool, and the error tells what it threw") {
+TEST_CASE("an initializer that throws breaks the pool, and the error says what it threw") {
     const Shared<Counter> runs;
     const std::string cause = cause_of_break([&] {
         ++*runs;
@@ -119,14 +119,14 @@ TEST_CASE("an initializer that throws breaks the pool, and the error tells what 
     CHECK_THAT(cause_of_break([] { throw 1; }), Contains("initializer"));
 }
 
-TEST_CASE("an initializer that ends its process breaks the pool, and the error tells how") {
+TEST_CASE("an initializer that ends its process breaks the pool, and the error says how") {
     CHECK_THAT(cause_of_break([] { _exit(4); }), Contains("exited with code 4"));
     CHECK_THAT(cause_of_break([] { std::exit(5); }), Contains("exited with code 5"));
     CHECK_THAT(cause_of_break([] { raise(SIGSEGV); }), Contains("SIGSEGV"));
     CHECK_THAT(cause_of_break([] { raise(SIGKILL); }), Contains("SIGKILL"));
 }
 
-TEST_CASE("initializers that fail now and then do not break the pool") {
+TEST_CASE("initializers that fail sometimes do not break the pool") {
     const Shared<Counter> runs;
     const auto failing = [&] {
         if (++*runs % 3 != 0) throw std::runtime_error("not this time"); // two of three
@@ -175,7 +175,7 @@ TEST_CASE("an initializer that never returns does not keep the pool from being k
     CHECK_THROWS_AS(future.get(), CancelledError);
 }
 
-TEST_CASE("when the supervisor is killed no wait hangs, and the workers are gone") {
+TEST_CASE("when the supervisor is killed no wait hangs, and the workers end") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
     auto held = occupy(pool, gate);
@@ -238,7 +238,7 @@ TEST_CASE("a worker that finds its supervisor dead right after the fork ends") {
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
-TEST_CASE("polling sees that the supervisor is gone, and so do wait, as_completed and map") {
+TEST_CASE("polling detects the end of the supervisor, and so do wait, as_completed and map") {
     const Shared<Gate> gate;
     std::vector<Future<int>> futures;
     std::optional<ProcessPoolExecutor> pool(std::in_place, 1);
@@ -268,7 +268,7 @@ TEST_CASE("the futures of a pool that has ended do not sleep, each for itself") 
                            std::views::iota(0, static_cast<int>(count)));
     std::vector<Future<int>> futures;
     for (std::size_t i = 0; i < 4 * count; ++i) futures.push_back(pool.submit(square, 1));
-    SECTION("killed by somebody") {
+    SECTION("killed from outside") {
         kill(supervisor_of(getpid()), SIGKILL);
     }
     SECTION("by kill_workers") {
@@ -331,7 +331,7 @@ TEST_CASE("when the program, its supervisor or both are killed, nothing is left"
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
-TEST_CASE("a supervisor that is stopped is let go on by those who need it") {
+TEST_CASE("a stopped supervisor is continued by the calls that need it") {
     ProcessPoolExecutor pool(1);
     const auto stop = [] { return kill(getppid(), SIGSTOP); };
     CHECK(pool.submit(stop).get() == 0);
@@ -346,7 +346,7 @@ TEST_CASE("a supervisor that is stopped is let go on by those who need it") {
     CHECK(pool.shutdown_for(10s));
 }
 
-TEST_CASE("a program that only tries to submit sees that the supervisor is gone") {
+TEST_CASE("a program that only tries to submit detects the end of the supervisor") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 1});
     auto running = pool.submit(pass(gate));
@@ -364,7 +364,7 @@ TEST_CASE("a program that only tries to submit sees that the supervisor is gone"
     CHECK_THROWS_AS(pool.try_submit_for(0s, square, 3), BrokenProcessPool);
 }
 
-TEST_CASE("a program that only asks done() lets a stopped supervisor go on") {
+TEST_CASE("a program that only calls done() continues a stopped supervisor") {
     ProcessPoolExecutor pool(1);
     CHECK(pool.submit(square, 3).get() == 9);
     kill(supervisor_of(getpid()), SIGSTOP);
@@ -378,7 +378,7 @@ TEST_CASE("a program that only asks done() lets a stopped supervisor go on") {
     CHECK_THROWS_AS(other.get(), WorkerDied);
 }
 
-TEST_CASE("a program that only asks whether the pool has ended lets a stopped supervisor go on") {
+TEST_CASE("a program that only calls join_for continues a stopped supervisor") {
     ProcessPoolExecutor pool(1);
     CHECK(pool.submit(square, 3).get() == 9);
     kill(supervisor_of(getpid()), SIGSTOP);

@@ -78,7 +78,7 @@ TEST_CASE("a task is asked to stop before it is killed, and then keeps its worke
     CHECK(pool.submit([] { return prong::this_task::stop_requested(); }).get() == false);
 }
 
-TEST_CASE("a stop token calls back when the time is over") {
+TEST_CASE("a stop token calls back when the timeout expires") {
     ProcessPoolExecutor pool(1);
     const auto wait_for_callback = [] {
         std::atomic<bool> called = false;
@@ -104,13 +104,13 @@ TEST_CASE("a deadline counts from submit, and a task that comes too late never r
     auto hurried = pool.with(TaskOptions{.deadline = 20ms});
     auto first = hurried.submit(count_up(ran));
     auto second = hurried.submit(count_up(ran));
-    SECTION("told to who waits") {
+    SECTION("seen by a wait") {
         CHECK_THROWS_AS(first.get(), TaskTimeout);
     }
-    SECTION("told to who asks") {
+    SECTION("seen by done") {
         CHECK(eventually([&] { return first.done(); }));
     }
-    SECTION("told to who waits for several") {
+    SECTION("seen by a wait for several") {
         std::vector<Future<int>> futures;
         futures.push_back(std::move(first));
         CHECK(prong::wait(futures, prong::ReturnWhen::first_completed).done.size() == 1);
@@ -213,7 +213,7 @@ TEST_CASE("many timeouts at once, among tasks that end in time") {
     CHECK(pool.stats().killed == 40);
 }
 
-TEST_CASE("a task that ends as its time is over has one end, and no other task suffers") {
+TEST_CASE("a task that ends as its timeout expires has one end, and no other task suffers") {
     ProcessPoolExecutor pool(2);
     int returned = 0;
     int timed_out = 0;
@@ -265,7 +265,7 @@ TEST_CASE("kill ends a running task, cancels a queued one, and is too late for w
     CHECK(*ran == 0);
 }
 
-TEST_CASE("kill, cancel and the end of a task race; each is told the truth") {
+TEST_CASE("kill, cancel and the end of a task race; each returns the truth") {
     ProcessPoolExecutor pool(2);
     int returned = 0;
     int killed = 0;
@@ -387,7 +387,7 @@ TEST_CASE("options out of range are refused") {
     CHECK(pool.submit(square, 2).get() == 4);
 }
 
-TEST_CASE("what a task forks is no worker, and nobody limits it") {
+TEST_CASE("what a task forks is no worker, and has no limits") {
     ProcessPoolExecutor pool(1);
     const auto fork_and_ask = [] {
         const pid_t child = fork();
@@ -528,7 +528,8 @@ TEST_CASE("map gives each element the token of its task") {
     CHECK(expected == 10);
 }
 
-TEST_CASE("request_stop and the end of a task race; each is told the truth, no other is stopped") {
+TEST_CASE(
+    "request_stop and the end of a task race; it returns the truth, and stops no other task") {
     ProcessPoolExecutor pool(2);
     const auto briefly = [](int n) {
         spin(n);

@@ -100,7 +100,7 @@ void parse_forever(std::string_view) {
     die(Death::segfault);
 }
 
-/// Checks that a pool of so many workers has them all again.
+/// Checks that the pool has all of its workers again.
 void check_recovered(ProcessPoolExecutor& pool, const Shared<Gate>& gate) {
     auto held = occupy(pool, gate);
     gate->open();
@@ -129,7 +129,7 @@ TEST_CASE("a task that ends its process ends with WorkerDied, and a new worker t
     }
 }
 
-TEST_CASE("the error of a death says who died of what, doing what") {
+TEST_CASE("the error of a death says which process died of what, running what") {
     ProcessPoolExecutor pool(1);
     auto future = pool.submit(parse_forever, "text");
     future.wait();
@@ -190,12 +190,12 @@ TEST_CASE("a death harms no task that runs or waits beside it") {
     CHECK(beside.get() > 0);
 }
 
-TEST_CASE("a replaced worker leaves nobody asleep while there is work") {
+TEST_CASE("a replaced worker leaves no other asleep while there is work") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
     for (int round = 0; round < 300; ++round) {
         CHECK_THROWS_AS(pool.submit(die, Death::quick_exit).get(), WorkerDied);
-        check_recovered(pool, gate); // nobody waits for a future here, who could wake them
+        check_recovered(pool, gate); // here no thread waits for a future and could wake them
     }
 }
 
@@ -255,7 +255,7 @@ TEST_CASE("a worker writes no core file") {
               .get() == 0);
 }
 
-TEST_CASE("the others go on while a worker is stopped, whether it is busy or idle") {
+TEST_CASE("the others continue while a worker is stopped, whether it is busy or idle") {
     const Shared<Gate> gate;
     const Shared<Gate> second;
     const Shared<Counter> busy;

@@ -70,7 +70,7 @@ int close_all(int first) {
     return 0;
 }
 
-/// Opens files of the user's until so many numbers from 3 on are taken; they stay open.
+/// Creates `count` files, and leaves them open.
 void open_files(const fs::path& folder, int count) {
     for (int i = 0; i < count; ++i) {
         const fs::path path = folder / std::to_string(i);
@@ -160,7 +160,7 @@ TEST_CASE("a program without standard streams has a pool that captures output") 
         require(!after.contains(STDIN_FILENO) && !after.contains(STDOUT_FILENO),
                 "no standard number is taken");
         require(after.size() < before.size() - 2 + (with_zygote ? 4 : 2), "and few others");
-        std::printf("a line for nobody, longer than any request\n");
+        std::printf("a line that is not read, longer than any request\n");
         std::fflush(stdout); // into the zygote's socket, if that had the number
         require(last_output_of_a_death(pool) == "last words\n", "captured");
         ProcessPoolExecutor second(1);
@@ -198,7 +198,7 @@ TEST_CASE("after a task that closes every descriptor no output is captured, and 
     });
 }
 
-TEST_CASE("a captured task that closes every descriptor harms no file, whatever is printed after") {
+TEST_CASE("a captured task that closes every descriptor harms no file, also by later output") {
     const TempDir folder;
     check_child([&] {
         const auto print = [] {

@@ -217,7 +217,7 @@ TEST_CASE("a pool that is forked with the program ends when its own program says
     auto held = occupy(pool, gate);
     const pid_t copy = fork();
     if (copy == 0) {
-        pause(); // keeps whatever it has inherited
+        pause(); // keeps what it has inherited
         _exit(0);
     }
     gate->open();

@@ -93,7 +93,7 @@ TEST_CASE("a submitted function runs in another process, and its result comes ba
         std::ranges::any_of(descendants, [&](const auto& process) { return process.pid == pid; }));
 }
 
-TEST_CASE("whatever can be called can be submitted") {
+TEST_CASE("everything that can be called can be submitted") {
     ProcessPoolExecutor pool(1);
     CHECK(pool.submit(&square, 3).get() == 9);
     CHECK(pool.submit(Scale{.factor = 5}, 4).get() == 20);
@@ -133,7 +133,7 @@ TEST_CASE("arguments may change as soon as submit has returned") {
     CHECK(future.get() == "before");
 }
 
-TEST_CASE("an argument that cannot be encoded throws in submit, and the pool goes on") {
+TEST_CASE("an argument that cannot be encoded throws in submit, and the pool continues") {
     ProcessPoolExecutor pool(1);
     CHECK_THROWS_AS(pool.submit([](RefusesToBeEncoded) {}, RefusesToBeEncoded{}),
                     std::domain_error);
@@ -346,7 +346,7 @@ TEST_CASE("a submit that waits for room gets that of a cancelled task") {
     CHECK(second->get() == 9);
 }
 
-TEST_CASE("tasks whose deadline has passed in the queue make room, though nobody asks for them") {
+TEST_CASE("tasks whose deadline has passed in the queue make room without a call for them") {
     const Shared<Gate> gate;
     const Shared<Counter> ran;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 3});
@@ -354,7 +354,7 @@ TEST_CASE("tasks whose deadline has passed in the queue make room, though nobody
     const auto hurried = pool.with(TaskOptions{.deadline = std::chrono::milliseconds(1)});
     std::vector<Future<int>> late;
     for (int i = 0; i < 3; ++i) late.push_back(hurried.submit(count_up(ran)));
-    SECTION("for who asks for statistics") {
+    SECTION("in statistics") {
         CHECK(eventually([&] { return pool.stats().queued == 0; }));
         CHECK(pool.stats().failed == 3);
     }
@@ -416,7 +416,7 @@ TEST_CASE("two pools do not disturb each other") {
     CHECK(std::ranges::find(pids, second.submit(pid_of_worker).get()) == pids.end());
 }
 
-TEST_CASE("a task may make a pool of its own") {
+TEST_CASE("a task may create its own pool") {
     ProcessPoolExecutor pool(2);
     const auto task = [](int n) {
         ProcessPoolExecutor inner(2);

@@ -196,7 +196,8 @@ TEST_CASE("cancel is exact: a task is cancelled, or runs once, and both sides ag
         const std::size_t batch = std::min<std::size_t>(1 + random() % 64, tasks - done);
         std::vector<Future<void>> futures;
         for (std::size_t i = 0; i < batch; ++i) futures.push_back(pool.submit(task, done + i));
-        const std::size_t first = random() % batch; // from here on, wherever the workers are
+        const std::size_t first =
+            random() % batch; // from here on, at a random moment of the workers
         for (std::size_t i = first; i < batch; ++i) {
             const bool success = futures[i].cancel();
             cancelled += success ? 1 : 0;
@@ -218,7 +219,7 @@ TEST_CASE("cancel is exact: a task is cancelled, or runs once, and both sides ag
     CHECK(cancelled < tasks);
 }
 
-TEST_CASE("futures stay good when their executor is gone") {
+TEST_CASE("futures stay valid when their executor is destroyed") {
     std::optional<ProcessPoolExecutor> pool(std::in_place, 2);
     const std::string large(1 << 20, 'x');
     Future<std::string> text = pool->submit([](std::string it) { return it; }, large);
@@ -319,7 +320,7 @@ TEST_CASE("a long text of an exception arrives whole") {
     CHECK(std::string(error.what()) == std::string(100'000, 'e'));
 }
 
-TEST_CASE("a result that cannot be decoded is the error of get, and the pool goes on") {
+TEST_CASE("a result that cannot be decoded is the error of get, and the pool continues") {
     ProcessPoolExecutor pool(1);
     const auto make = [](int value) { return BadResult{value}; };
     auto first = pool.submit(make, 1);
@@ -329,7 +330,7 @@ TEST_CASE("a result that cannot be decoded is the error of get, and the pool goe
     CHECK(pool.submit(make, 3).get().value == 3);
 }
 
-TEST_CASE("an argument that cannot be decoded is the task's error, and the worker goes on") {
+TEST_CASE("an argument that cannot be decoded is the task's error, and the worker continues") {
     ProcessPoolExecutor pool(1);
     const int worker = pool.submit(pid_of_worker).get();
     const auto value = [](const BadResult& it) { return it.value; };

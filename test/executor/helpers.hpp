@@ -65,7 +65,7 @@ using Counter = std::atomic<int>;
 /// Tasks stand before it until the test opens it.
 class Gate {
 public:
-    /// A gate that nobody opens throws after a minute, so that a failing test ends.
+    /// A gate that stays closed throws after a minute, so that a failing test ends.
     void pass() {
         arrivals_.fetch_add(1);
         const auto limit = std::chrono::steady_clock::now() + std::chrono::minutes(1);

@@ -1,7 +1,6 @@
-// Workers that have gone mad: they write over the memory that the pool's processes share. What
-// their tasks return is worth nothing then, but this process neither crashes nor hangs: every
-// future ends, the pool can be ended, and another one works. That nothing is read or written out of
-// bounds shows under the sanitizers.
+// Workers that corrupt the memory that the pool's processes share. Results may be wrong then, but
+// this process neither crashes nor hangs: every future ends, the pool can be ended, and another one
+// works. The sanitizers show that nothing is read or written out of bounds.
 
 #include "executor/helpers.hpp"
 #include "executor/shared/failure_report.hpp"
@@ -265,30 +264,30 @@ void scribble(Bytes memory, const Map& map, std::uint64_t seed, Clock::time_poin
 }
 
 /// One life of a pool with workers that scribble.
-void live_with_mad_workers(Random& random) {
+void live_with_corrupting_workers(Random& random) {
     const unsigned workers = 1 + static_cast<unsigned>(random() % 3);
     BarePool pool(workers);
     const Map map = map_of(pool.state());
     pool.start_processes();
     std::vector<Pending> pending;
-    const auto mad = with_captures([map](std::uint64_t seed, std::int64_t milliseconds) {
+    const auto corrupt = with_captures([map](std::uint64_t seed, std::int64_t milliseconds) {
         const Bytes memory = find_shared_memory();
         const auto length = std::chrono::milliseconds(milliseconds);
         if (!memory.empty()) scribble(memory, map, seed, Clock::now() + length);
     });
-    const auto go_mad = [&] {
+    const auto start_corrupting = [&] {
         try {
-            pending.emplace_back(pool.submit(mad, random(), std::int64_t(1 + random() % 60)));
+            pending.emplace_back(pool.submit(corrupt, random(), std::int64_t(1 + random() % 60)));
         } catch (const std::runtime_error&) {
         }
     };
     for (int i = 0; i < 20; ++i) submit_something(pool, pending, random);
     const auto until = Clock::now() + std::chrono::milliseconds(30 + random() % 100);
-    go_mad();
+    start_corrupting();
     while (Clock::now() < until) {
         switch (random() % 16) {
         case 0:
-            go_mad();
+            start_corrupting();
             break;
         case 1:
             static_cast<void>(pool.core().stats());
@@ -324,7 +323,7 @@ void live_with_mad_workers(Random& random) {
 
 } // namespace
 
-TEST_CASE("an failure_report tells of no exit code that cannot be") {
+TEST_CASE("a failure report has no impossible exit code") {
     const BarePool pool(1);
     Record& record = pool.state().records[0];
     const auto written = [&](int last, int earlier) {
@@ -352,10 +351,10 @@ TEST_CASE("workers write nonsense over all shared memory, and nothing crashes or
         const std::uint64_t seed = random();
         INFO("round " << rounds << " with seed " << seed);
         Random of_round(seed);
-        live_with_mad_workers(of_round);
+        live_with_corrupting_workers(of_round);
         if (rounds % 8 == 0) CHECK(another_pool_works());
     }
-    print_tally(std::to_string(rounds) + " pools with mad workers");
+    print_tally(std::to_string(rounds) + " pools with workers that corrupt memory");
     CHECK(another_pool_works());
 }
 
@@ -369,7 +368,7 @@ struct Scene {
     unsigned self;      ///< the attacker's number
     Record& running;    ///< of a task that the other worker runs
     Record& queued;     ///< of one that waits
-    Record& returned;   ///< of one that has ended, and whose result nobody has taken
+    Record& returned;   ///< of one that has ended, and whose result has not been taken
     std::uint64_t step; ///< counts the attacker's rounds
 };
 
@@ -446,7 +445,7 @@ std::vector<Attack> attacks() {
              auto& head = s.state.control().lanes.cursors[0].head;
              head.store(s.state.lanes[prong::ring::Lane::normal].tail() + 5 + head.load() % 7);
          }},
-        {"the heads of lanes that nobody uses",
+        {"the heads of unused lanes",
          [](const Scene& s) {
              s.state.control().lanes.cursors[1].head.store(3);
              s.state.control().lanes.cursors[2].head.store(huge / 2);
@@ -474,7 +473,7 @@ std::vector<Attack> attacks() {
          [](const Scene& s) {
              std::memset(static_cast<void*>(&s.state.control().notifier.parked), 0xff, 128);
          }},
-        {"parked, nobody",
+        {"parked, none",
          [](const Scene& s) {
              std::memset(static_cast<void*>(&s.state.control().notifier.parked), 0, 128);
          }},
@@ -530,7 +529,7 @@ std::vector<Attack> attacks() {
              for (Record* const record : {&s.returned, &s.running})
                  change_status(*record, [](Status& status) { status.state = TaskState::queued; });
          }},
-        {"a running task that nobody runs",
+        {"a running task without a worker",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued}) {
                  change_status(*record, [&](Status& status) {
@@ -549,7 +548,7 @@ std::vector<Attack> attacks() {
                  change_status(*record,
                                [](Status& status) { status.state = TaskState::condemned; });
          }},
-        {"told to stop",
+        {"asked to stop",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued, &s.running})
                  change_status(*record, [](Status& status) { status.flags = 0xff; });
@@ -650,7 +649,7 @@ std::vector<Attack> attacks() {
              change_blocks(s.state, [](auto& word, std::uint64_t) { word.store(huge - 1); });
              change_lists(s.state, [](auto& top, auto&) { top.store(1); });
          }},
-        {"blocks that belong to nobody",
+        {"blocks without an owner",
          [](const Scene& s) {
              change_blocks(s.state, [](auto& word, std::uint64_t) { word.store(huge); });
          }},
@@ -742,8 +741,8 @@ TEST_CASE("no word of shared memory that is written over stops or crashes the pa
     print_tally("attacks");
 }
 
-TEST_CASE("a parent that looks at nothing but the task's word would wait for ever") {
-    ThreadPool pool(1); // here nobody has a supervisor, so nobody looks after the memory
+TEST_CASE("a parent that checks nothing but the task's word would wait for ever") {
+    ThreadPool pool(1); // has no supervisor, so the memory is not checked
     pool.start_all();
     Future<int> future = pool.submit(square, 3);
     future.wait();

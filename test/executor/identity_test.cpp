@@ -65,7 +65,7 @@ void require_family(ProcessPoolExecutor& pool, int program, const std::string& p
     require(!worker.is_daemon, "no daemon");
 }
 
-/// Numbers from every generator of the C library that has a state of its own.
+/// Numbers from every generator of the C library that has its own state.
 std::vector<long> draw() {
     return {random(), rand(), static_cast<long>(drand48() * 1e9), lrand48(), mrand48()};
 }
@@ -204,7 +204,7 @@ TEST_CASE("each worker has a seed, the same whenever it asks, and no other worke
                 require_throws<WorkerDied>([&] { pool.submit([] { _exit(3); }).get(); },
                                            "replaced");
             }
-            require(of_workers.size() == 5, "each replacement has a seed of its own");
+            require(of_workers.size() == 5, "each replacement has its own seed");
         });
     }
 }

@@ -107,7 +107,7 @@ TEST_CASE("what was loaded later is refused, in words that say what to do") {
         for (const auto& call : calls_of(tasks)) {
             require_throws<std::invalid_argument>([&] { call(*pool, 1); }, "a call is refused");
         }
-        require(pool->submit(square, 3).get() == 9, "the pool goes on");
+        require(pool->submit(square, 3).get() == 9, "the pool continues");
     });
 }
 
@@ -156,7 +156,7 @@ TEST_CASE("exceptions that a module has registered go with it, and come back wit
         ProcessPoolExecutor before(1);
         require(comes_back(*module), "the module's exception comes back");
         module.reset();
-        require(dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD) == nullptr, "the module is gone");
+        require(dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD) == nullptr, "the module is unloaded");
 
         ProcessPoolExecutor after(1);
         for (ProcessPoolExecutor* const pool : {&before, &after}) {
@@ -172,7 +172,7 @@ TEST_CASE("exceptions that a module has registered go with it, and come back wit
     });
 }
 
-TEST_CASE("futures and statistics may outlive the module whose tasks they tell of") {
+TEST_CASE("futures and statistics may outlive the module of their tasks") {
     with_and_without_zygote([](auto fork_base_begins) {
         std::optional<Module> module(module_beside_program("throws.so"));
         const auto pool = fork_base_begins();
@@ -190,7 +190,7 @@ TEST_CASE("futures and statistics may outlive the module whose tasks they tell o
                 "the error has no name");
         require(paused.kill(), "the task can be killed");
         require_throws<CancelledError>([&] { paused.get(); }, "it was killed");
-        require(pool->submit(square, 3).get() == 9, "the pool goes on");
+        require(pool->submit(square, 3).get() == 9, "the pool continues");
     });
 }
 

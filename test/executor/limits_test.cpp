@@ -1,4 +1,4 @@
-// What a task may use, and what is told of its end.
+// What a task may use, and what errors say about its end.
 
 #include "executor/helpers.hpp"
 #include "support/catch.hpp"
@@ -107,7 +107,7 @@ TEST_CASE("a task that uses more processor time than it may ends with LimitExcee
 }
 
 TEST_CASE("an allocation beyond the address space that a task may have is LimitExceeded") {
-    if (address_sanitizer) return; // has huge mappings of its own
+    if (address_sanitizer) return; // has huge mappings
     ProcessPoolExecutor pool(1);
     auto limited = pool.with(TaskOptions{.limits = {.address_space_bytes = 64 * mebibyte}});
     const int before = pool.submit(pid_of_worker).get();
@@ -193,7 +193,7 @@ TEST_CASE("no core file is written") {
     CHECK(pool.submit(core_limit).get() == 0);
 }
 
-TEST_CASE("death for want of memory is told from any other SIGKILL") {
+TEST_CASE("death for lack of memory is distinguished from any other SIGKILL") {
     if (address_sanitizer) return;
     const Cgroup cgroup(Cgroup::memory, 48 * mebibyte);
     if (!cgroup.available()) {
@@ -217,7 +217,7 @@ TEST_CASE("death for want of memory is told from any other SIGKILL") {
     CHECK(result.exitcode == 0);
 }
 
-TEST_CASE("a crash tells where it was") {
+TEST_CASE("the error of a crash says where it was") {
     ProcessPoolExecutor pool(1);
     auto future = pool.submit(crash);
     const auto death = error_of<WorkerDied>(future);
@@ -244,7 +244,7 @@ namespace {
 }
 } // namespace
 
-TEST_CASE("a stack overflow and a crash in a thread are told, too") {
+TEST_CASE("a stack overflow and a crash in a thread are reported, too") {
     ProcessPoolExecutor pool(1);
     auto deep = pool.submit(overflow, 0);
     const auto death = error_of<WorkerDied>(deep);
@@ -289,7 +289,7 @@ TEST_CASE("captured output is handed out with the error") {
 TEST_CASE("of the output as much as fits into max_payload_bytes is kept") {
     const auto [payload, least] =
         GENERATE(table<std::size_t, std::size_t>({{1000, 900}, {300, 200}, {1, 20}}));
-    const int signal = GENERATE(SIGKILL, SIGSEGV); // a crash has frames to tell, too
+    const int signal = GENERATE(SIGKILL, SIGSEGV); // a crash has frames to report, too
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_payload_bytes = payload});
     const auto talk_and_die = [](int how) {
         for (int i = 0; i < 1000; ++i) std::printf("line %d\n", i);
@@ -342,7 +342,7 @@ TEST_CASE("limits of a pool that are out of range are refused when it is made") 
 }
 
 TEST_CASE("a worker that has no memory to say how its task ended dies alone") {
-    if (address_sanitizer) return; // has huge mappings of its own
+    if (address_sanitizer) return; // has huge mappings
     ProcessPoolExecutor pool(1);
     const TaskOptions options{.timeout = 20ms, .grace = 10s, .capture_output = true};
     auto starving = pool.with(options).submit([] {
@@ -359,7 +359,7 @@ TEST_CASE("a worker that has no memory to say how its task ended dies alone") {
     CHECK(pool.submit(square, 3).get() == 9);
 }
 
-TEST_CASE("a future tells the output of its task, however it has ended") {
+TEST_CASE("a future has the output of its task after any end") {
     ProcessPoolExecutor pool(1);
     const auto captured = pool.with(TaskOptions{.capture_output = true});
     auto returned = captured.submit(
@@ -411,7 +411,7 @@ TEST_CASE("of much output the end comes with the result") {
 TEST_CASE("output for which there is no shared memory is left out, not the result") {
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_payload_bytes = 4096});
     auto future = pool.with(TaskOptions{.capture_output = true}).submit([] {
-        std::puts("not told");
+        std::puts("not kept");
         return std::string(4000, 'x');
     });
     CHECK(future.get() == std::string(4000, 'x'));

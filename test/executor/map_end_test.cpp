@@ -26,7 +26,7 @@ auto pass_number(const Shared<Gate>& gate) {
 
 } // namespace
 
-TEST_CASE("get of a map goes on after its time was over, with what it had before") {
+TEST_CASE("get of a map continues after its timeout, with what it had before") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(1);
     const auto pass_third = with_captures([place = gate.get()](int n) {
@@ -40,7 +40,7 @@ TEST_CASE("get of a map goes on after its time was over, with what it had before
     CHECK(results.get() == std::vector<int>{1, 2, 3, 4});
 }
 
-TEST_CASE("map throws TimeoutError for a result that is not there in time, and can go on") {
+TEST_CASE("map throws TimeoutError for a result that is not there in time, and can continue") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
     const bool ordered = GENERATE(true, false);
@@ -78,7 +78,8 @@ TEST_CASE("the get of a map throws the first TimeoutError, and a later one waits
     CHECK(results.get() == std::vector{0, 1, 2});
 }
 
-TEST_CASE("a map whose time is over does not wait for room, and loses nothing of its input") {
+TEST_CASE(
+    "a map whose timeout has expired does not wait for room, and loses nothing of its input") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 2});
     auto held = occupy(pool, gate);
@@ -145,7 +146,7 @@ TEST_CASE("dropping a map cancels what has not started") {
     CHECK(runs->load() == 0);
 }
 
-TEST_CASE("a map that has been moved goes on") {
+TEST_CASE("a map that has been moved continues") {
     ProcessPoolExecutor pool(2);
     auto first = pool.map(square, std::views::iota(0, 1000));
     CHECK(*first.begin() == 0);

@@ -205,7 +205,7 @@ TEST_CASE("map begins at once, and reads ahead only so far") {
                                 return n;
                             }),
                             Source(read));
-    CHECK(eventually([&] { return *runs == 10; })); // nobody has asked for a result
+    CHECK(eventually([&] { return *runs == 10; })); // before any result is taken
     CHECK(read == 10);
     auto it = results.begin();
     for (int i = 0; i < 1000; ++i, ++it) {
@@ -265,7 +265,7 @@ TEST_CASE("an error stands in the place of its element, and the next ones follow
     auto skipped =
         pool.map(MapOptions{.chunksize = chunksize}, odd_throws, std::views::iota(0, 100));
     int count = 0;
-    for (auto it = skipped.begin(); it != skipped.end(); ++it) ++count; // nobody looks
+    for (auto it = skipped.begin(); it != skipped.end(); ++it) ++count; // does not dereference
     CHECK(count == 100);
     CHECK_THROWS_WITH(
         pool.map(MapOptions{.chunksize = chunksize}, odd_throws, std::views::iota(0, 9)).get(),

@@ -37,7 +37,7 @@ TEST_CASE("a task is tried again when its worker has died") {
     auto patient = pool.with(TaskOptions{.max_retries = 3});
     for (int attempt = 1; attempt <= 4; ++attempt)
         CHECK(patient.submit(succeed_at, attempt).get() == attempt);
-    const std::string text(3000, 'x'); // arguments in a block of their own are kept, too
+    const std::string text(3000, 'x'); // arguments in a payload block are kept, too
     CHECK(patient.submit(repeat, text, 40).get().size() == 120'000);
     CHECK(pool.stats().retried == 7);
     CHECK(prong::this_task::attempt() == 1);

@@ -37,7 +37,7 @@ std::vector<Future<int>> submit_counting(ProcessPoolExecutor& pool, const Shared
 
 } // namespace
 
-TEST_CASE("shutdown runs what is pending, then the workers are gone") {
+TEST_CASE("shutdown runs what is pending, then the workers end") {
     const Shared<Counter> runs;
     ProcessPoolExecutor pool(3);
     auto futures = submit_counting(pool, runs, 1000);

@@ -50,7 +50,7 @@ void become_nobody() {
     require(setgroups(0, nullptr) == 0 && setgid(65534) == 0 && setuid(65534) == 0, "setuid");
 }
 
-/// Runs `body` in a thread with attributes of its own.
+/// Runs `body` in a thread with other attributes.
 void in_thread(const std::function<void()>& body,
                const std::function<void(pthread_attr_t&)>& prepare) {
     pthread_attr_t attributes;
@@ -104,7 +104,7 @@ int open_terminal() {
 template <typename Leave>
 void leave_and_wait(Leave leave, clockid_t clock) {
     ProcessPoolExecutor pool(1);
-    const auto busy = [](int which) { // until the timer would have gone off
+    const auto busy = [](int which) { // until the timer would have expired
         timespec now{};
         clock_gettime(which, &now);
         const auto in_ms = [](timespec t) { return t.tv_sec * 1000 + t.tv_nsec / 1'000'000; };
@@ -146,7 +146,7 @@ TEST_CASE("a program whose files may not be large (ulimit -f) has a pool, and no
     });
 }
 
-TEST_CASE("a limit of files that is too small for a pool is told in words") {
+TEST_CASE("a limit of files that is too small for a pool is named in the error") {
     check_child([] {
         for (const rlim_t most : {rlim_t{100'000}, rlim_t{0}}) {
             limit(RLIMIT_FSIZE, most);
@@ -157,7 +157,7 @@ TEST_CASE("a limit of files that is too small for a pool is told in words") {
     });
 }
 
-TEST_CASE("a task that may write little can make a pool of its own") {
+TEST_CASE("a task that may write little can create its own pool") {
     ProcessPoolExecutor pool(1);
     TaskOptions little;
     little.limits.max_file_bytes = 16 << 20;
@@ -337,11 +337,11 @@ TEST_CASE("a task that lets the terminal stop it dies of that, and shutdown ends
             raise(SIGTTIN); // as a tool does that is not in the foreground
         });
         require(error_of<WorkerDied>(asks).signal() == SIGTTIN, "died of SIGTTIN");
-        require(pool.submit(square, 7).get() == 49, "the pool goes on");
+        require(pool.submit(square, 7).get() == 49, "the pool continues");
     });
 }
 
-TEST_CASE("a task that stops again and again is let go on until it is done") {
+TEST_CASE("a task that stops again and again is continued until it is done") {
     ProcessPoolExecutor pool(1);
     auto stops = pool.submit([] {
         for (int i = 0; i < 4; ++i) raise(SIGSTOP);
@@ -444,7 +444,7 @@ TEST_CASE("a task reads the terminal through no descriptor that the program has 
     });
 }
 
-TEST_CASE("a timer whose signal a task handles goes on") {
+TEST_CASE("a timer whose signal a task handles continues") {
     ProcessPoolExecutor pool(1);
     pool.submit([] {
             std::signal(SIGALRM, [](int) {});

@@ -31,7 +31,7 @@ std::vector<std::uint64_t> work(std::uint64_t n) {
     return result;
 }
 
-/// Kills workers at random until told to stop; then says how many it has killed.
+/// Kills workers at random until `stop`, which returns how many it has killed.
 class Killer {
 public:
     Killer(pid_t supervisor, std::uint64_t seed)

@@ -122,7 +122,7 @@ TEST_CASE("exceptions of tasks come to the threads that wait for them") {
     CHECK(wrong == 0);
 }
 
-TEST_CASE("each task is either cancelled or runs once, whoever is faster") {
+TEST_CASE("each task is either cancelled or runs once") {
     constexpr int count = 2000;
     std::vector<Counter> runs(3 * count);
     std::atomic<int> wrong = 0;
@@ -352,12 +352,12 @@ TEST_CASE("payload that was lost by a worker's death is there again when no task
     CHECK_THROWS_AS(future.get(), WorkerDied);
     CHECK(usage().owned == 1);
     pool.start(1);
-    const std::string text(100'000, 'x'); // it takes a block of its own, and is not disturbed
+    const std::string text(100'000, 'x'); // it takes a payload block, and is not disturbed
     CHECK(pool.submit(repeat, text, 2).get().size() == 200'000);
     CHECK(usage().owned == 0);
 }
 
-TEST_CASE("a task that a dead worker has left is tried again by whoever is free") {
+TEST_CASE("a task that a dead worker has left is tried again by any free worker") {
     ThreadPool pool(2);
     auto future = pool.with({.max_retries = 1}).submit(square, 3);
     REQUIRE(claim_and_die(pool, 0));

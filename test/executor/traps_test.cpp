@@ -141,7 +141,7 @@ struct Unruly : std::runtime_error {
     }
 };
 
-/// All children are gone and reaped; for a test that is a subreaper.
+/// Returns whether all children have ended and are reaped; for a test that is a subreaper.
 bool nobody_left() {
     while (waitpid(-1, nullptr, WNOHANG) > 0) {
     }
@@ -369,7 +369,7 @@ TEST_CASE("an initializer that loops is replaced when its worker is killed") {
     CHECK(future.get() == 9);
 }
 
-TEST_CASE("when the supervisor is killed workers that have given up their user are gone, too") {
+TEST_CASE("when the supervisor is killed, workers that have given up their user end, too") {
     if (geteuid() != 0) {
         WARN("may not become another user: not tested");
         return;

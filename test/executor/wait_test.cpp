@@ -29,7 +29,7 @@ int fail(int n) {
     throw std::domain_error(std::to_string(n));
 }
 
-/// Three workers and three tasks, each of which stands before a gate of its own and then gives its
+/// Three workers and three tasks, each of which stands before its own gate and then gives its
 /// number, or throws.
 class ThreeTasks {
 public:
@@ -186,7 +186,7 @@ TEST_CASE("a wait without time only looks") {
     CHECK_FALSE(tasks.futures[0].done());
 }
 
-TEST_CASE("a wait whose time is over tells what is done, and may be repeated") {
+TEST_CASE("a wait whose timeout expires returns what is done, and may be repeated") {
     ThreeTasks tasks;
     CHECK(prong::wait(tasks.futures, ReturnWhen::first_completed, 2ms).done.empty());
     CHECK(prong::wait(tasks.futures, ReturnWhen::first_exception, 2ms).done.empty());
@@ -244,7 +244,7 @@ TEST_CASE("a future that is in the range twice comes once, but has both of its p
     CHECK(results == std::vector{0, 1, 4});
 }
 
-TEST_CASE("as_completed gives tasks in whatever order they were submitted and end") {
+TEST_CASE("as_completed gives tasks for any order of their submission and end") {
     const auto priorities = GENERATE(false, true);
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 2});
@@ -389,7 +389,7 @@ TEST_CASE("as_completed gives failed and cancelled futures too") {
     CHECK(cancelled == 1);
 }
 
-TEST_CASE("as_completed throws TimeoutError when the time is over, after what has ended") {
+TEST_CASE("as_completed throws TimeoutError when the timeout expires, after what has ended") {
     ThreeTasks tasks;
     tasks.gate(1).open();
     tasks.futures[1].wait();

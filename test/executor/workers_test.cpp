@@ -32,7 +32,7 @@ auto leave(const Shared<Trace>& trace, int entry) {
 
 } // namespace
 
-TEST_CASE("a worker makes room for a fresh one after so many tasks") {
+TEST_CASE("a worker is replaced after max_tasks_per_worker tasks") {
     const int workers = GENERATE(1, 3);
     const std::size_t most = GENERATE(1U, 2U, 20U);
     ProcessPoolExecutor pool(PoolOptions{.max_workers = workers, .max_tasks_per_worker = most});
@@ -157,7 +157,7 @@ TEST_CASE("max_pending counts tasks of all priorities") {
     running[0].get();
 }
 
-TEST_CASE("statistics tell what the pool and its workers are at") {
+TEST_CASE("statistics say what the pool and its workers do") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
     auto running = pool.submit(pass(gate));
@@ -255,7 +255,7 @@ TEST_CASE("break_pool: a death breaks the pool, as in Python") {
     CHECK_THROWS_AS(pool.submit(square, 1), BrokenProcessPool);
 }
 
-TEST_CASE("break_pool does not mind workers that leave of their own accord") {
+TEST_CASE("break_pool ignores workers that exit normally") {
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 2,
                                          .on_worker_death = prong::OnWorkerDeath::break_pool,
                                          .max_tasks_per_worker = 3});

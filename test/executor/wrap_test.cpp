@@ -86,7 +86,7 @@ private:
         while (!stop.stop_requested()) {
             {
                 const std::lock_guard lock(supervising_);
-                limit_monitor_.look([](unsigned) {}); // whoever is condemned finds out by itself
+                limit_monitor_.look([](unsigned) {}); // a condemned worker finds out by itself
             }
             std::this_thread::sleep_for(500us);
         }

@@ -44,8 +44,7 @@ int take_held_mutex(int n) {
     return n;
 }
 
-/// Threads that hold locks at any moment: malloc's now and then, one stream's and `held_mutex`
-/// always.
+/// Threads that hold locks: malloc's at times, one stream's and `held_mutex` always.
 class BusyThreads {
 public:
     BusyThreads() {
@@ -200,7 +199,7 @@ TEST_CASE("threads of a busy program make pools, and no lock of theirs hangs a w
 }
 
 TEST_CASE("without a zygote that program has what fork can give: no lock but the C library's") {
-    if (address_sanitizer) return; // has locks of its own
+    if (address_sanitizer) return; // has its own locks
     check_child([] {
         const BusyThreads busy;
         for (int i = 0; i < 10; ++i) {
@@ -395,14 +394,14 @@ TEST_CASE("start_zygote is refused to a program with threads, and does nothing t
     });
 }
 
-TEST_CASE("when the zygote is killed, pools go on, and a new one is refused at once") {
+TEST_CASE("when the zygote is killed, pools continue, and a new one is refused at once") {
     check_child([] {
         prong::start_zygote();
         ProcessPoolExecutor pool(2);
         use_pool(pool);
         const auto supervisor = supervisor_in_zygote();
         kill_zygote();
-        require(is_running(supervisor), "the supervisor goes on");
+        require(is_running(supervisor), "the supervisor continues");
         use_pool(pool);
         for (int i = 0; i < 2; ++i) {
             const auto text = require_throws<prong::Error>([] { ProcessPoolExecutor(1); }, "new");
@@ -416,7 +415,7 @@ TEST_CASE("when the zygote is killed, pools go on, and a new one is refused at o
     });
 }
 
-TEST_CASE("a zygote that is killed while it is asked fails those who ask") {
+TEST_CASE("a zygote that is killed during a request fails the request") {
     check_child([] {
         prong::start_zygote();
         const pid_t pid = zygote();
@@ -475,8 +474,7 @@ TEST_CASE("a zygote is killed at random while pools are made and used") {
     }
 }
 
-TEST_CASE(
-    "when the supervisor is killed no wait hangs, its workers are gone, and a new pool works") {
+TEST_CASE("when the supervisor is killed no wait hangs, its workers end, and a new pool works") {
     check_child([] {
         const Shared<Gate> gate;
         prong::start_zygote();

@@ -94,7 +94,7 @@ public:
         require_worker();
         return reached;
     }
-    /// From wherever the parent stands.
+    /// From any point of the parent.
     void to_curtain_down() {
         if (at(&curtain_down)) return;
         parent_goes_on();

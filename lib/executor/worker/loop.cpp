@@ -117,7 +117,7 @@ private:
     }
     std::optional<ring::Claim> claim_retry();
     [[nodiscard]] bool has_work() const;
-    /// Returns whether no task will come any more. The rings alone are not believed: a worker may
+    /// Returns whether no task will come any more. Does not rely on the rings alone: a worker may
     /// have overwritten them.
     [[nodiscard]] bool is_over() const {
         return state_.control().stop_mode.load(std::memory_order_relaxed) != proc::StopMode::none &&
@@ -168,7 +168,7 @@ Leaving Worker::run() {
         } else if (!searching_) {
             searching_ = true;
             slot_.since_ns.store(base::coarse_now_ns(), std::memory_order_relaxed);
-            state_.notifier.set_searching(worker_); // and look once more
+            state_.notifier.set_searching(worker_); // and check again
         } else if (!spinner_.spin(state_.notifier.searching())) {
             if (!dies_with_supervisor()) return Leaving::orphaned;
             if (timers_) timers_->idle();
