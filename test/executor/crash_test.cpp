@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 #include "support/check_child.hpp"
 #include "support/environment.hpp"
+#include "support/sanitizer.hpp"
 
 #include <prong/prong.hpp>
 
@@ -108,6 +109,27 @@ void check_recovered(ProcessPoolExecutor& pool, const Shared<Gate>& gate) {
     std::ranges::sort(pids);
     CHECK(std::ranges::adjacent_find(pids) == pids.end());
     gate->close();
+}
+
+[[gnu::noinline]] int crash_in_here(volatile int* place) {
+    *place = 1;
+    return *place + 1;
+}
+
+int call_null() {
+    int (*volatile function)() = nullptr;
+    return function() + 1;
+}
+
+int crash() {
+    volatile int* volatile nowhere = nullptr; // so that the compiler does not know
+    return crash_in_here(nowhere) + 1;
+}
+
+[[gnu::noinline]] int overflow(int n) {
+    volatile char place[256] = {};
+    place[0] = static_cast<char>(n);
+    return n < 0 ? n : overflow(n + 1) + place[0];
 }
 
 } // namespace
@@ -302,4 +324,35 @@ TEST_CASE("a task that ends its thread unwinds nothing of the program's") {
         require(pool.submit(square, 3).get() == 9, "there is another worker");
     });
     CHECK(*destroyed == 1);
+}
+
+TEST_CASE("the error of a crash says where it was") {
+    ProcessPoolExecutor pool(1);
+    auto future = pool.submit(crash);
+    const auto death = error_of<WorkerDied>(future);
+    CHECK(death.signal() == SIGSEGV);
+    CHECK_THAT(death.backtrace(), Contains("crash_in_here(int volatile*)"));
+    CHECK_THAT(death.backtrace(), Contains("crash_test.cpp"));
+    auto aborted = pool.submit([] { std::abort(); });
+    const auto abortion = error_of<WorkerDied>(aborted);
+    CHECK(abortion.signal() == SIGABRT);
+    CHECK_THAT(abortion.backtrace(), Contains("abort"));
+    auto exited = pool.submit([] { _exit(3); });
+    CHECK(error_of<WorkerDied>(exited).backtrace().empty());
+    auto killed = pool.submit([] { return raise(SIGKILL); });
+    CHECK(error_of<WorkerDied>(killed).backtrace().empty());
+    auto nowhere = pool.submit(call_null);
+    CHECK_THAT(error_of<WorkerDied>(nowhere).backtrace(), Contains("call_null()"));
+}
+
+TEST_CASE("a stack overflow and a crash in a thread are reported, too") {
+    ProcessPoolExecutor pool(1);
+    auto deep = pool.submit(overflow, 0);
+    const auto death = error_of<WorkerDied>(deep);
+    CHECK(death.signal() == SIGSEGV);
+    if (!address_sanitizer) CHECK_THAT(death.backtrace(), Contains("overflow(int)"));
+    auto threaded = pool.submit([] { std::thread([] { crash(); }).join(); });
+    CHECK_THAT(error_of<WorkerDied>(threaded).backtrace(),
+               Contains("crash_in_here(int volatile*)"));
+    CHECK(pool.submit(square, 2).get() == 4);
 }
