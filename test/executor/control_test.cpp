@@ -213,7 +213,7 @@ TEST_CASE("many timeouts at once, among tasks that end in time") {
     CHECK(pool.stats().killed == 40);
 }
 
-TEST_CASE("a task that ends as its timeout expires has one end, and no other task suffers") {
+TEST_CASE("a task that ends as its timeout expires has one end, and affects no other task") {
     ProcessPoolExecutor pool(2);
     int returned = 0;
     int timed_out = 0;

@@ -44,7 +44,7 @@ TEST_CASE("a task is tried again when its worker has died") {
     CHECK(pool.submit([] { return prong::this_task::attempt(); }).get() == 1);
 }
 
-TEST_CASE("a task that kills its workers again and again is poisoned, and no other suffers") {
+TEST_CASE("a task that kills its workers again and again is poisoned, and affects no other") {
     ProcessPoolExecutor pool(2);
     auto poison = pool.with(TaskOptions{.max_retries = 4}).submit(die);
     std::vector<Future<int>> others;

@@ -48,7 +48,7 @@ enum class Moment {
 
 constexpr int exit_code = 7;
 
-void suffer(Mishap mishap) {
+void cause(Mishap mishap) {
     if (mishap == Mishap::exits) std::exit(exit_code);
     if (mishap == Mishap::crashes) raise(SIGSEGV);
     throw std::domain_error("mishap");
@@ -65,18 +65,18 @@ struct Fateful {
     void save(Archive& archive) const {
         archive(mishap, moment, is_result, ballast);
         if (moment == (is_result ? Moment::encoding_result : Moment::encoding_arguments))
-            suffer(mishap);
+            cause(mishap);
     }
     template <typename Archive>
     void load(Archive& archive) {
         archive(mishap, moment, is_result, ballast);
         if (moment == (is_result ? Moment::decoding_result : Moment::decoding_arguments))
-            suffer(mishap);
+            cause(mishap);
     }
 };
 
 Fateful pass_on(const Fateful& fateful) {
-    if (fateful.moment == Moment::running) suffer(fateful.mishap);
+    if (fateful.moment == Moment::running) cause(fateful.mishap);
     Fateful result = fateful;
     result.is_result = true;
     return result;
@@ -131,13 +131,13 @@ struct Unruly : std::runtime_error {
 
     template <typename Archive>
     void save(Archive& archive) const {
-        if (saving) suffer(mishap);
+        if (saving) cause(mishap);
         archive(mishap, saving);
     }
     template <typename Archive>
     void load(Archive& archive) {
         archive(mishap, saving);
-        suffer(mishap);
+        cause(mishap);
     }
 };
 

@@ -77,7 +77,7 @@ constexpr int no_group[] = {ESRCH, EPERM};
 constexpr int transfer_again[] = {EINTR, EAGAIN, partial};
 constexpr int no_transfer[] = {ENOBUFS, ENOMEM, torn};
 
-// A region that cannot be had is asked for again, smaller; so one such failure is no matter.
+// A reservation that fails is repeated, smaller; so one such failure has no effect.
 // ECHILD from waitid: another waiter (the host's waitpid(-1)) was faster.
 // open: without /proc no process can measure how much memory a task uses.
 // kill: of a worker's process group, which may have ended.

@@ -14,7 +14,7 @@ struct FuzzTarget {
     std::string name;
     /// Whatever the bytes are, this returns, and nothing outside of them is touched.
     void (*run)(std::span<const std::byte> input);
-    /// What a process in its right mind writes.
+    /// What a process writes normally.
     std::vector<Bytes> (*seeds)();
 };
 

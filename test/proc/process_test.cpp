@@ -251,7 +251,7 @@ TEST_CASE("a running process is ended by a signal") {
     REQUIRE_FALSE(process.is_alive());
     REQUIRE_FALSE(is_active(process.pid()));
     REQUIRE(process.exitcode() == -signal);
-    process.kill(); // no error, and no signal to a stranger
+    process.kill(); // no error, and no signal to another process
 }
 
 TEST_CASE("a signal right after start finds the child") {
