@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 #include "support/cgroup.hpp"
 #include "support/child.hpp"
+#include "support/environment.hpp"
 #include "support/sanitizer.hpp"
 
 #include <prong/this_task.hpp>
