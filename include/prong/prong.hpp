@@ -1,8 +1,9 @@
 #pragma once
 
 /// \file
-/// All of prong: process pools with futures, processes, pipes, locks.
+/// All of prong: process pools with futures, processes and pipes, locks and barriers.
 
+#include <prong/as_completed.hpp>
 #include <prong/barrier.hpp>
 #include <prong/codec.hpp>
 #include <prong/condition.hpp>

@@ -11,7 +11,7 @@ inline constexpr std::size_t max_nested_exceptions = 1000;
 
 /// Appends the exception that is being handled, with its nested exceptions. Call it in a `catch
 /// (...)` after a `catch (abi::__forced_unwind&) { throw; }`, because the end of a thread
-/// (`pthread_exit`, cancellation) is no exception and must go on. Describes an exception that
+/// (`pthread_exit`, cancellation) is no exception and must continue. Describes an exception that
 /// cannot be encoded, so it throws only what the writer throws when there is no room, and
 /// `std::bad_alloc`; then it has written nothing.
 void encode_current_exception(detail::Writer& writer);

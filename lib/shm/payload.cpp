@@ -6,7 +6,7 @@
 namespace prong::shm {
 namespace {
 
-// A block's word. Zero: never used. Otherwise the lowest bits tell:
+// A block's word. Zero: never used. Otherwise the lowest bits say:
 //   owned: bits 2..33 hold the owner.
 //   free:  bits 2..33 hold the next free block's index + 1, bits 34..63 the touched bytes, in
 //   pages.

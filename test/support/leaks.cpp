@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Empty when the process has gone, or is a zombie, or is not ours to look at.
+/// Empty if the process has ended, is a zombie, or may not be read.
 std::string link_target(const fs::path& link) {
     std::error_code ignored;
     return fs::read_symlink(link, ignored);
