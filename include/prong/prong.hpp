@@ -3,6 +3,8 @@
 /// \file
 /// All of prong: process pools with futures, processes and pipes.
 
+#include <prong/async_result.hpp>
+#include <prong/callbacks.hpp>
 #include <prong/codec.hpp>
 #include <prong/error.hpp>
 #include <prong/exception.hpp>
@@ -11,6 +13,7 @@
 #include <prong/inherit.hpp>
 #include <prong/map.hpp>
 #include <prong/pipe.hpp>
+#include <prong/pool.hpp>
 #include <prong/pool_options.hpp>
 #include <prong/process.hpp>
 #include <prong/process_pool_executor.hpp>
