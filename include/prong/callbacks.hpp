@@ -71,24 +71,65 @@ private:
     std::any function_;
 };
 
+/// The `error` of `callbacks`.
+class ErrorCallback {
+public:
+    ErrorCallback() = default;
+    ErrorCallback(std::nullptr_t) {}
+
+    template <class F>
+        requires(!std::same_as<std::remove_cvref_t<F>, ErrorCallback>)
+    // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): hides neither copy nor move
+    ErrorCallback(F&& f) {
+        using Function = std::decay_t<F>;
+        if constexpr (std::is_invocable_v<Function&, std::exception_ptr>) {
+            function_ = std::forward<F>(f);
+        } else if constexpr (std::is_invocable_v<Function&, const std::exception&>) {
+            function_ =
+                [function = Function(std::forward<F>(f))](const std::exception_ptr& error) mutable {
+                    try {
+                        std::rethrow_exception(error);
+                    } catch (const std::exception& exception) {
+                        function(exception);
+                    }
+                };
+        } else {
+            static_assert(std::is_invocable_v<Function&>,
+                          "prong: an error callback takes a std::exception_ptr, a const "
+                          "std::exception&, or nothing");
+            function_ = [function = Function(std::forward<F>(f))](
+                            const std::exception_ptr&) mutable { function(); };
+        }
+    }
+
+    explicit operator bool() const { return static_cast<bool>(function_); }
+    void operator()(const std::exception_ptr& error) const {
+        if (function_) function_(error);
+    }
+
+private:
+    std::function<void(std::exception_ptr)> function_;
+};
+
 } // namespace detail
 
-/// Functions that the pool's callback thread calls when the result of an asynchronous call of a
-/// `Pool` is there: `pool.apply_async(prong::callbacks{.done = keep, .error = log}, f, 7)`.
+/// Functions that a `Pool` calls when the result of an asynchronous call is available:
+/// `pool.apply_async(prong::callbacks{.done = keep, .error = log}, f, 7)`.
 ///
-/// `done` takes the result by value or reference, or nothing. Its parameter has the type of the
-/// result (`std::vector<R>` for a map); otherwise the call throws `std::invalid_argument`. `error`
-/// takes a `std::exception_ptr`. Both may be left out.
+/// `done` takes the result by value or reference, or nothing. The type of its parameter must be
+/// that of the result (for a map: `std::vector<R>`); otherwise the call throws
+/// `std::invalid_argument`. `error` takes a `std::exception_ptr`, a `const std::exception&`, or
+/// nothing. Both may be left out. Both are copied.
 ///
-/// Callbacks run one at a time, in the order in which the calls end, and should return soon. They
-/// may use the pool, but not `join` it. An exception that a callback throws becomes the exception
-/// of the result.
-// NOLINTNEXTLINE(readability-identifier-naming): the name of arguments in Python
+/// Callbacks run one at a time in a thread of the pool, in the order in which the calls end. A slow
+/// callback delays the others. Callbacks may use the pool, but not `join` it. An exception that a
+/// callback throws becomes the exception of the result.
+// NOLINTNEXTLINE(readability-identifier-naming): reads like the names of arguments in Python
 struct callbacks {
     /// Receives the result of a call that has succeeded.
     detail::DoneCallback done = {};
     /// Receives the exception of a call that has failed.
-    std::function<void(std::exception_ptr)> error = nullptr;
+    detail::ErrorCallback error = {};
 };
 
 } // namespace prong

@@ -87,7 +87,7 @@ void run_callback(const callbacks& use, const AsyncCall& call, R (*decode)(const
         error = std::current_exception();
     }
     if (error) {
-        if (use.error) use.error(error);
+        use.error(error);
     } else if constexpr (std::is_void_v<R>) {
         use.done();
     } else {
@@ -145,7 +145,7 @@ public:
     AsyncResult<task_result_t<F, Args...>> apply_async(F&& f, Args&&... args) {
         return apply_async(callbacks{}, std::forward<F>(f), std::forward<Args>(args)...);
     }
-    /// Like `apply_async` above; calls one of `use` in the callback thread when the task has ended.
+    /// Like `apply_async` above; calls `use.done` or `use.error` when the task has ended.
     template <typename F, typename... Args>
     AsyncResult<task_result_t<F, Args...>> apply_async(callbacks use, F&& f, Args&&... args) {
         using R = task_result_t<F, Args...>;

@@ -100,6 +100,22 @@ TEST_CASE("done takes the result by value, by reference, moved or not at all") {
     CHECK(calls.back() == "5");
 }
 
+TEST_CASE("error takes an exception pointer, an exception or nothing") {
+    Pool pool(1);
+    std::vector<std::string> calls;
+    const auto pointer = [&](std::exception_ptr error) { calls.push_back(text_of(error) + "1"); };
+    const auto generic = [&](auto error) { calls.push_back(text_of(error) + "2"); };
+    const auto exception = [&](const std::exception& error) {
+        calls.push_back(std::string(error.what()) + "3");
+    };
+    const auto nothing = [&] { calls.emplace_back("4"); };
+    pool.apply_async({.error = pointer}, fail, 7).wait();
+    pool.apply_async({.error = generic}, fail, 7).wait();
+    pool.apply_async({.error = exception}, fail, 7).wait();
+    pool.apply_async({.error = nothing}, fail, 7).wait();
+    CHECK(calls == std::vector<std::string>{"71", "72", "73", "4"});
+}
+
 TEST_CASE("done with a parameter of another type is refused before the task is queued") {
     const Shared<Counter> calls;
     Pool pool(1);
