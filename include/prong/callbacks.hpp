@@ -93,12 +93,13 @@ public:
                         function(exception);
                     }
                 };
-        } else {
-            static_assert(std::is_invocable_v<Function&>,
-                          "prong: an error callback takes a std::exception_ptr, a const "
-                          "std::exception&, or nothing");
+        } else if constexpr (std::is_invocable_v<Function&>) {
             function_ = [function = Function(std::forward<F>(f))](
                             const std::exception_ptr&) mutable { function(); };
+        } else {
+            static_assert(std::is_void_v<F>,
+                          "prong: an error callback takes a std::exception_ptr, a const "
+                          "std::exception&, or nothing");
         }
     }
 

@@ -158,7 +158,7 @@ TEST_CASE("map gives the results in order, whatever the length and the chunk siz
     Pool pool(2);
     for (const int count : {0, 1, 7, 8, 9, 1000}) {
         CHECK(pool.map(square, std::views::iota(0, count)) == squares(count));
-        for (const std::size_t chunksize : {1, 3, 2000})
+        for (const std::size_t chunksize : {1U, 3U, 2000U})
             CHECK(pool.map(square, std::views::iota(0, count), chunksize) == squares(count));
     }
     CHECK_THROWS_AS(pool.map(square, Numbers{1}, 0), std::invalid_argument);
@@ -202,7 +202,7 @@ TEST_CASE("an error in map lets the others run, and the first in the input's ord
         calls->fetch_add(1);
         return fail_on_odd(n);
     });
-    for (const std::size_t chunksize : {1, 3, 100}) {
+    for (const std::size_t chunksize : {1U, 3U, 100U}) {
         calls->store(0);
         CHECK_THROWS_WITH(pool.map(task, std::views::iota(0, 100), chunksize), "1");
         CHECK(*calls == 100);
@@ -303,7 +303,7 @@ TEST_CASE("imap_unordered gives results as they come") {
 TEST_CASE("imap throws what the input throws after the results before it") {
     Pool pool(2);
     const Numbers numbers{0, 1, 2, 3, 4};
-    for (const std::size_t chunksize : {1, 2}) {
+    for (const std::size_t chunksize : {1U, 2U}) {
         auto results =
             pool.imap(square, numbers | std::views::transform(throw_on_third), chunksize);
         auto it = results.begin();

@@ -36,7 +36,7 @@ private:
     };
 
     void run();
-    void watch(Call call);
+    void watch(const Call& call);
     void run_ended(std::size_t number);
     /// Makes the thread look at what has changed.
     void interrupt() noexcept;
@@ -103,9 +103,9 @@ void CallbackThread::State::run() {
         changed_.wait(lock, [this] { return stopped_ || !added_.empty() || !watched_.empty(); });
         if (stopped_) break;
         interrupted_.store(false);
-        std::vector<Call> added = std::exchange(added_, {});
+        const std::vector<Call> added = std::exchange(added_, {});
         lock.unlock();
-        for (Call& call : added) watch(std::move(call));
+        for (const Call& call : added) watch(call);
         if (tasks_.wait(Deadline::never(), &interrupted_)) {
             for (const std::size_t number : tasks_.ended()) {
                 if (--watched_.at(number).tasks == 0) run_ended(number);
@@ -123,7 +123,7 @@ void CallbackThread::State::run() {
     changed_.notify_all();
 }
 
-void CallbackThread::State::watch(Call call) {
+void CallbackThread::State::watch(const Call& call) {
     const std::size_t number = next_number_++;
     const std::vector<CallTask>& tasks = call->tasks();
     watched_.emplace(number, Watched{.call = call, .tasks = tasks.size()});
