@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <thread>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 namespace prong::detail {
 namespace {
@@ -36,7 +38,7 @@ private:
     };
 
     void run();
-    void watch(const Call& call);
+    void watch(Call call);
     void run_ended(std::size_t number);
     /// Makes the thread look at what has changed.
     void interrupt() noexcept;
@@ -103,9 +105,9 @@ void CallbackThread::State::run() {
         changed_.wait(lock, [this] { return stopped_ || !added_.empty() || !watched_.empty(); });
         if (stopped_) break;
         interrupted_.store(false);
-        const std::vector<Call> added = std::exchange(added_, {});
+        std::vector<Call> added = std::exchange(added_, {});
         lock.unlock();
-        for (const Call& call : added) watch(call);
+        for (Call& call : added) watch(std::move(call));
         if (tasks_.wait(Deadline::never(), &interrupted_)) {
             for (const std::size_t number : tasks_.ended()) {
                 if (--watched_.at(number).tasks == 0) run_ended(number);
@@ -123,10 +125,10 @@ void CallbackThread::State::run() {
     changed_.notify_all();
 }
 
-void CallbackThread::State::watch(const Call& call) {
+void CallbackThread::State::watch(Call call) {
     const std::size_t number = next_number_++;
     const std::vector<CallTask>& tasks = call->tasks();
-    watched_.emplace(number, Watched{.call = call, .tasks = tasks.size()});
+    watched_.emplace(number, Watched{.call = std::move(call), .tasks = tasks.size()});
     for (const CallTask& task : tasks) tasks_.add(task.handle, number);
     if (tasks.empty()) run_ended(number);
 }
