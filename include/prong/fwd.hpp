@@ -11,11 +11,13 @@ class Inherit;
 class Process;
 class ProcessInfo;
 class ProcessPoolExecutor;
+class Pool;
 class PoolWithOptions;
 class Timeout;
 class Waitable;
 class WorkerHook;
 
+struct callbacks;
 struct Death;
 struct MapOptions;
 struct PoolOptions;
@@ -26,6 +28,8 @@ struct TaskOptions;
 struct WaitResult;
 struct WorkerStats;
 
+template <typename R>
+class AsyncResult;
 template <typename R>
 class Future;
 template <typename R>

@@ -60,6 +60,9 @@ PRONG_API std::exception_ptr decode_element_failure(Reader& reader);
 inline constexpr std::uint8_t element_returned = 0;
 inline constexpr std::uint8_t element_thrown = 1;
 
+/// Begins to read an element of a chunk: its value follows, or returns what it has thrown.
+PRONG_API std::exception_ptr read_element(Reader& reader);
+
 /// What a worker runs for a chunk: the callable, then arguments until they end. The result: for
 /// each element a byte that tells how it ended and its value or exception; then the nanoseconds it
 /// took.

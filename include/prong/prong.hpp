@@ -4,7 +4,9 @@
 /// All of prong: process pools with futures, processes and pipes, locks and barriers.
 
 #include <prong/as_completed.hpp>
+#include <prong/async_result.hpp>
 #include <prong/barrier.hpp>
+#include <prong/callbacks.hpp>
 #include <prong/codec.hpp>
 #include <prong/condition.hpp>
 #include <prong/error.hpp>
@@ -16,6 +18,7 @@
 #include <prong/lock.hpp>
 #include <prong/map.hpp>
 #include <prong/pipe.hpp>
+#include <prong/pool.hpp>
 #include <prong/pool_options.hpp>
 #include <prong/process.hpp>
 #include <prong/process_pool_executor.hpp>
