@@ -233,6 +233,13 @@ public:
     ~ObjectGone() override;
 };
 
+/// Thrown by `put` after the queue was closed.
+class PRONG_API QueueClosed : public Error {
+public:
+    using Error::Error; ///< stores the text for `what()`
+    ~QueueClosed() override;
+};
+
 /// Thrown by waits on a `Barrier` that is broken, or was reset meanwhile.
 class PRONG_API BrokenBarrier : public Error {
 public:
@@ -248,7 +255,8 @@ private:
     DeadHolder dead_;
 };
 
-/// Thrown when the other end of a pipe is closed and all its messages have been received.
+/// Thrown when the other end of a pipe, or a queue, is closed and all its messages have been
+/// received.
 class PRONG_API EndOfFile : public Error {
 public:
     using Error::Error; ///< stores the text for `what()`

@@ -1,7 +1,7 @@
 #pragma once
 
 /// \file
-/// All of prong: process pools with futures, processes and pipes, locks and barriers.
+/// All of prong: process pools with futures, processes and pipes, locks and queues.
 
 #include <prong/as_completed.hpp>
 #include <prong/async_result.hpp>
@@ -22,6 +22,7 @@
 #include <prong/pool_options.hpp>
 #include <prong/process.hpp>
 #include <prong/process_pool_executor.hpp>
+#include <prong/queue.hpp>
 #include <prong/semaphore.hpp>
 #include <prong/stats.hpp>
 #include <prong/task_options.hpp>

@@ -430,6 +430,7 @@ constexpr ExceptionType known_types[] = {
     by<CodecError>,
     by<EndOfFile>,
     by<ObjectGone>,
+    by<QueueClosed>,
     by<BrokenBarrier, BrokenBarrierCodec>,
     by<WorkerDied, WorkerDiedCodec>,
     by<PoisonedTask, PoisonedTaskCodec>,

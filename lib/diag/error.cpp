@@ -20,6 +20,7 @@ LimitExceeded::~LimitExceeded() = default;
 CodecError::~CodecError() = default;
 RemoteError::~RemoteError() = default;
 ObjectGone::~ObjectGone() = default;
+QueueClosed::~QueueClosed() = default;
 BrokenBarrier::~BrokenBarrier() = default;
 EndOfFile::~EndOfFile() = default;
 

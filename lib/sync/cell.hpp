@@ -60,6 +60,13 @@ struct BarrierWords {
     DeadHolderText dead;               ///< the party whose death broke it
 };
 
+/// A queue's words (queue.cpp). Each counts changes, and has bit 0 if threads wait for one.
+struct QueueWords {
+    os::FutexWord items;
+    os::FutexWord room;
+    os::FutexWord finished;
+};
+
 } // namespace prong::sync
 
 /// An object of the family. Each kind of object uses its own words, so that a late access to an
@@ -74,6 +81,7 @@ struct alignas(64) prong::detail::SharedCell {
     sync::EventWords event;
     sync::ConditionWords condition;
     sync::BarrierWords barrier;
+    sync::QueueWords queue;
 };
 
 namespace prong::sync {

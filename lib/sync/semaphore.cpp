@@ -148,6 +148,7 @@ void BoundedSemaphore::initialise(std::int64_t permits) const {
 }
 
 bool BoundedSemaphore::acquire(detail::Deadline deadline) const {
+    const sync::Pin pin;
     const Permits permits = permits_of(object_.get());
     const MemberId member = sync::this_member();
     return wait_for_permit(object_, deadline, [&] { return take_permit(permits, member); });
@@ -158,6 +159,7 @@ void BoundedSemaphore::acquire() const {
 }
 
 bool BoundedSemaphore::try_acquire() const {
+    const sync::Pin pin;
     return take_permit(permits_of(object_.get()), sync::this_member());
 }
 
@@ -167,6 +169,7 @@ bool BoundedSemaphore::try_acquire_for(Timeout timeout) const {
 
 void BoundedSemaphore::release(std::int64_t permits) const {
     require_positive(permits);
+    const sync::Pin pin;
     sync::Cell& cell = object_.get();
     const Permits words = permits_of(cell);
     const MemberId member = sync::this_member();
@@ -183,6 +186,7 @@ void BoundedSemaphore::release(std::int64_t permits) const {
 }
 
 std::int64_t BoundedSemaphore::value() const {
+    const sync::Pin pin;
     std::int64_t free = 0;
     for (const std::atomic<MemberId>& permit : permits_of(object_.get())) {
         const MemberId owner = permit.load();

@@ -29,6 +29,7 @@ enum class ObjectKind : std::uint32_t {
     event,
     condition,
     barrier,
+    queue,
 };
 
 struct SharedCell;
