@@ -4,6 +4,7 @@
 #include <prong/detail/print.hpp>
 
 #include <cstdint>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -11,9 +12,10 @@
 #include <vector>
 
 /// \file
-/// Everything that prong itself throws. A failed system call throws `std::system_error` with the
-/// call's name; a wrong argument `std::invalid_argument`; a call at the wrong time or in the wrong
-/// process `std::logic_error`. Every future gets its own exception object.
+/// Everything that prong itself throws, and where a task threw. A failed system call throws
+/// `std::system_error` with the call's name; a wrong argument `std::invalid_argument`; a call at
+/// the wrong time or in the wrong process `std::logic_error`. Every future gets its own exception
+/// object.
 
 namespace prong {
 
@@ -225,5 +227,15 @@ public:
     using Error::Error; ///< stores the text for `what()`
     ~EndOfFile() override;
 };
+
+/// Returns the call stack of the place where a task threw this exception, one line per call,
+/// innermost first, as `WorkerDied::backtrace` does. Takes the object that `get` threw, by
+/// reference. Returns an empty string for any other exception, including a copy and a nested one;
+/// without `TaskOptions::capture_stack`; and if the exception's class is final.
+[[nodiscard]] PRONG_API std::string thrown_at(const std::exception& error);
+
+/// Does the same for an exception of any type, such as that of `Future::exception`. Returns an
+/// empty string for a null pointer.
+[[nodiscard]] PRONG_API std::string thrown_at(const std::exception_ptr& error);
 
 } // namespace prong

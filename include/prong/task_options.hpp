@@ -83,6 +83,13 @@ struct TaskOptions {
     /// output then goes to its usual destination. Under RLIMIT_FSIZE output beyond that size is
     /// lost, and writing too much to any file fails with EFBIG in such a task, without SIGXFSZ.
     bool capture_output = false;
+
+    /// Records the call stack of the place where the task throws an exception; `thrown_at` returns
+    /// it. Costs a few microseconds, and only if an exception leaves the task. `get` then throws a
+    /// class that is derived from that of the exception. An exception that the task catches and
+    /// throws again (`throw;`, `std::rethrow_exception`) has the place of the last throw.
+    /// *Default:* false.
+    bool capture_stack = false;
 };
 
 } // namespace prong
