@@ -229,13 +229,14 @@ public:
 };
 
 /// Returns the call stack of the place where a task threw this exception, one line per call,
-/// innermost first, as `WorkerDied::backtrace` does. Takes the object that `get` threw, by
-/// reference. Returns an empty string for any other exception, including a copy and a nested one;
-/// without `TaskOptions::capture_stack`; and if the exception's class is final.
+/// innermost first, in the format of `WorkerDied::backtrace`. Needs `TaskOptions::capture_stack`.
+/// Pass the object that `get` threw by reference: a copy has lost the stack. Returns an empty
+/// string if the place is unknown, as for a nested exception and for a registered class that is
+/// final. The first call is slow: it reads debug information. Thread safety: any thread.
 [[nodiscard]] PRONG_API std::string thrown_at(const std::exception& error);
 
-/// Does the same for an exception of any type, such as that of `Future::exception`. Returns an
-/// empty string for a null pointer.
+/// Does the same for an exception of any type, such as one of `Future::exception`. Returns an empty
+/// string for a null pointer.
 [[nodiscard]] PRONG_API std::string thrown_at(const std::exception_ptr& error);
 
 } // namespace prong

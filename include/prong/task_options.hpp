@@ -84,11 +84,11 @@ struct TaskOptions {
     /// lost, and writing too much to any file fails with EFBIG in such a task, without SIGXFSZ.
     bool capture_output = false;
 
-    /// Records the call stack of the place where the task throws an exception; `thrown_at` returns
-    /// it. Costs a few microseconds, and only if an exception leaves the task. `get` then throws a
-    /// class that is derived from that of the exception. An exception that the task catches and
-    /// throws again (`throw;`, `std::rethrow_exception`) has the place of the last throw.
-    /// *Default:* false.
+    /// Records the call stack of the place where the task's exception is thrown; `thrown_at`
+    /// returns it. Costs some microseconds, only if an exception leaves the task. `get` then throws
+    /// an object of a class derived from the exception's, unless that is final. For an exception
+    /// that the task catches and throws again, records the place of the last throw. *Default:*
+    /// false.
     bool capture_stack = false;
 };
 

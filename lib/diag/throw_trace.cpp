@@ -38,16 +38,17 @@ private:
     _Unwind_Word end_; ///< stack address of the first frame that is left out
 };
 
-namespace {
-
 /// The personality routine of `call_with_personality`. The unwinder calls it first while it
-/// searches for a handler, when the stack is still complete, and a second time while it unwinds.
+/// searches for a handler, when the stack is still complete, and again while it unwinds. Its name
+/// is global, because the assembler refers to it.
 extern "C" [[gnu::used, gnu::visibility("hidden")]] _Unwind_Reason_Code
 prong_record_throw(int /*version*/, _Unwind_Action actions, _Unwind_Exception_Class /*language*/,
                    _Unwind_Exception* exception, _Unwind_Context* frame) {
     if ((actions & _UA_SEARCH_PHASE) != 0) ThrowTrace::Recorder::record(*current, exception, frame);
     return _URC_CONTINUE_UNWIND;
 }
+
+namespace {
 
 /// Has no personality routine of the compiler's, because there is nothing to destroy in it.
 [[gnu::noinline]] void call_with_personality(void (*function)(void*), void* argument) {
