@@ -19,9 +19,9 @@ public:
     ThrowTrace(const ThrowTrace&) = delete;
     ThrowTrace& operator=(const ThrowTrace&) = delete;
 
-    /// Calls `function(argument)` and records where an exception that leaves it was thrown. A
-    /// recursive call in the same thread must be of the same object; an exception that leaves both
-    /// calls is recorded by the inner one.
+    /// Calls `function(argument)` and records where an exception that leaves it was thrown. Calls
+    /// may be nested; an exception that leaves two is recorded by the inner one. On other machines
+    /// than x86-64 and AArch64 records nothing.
     void call(void (*function)(void*), void* argument);
     template <class Function>
     void call(Function function) {
