@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <ranges>
 #include <span>
 #include <sstream>
@@ -13,9 +14,10 @@
 namespace prong {
 namespace {
 
-/// Returns the address of the call for a return address, which may lie beyond the calling line.
+/// Returns the address of the call for a return address, which may lie beyond the calling line. (As
+/// a number: a worker may have sent any address.)
 const void* call_before(const void* return_address) {
-    return static_cast<const char*>(return_address) - 1;
+    return reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(return_address) - 1);
 }
 
 /// `innermost`: the address of an instruction, or a return address.
