@@ -126,8 +126,6 @@ int throw_somewhere(int element) {
     }
 }
 
-using Places = std::vector<std::string>;
-
 /// The exception that the task `f(args...)` throws with these options.
 template <class... Args>
 std::exception_ptr exception_of(const TaskOptions& options, Args... args) {
@@ -257,7 +255,7 @@ TEST_CASE("each element of map has a place of its own") {
         ProcessPoolExecutor pool(1);
         auto results = pool.with(capture).map(prong::MapOptions{.chunksize = chunksize},
                                               throw_somewhere, std::vector{0, 1, 2, 3, 4});
-        Places places;
+        std::vector<std::string> places;
         for (auto result = results.begin(); result != results.end(); ++result) {
             try {
                 places.push_back(std::to_string(*result));
