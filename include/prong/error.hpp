@@ -36,6 +36,12 @@ public:
     ~BrokenProcessPool() override;
 };
 
+/// A process that died while it held a lock, or was a party of a barrier.
+struct DeadHolder {
+    int pid = 0;           ///< its process id; 0: there is none
+    std::string name = {}; ///< its name, as of `current_process().name()` in it
+};
+
 /// How a worker died, as far as it is known.
 struct Death {
     /// The worker's process id; the process has ended.
@@ -219,6 +225,29 @@ public:
 
 private:
     std::string type_name_;
+};
+
+/// Thrown by every use of a lock, event, queue or other object of the family that has ended: the
+/// handle that created it was destroyed, in the process that created it.
+class PRONG_API ObjectGone : public Error {
+public:
+    using Error::Error; ///< stores the text for `what()`
+    ~ObjectGone() override;
+};
+
+/// Thrown by waits on a `Barrier` that is broken, or was reset meanwhile.
+class PRONG_API BrokenBarrier : public Error {
+public:
+    /// Stores the text for `what()` and the party that died.
+    explicit BrokenBarrier(const std::string& what, DeadHolder dead = {})
+        : Error(what), dead_(std::move(dead)) {}
+    ~BrokenBarrier() override;
+
+    /// Returns the party whose death broke the barrier; pid 0 if no death did.
+    [[nodiscard]] const DeadHolder& who() const noexcept { return dead_; }
+
+private:
+    DeadHolder dead_;
 };
 
 /// Thrown when the other end of a pipe is closed and all its messages have been received.

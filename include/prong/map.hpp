@@ -228,7 +228,7 @@ private:
     unsigned workers_;
     MapOptions options_;
     std::optional<TaskOptions> task_options_;
-    Deadline limit_; ///< `never` once it has been told
+    Deadline limit_; ///< `never` once its TimeoutError was thrown
     std::unique_ptr<MapSource> source_;
     std::exception_ptr input_error_; ///< comes after all results
     bool input_ended_ = false;
@@ -358,7 +358,7 @@ private:
                 value_type value = detail::decode<R>(reader);
                 run.set_element_end(reader);
                 return value;
-            } catch (const CodecError&) { // nobody knows where the next one begins
+            } catch (const CodecError&) { // the next one's place is unknown
                 run.fail_chunk(std::current_exception());
                 throw;
             }

@@ -1,19 +1,25 @@
 #pragma once
 
 /// \file
-/// All of prong: process pools with futures, processes and pipes.
+/// All of prong: process pools with futures, processes and pipes, locks and barriers.
 
+#include <prong/as_completed.hpp>
+#include <prong/barrier.hpp>
 #include <prong/codec.hpp>
+#include <prong/condition.hpp>
 #include <prong/error.hpp>
+#include <prong/event.hpp>
 #include <prong/exception.hpp>
 #include <prong/future.hpp>
 #include <prong/fwd.hpp>
 #include <prong/inherit.hpp>
+#include <prong/lock.hpp>
 #include <prong/map.hpp>
 #include <prong/pipe.hpp>
 #include <prong/pool_options.hpp>
 #include <prong/process.hpp>
 #include <prong/process_pool_executor.hpp>
+#include <prong/semaphore.hpp>
 #include <prong/stats.hpp>
 #include <prong/task_options.hpp>
 #include <prong/this_task.hpp>

@@ -352,6 +352,19 @@ struct LimitExceededCodec {
     }
 };
 
+struct BrokenBarrierCodec {
+    static bool encode(Writer& writer) {
+        return with_current<BrokenBarrier>([&](const BrokenBarrier& error) {
+            detail::encode(writer, error.who());
+            return true;
+        });
+    }
+    static std::exception_ptr decode(Reader& reader, const std::string& what,
+                                     const ExceptionContext& context) {
+        return make_exception(BrokenBarrier(what, detail::decode<DeadHolder>(reader)), context);
+    }
+};
+
 struct RemoteErrorCodec {
     static bool encode(Writer& writer) {
         return with_current<RemoteError>([&](const RemoteError& error) {
@@ -428,6 +441,8 @@ constexpr ExceptionType known_types[] = {
     by<PoolShutdown>,
     by<CodecError>,
     by<EndOfFile>,
+    by<ObjectGone>,
+    by<BrokenBarrier, BrokenBarrierCodec>,
     by<WorkerDied, WorkerDiedCodec>,
     by<PoisonedTask, PoisonedTaskCodec>,
     by<TaskTimeout, TaskTimeoutCodec>,

@@ -5,7 +5,7 @@
 #include <string>
 #include <typeinfo>
 
-/// Type, message and nested exception of the exception that is being handled, whatever it is.
+/// Type, message and nested exception of the exception that is being handled, of any type.
 namespace prong::diag {
 
 /// Returns its type, without the wrappers of `std::throw_with_nested` and `WithStack`; null for an

@@ -19,6 +19,8 @@ PoolShutdown::~PoolShutdown() = default;
 LimitExceeded::~LimitExceeded() = default;
 CodecError::~CodecError() = default;
 RemoteError::~RemoteError() = default;
+ObjectGone::~ObjectGone() = default;
+BrokenBarrier::~BrokenBarrier() = default;
 EndOfFile::~EndOfFile() = default;
 
 namespace {

@@ -8,6 +8,7 @@
 #include "os/fork_safe_mutex.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
+#include "shm/family_memory.hpp"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ struct Family {
 // Never destroyed: other static objects may still need them.
 constinit os::ForkSafeMutex mutex;
 constinit Family* the_family = nullptr;
+constinit unsigned last_entered = 0; ///< see `entered_at`
 
 void lock_family() {
     const bool is_half_written = mutex.lock();
@@ -161,6 +163,7 @@ void enter_child(const StatePtr& state, os::PidFd parent) {
     family.parent = std::exchange(family.current, state);
     family.parent->pidfd = std::move(parent);
     state->pid = getpid();
+    last_entered = family.depth;
 }
 
 /// Opens a pidfd for a process that is no child; leaves it empty if the process has ended.
@@ -217,12 +220,14 @@ void enter_worker(unsigned worker, pid_t program) {
     family.parent = std::exchange(family.current, std::move(state));
     family.parent->pid = program;
     family.parent->pidfd.reset();
+    last_entered = os::fork_depth();
 }
 
 void start(const StatePtr& state, const std::function<void()>& run) {
     claim(state);
     os::Fork fork{};
     try {
+        shm::FamilyMemory::prepare_fork();
         fork = os::fork_with_pidfd();
     } catch (...) {
         unclaim(state);
@@ -329,6 +334,11 @@ void set_daemon(State& state, bool daemon) {
     require_own(state);
     if (state.claimed) throw std::logic_error("prong::Process: set_daemon() after start()");
     state.daemon = daemon;
+}
+
+unsigned entered_at() noexcept {
+    const Lock lock;
+    return last_entered;
 }
 
 StatePtr current() {

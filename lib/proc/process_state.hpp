@@ -78,6 +78,10 @@ void set_name(State& state, std::string name);
 bool daemon(State& state);
 void set_daemon(State& state, bool daemon);
 
+/// Returns `os::fork_depth()` of the last process, this one or one that it was forked from, that a
+/// `Process` or a pool has started; 0 if there is none.
+unsigned entered_at() noexcept;
+
 StatePtr current();
 StatePtr parent(); ///< Returns null in the main process.
 std::vector<StatePtr> active_children();

@@ -162,7 +162,7 @@ TEST_CASE("exceptions without a text come back as themselves", "[exception]") {
         [] { (void)std::get<0>(std::variant<int, char>('x')); });
 }
 
-TEST_CASE("a standard exception with a text of its own may be sent on", "[exception]") {
+TEST_CASE("a standard exception with its own text may be sent on", "[exception]") {
     const auto once = caught_from([] { (void)std::get<0>(std::variant<int, char>('x')); });
     check_comes_back<std::bad_variant_access>([&] { std::rethrow_exception(once); });
 }
@@ -198,7 +198,7 @@ TEST_CASE("a system error comes back with its code", "[exception]") {
     }
 }
 
-TEST_CASE("a system error of a category of its own is described", "[exception]") {
+TEST_CASE("a system error of an unknown category is described", "[exception]") {
     struct Category : std::error_category {
         [[nodiscard]] const char* name() const noexcept override { return "mine"; }
         [[nodiscard]] std::string message(int) const override { return "my message"; }
@@ -247,6 +247,11 @@ TEST_CASE("prong's own errors come back with what they carry", "[exception]") {
     check_text<PoolShutdown>();
     check_text<CodecError>();
     check_text<EndOfFile>();
+    check_text<ObjectGone>();
+    const auto broken = check_comes_back<BrokenBarrier>(
+        [] { throw BrokenBarrier("text", {.pid = 7, .name = "a party"}); });
+    CHECK(broken.who().pid == 7);
+    CHECK(broken.who().name == "a party");
     const auto died = check_comes_back<WorkerDied>(
         [] { throw WorkerDied({.pid = 7, .exitcode = -11}, "parse() [task 1]"); });
     CHECK(died.pid() == 7);
@@ -367,7 +372,7 @@ TEST_CASE("a type that is itself a nested exception keeps what it carries", "[ex
 
 namespace {
 
-/// An exception in which so many others are nested, each in the one before it.
+/// An exception with `levels` levels of nested ones.
 std::exception_ptr chain_of(std::size_t levels) {
     std::exception_ptr chain = std::make_exception_ptr(std::out_of_range("level 0"));
     for (std::size_t i = 1; i <= levels; ++i) {
@@ -420,7 +425,7 @@ TEST_CASE("a thousand exceptions that are nested in one another come back", "[ex
     CHECK(texts_of(back).size() == 1001);
 }
 
-TEST_CASE("only so many nested exceptions are kept, and the last one tells of that",
+TEST_CASE("a limited number of nested exceptions is kept, and the last one says so",
           "[exception]") {
     const auto chain = chain_of(codec::max_nested_exceptions + 1);
     const auto texts = texts_of(caught_from([&] { std::rethrow_exception(chain); }));
@@ -447,7 +452,7 @@ TEST_CASE("a type that only the receiver knows comes back if its text is all the
     CHECK_THROWS_AS(std::rethrow_exception(travel(More("text"))), RemoteError);
 }
 
-TEST_CASE("trouble with a type's own serialization is told", "[exception]") {
+TEST_CASE("an error of a type's own serialization is reported", "[exception]") {
     const auto unsavable = caught_from([] { throw Unsavable(); });
     CHECK_THROWS_AS(std::rethrow_exception(unsavable), RemoteError);
     CHECK_THROWS_WITH(std::rethrow_exception(unsavable),
@@ -458,7 +463,7 @@ TEST_CASE("trouble with a type's own serialization is told", "[exception]") {
                       Catch::Contains("unloadable") && Catch::Contains("cannot be loaded"));
 }
 
-TEST_CASE("every decoding gives an exception object of its own", "[exception]") {
+TEST_CASE("every decoding gives its own exception object", "[exception]") {
     BufferWriter writer;
     try {
         throw std::runtime_error("text");

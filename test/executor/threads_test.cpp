@@ -11,9 +11,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::with_captures;
 
 namespace {
 
@@ -78,7 +75,7 @@ TEST_CASE("threads take tasks as they complete, cancel some and drop others") {
                 if (ended % 3 == 0) continue; // dropped
                 try {
                     wrong += future.get().size() % 100 != 0 ? 1 : 0;
-                } catch (const prong::CancelledError&) {
+                } catch (const CancelledError&) {
                 }
             }
             wrong += ended != count ? 1 : 0;
@@ -125,7 +122,7 @@ TEST_CASE("exceptions of tasks come to the threads that wait for them") {
     CHECK(wrong == 0);
 }
 
-TEST_CASE("each task is either cancelled or runs once, whoever is faster") {
+TEST_CASE("each task is either cancelled or runs once") {
     constexpr int count = 2000;
     std::vector<Counter> runs(3 * count);
     std::atomic<int> wrong = 0;
@@ -281,9 +278,9 @@ TEST_CASE("the task of a thread that dies fails with WorkerDied, and no other") 
     CHECK_FALSE(victim.cancel());
     std::vector<Future<int>> others;
     for (int i = 0; i < 100; ++i) others.push_back(pool.submit(square, i));
-    std::optional<prong::WorkerDied> death;
+    std::optional<WorkerDied> death;
     {
-        const std::jthread waiter([&] { death = error_of<prong::WorkerDied>(victim); });
+        const std::jthread waiter([&] { death = error_of<WorkerDied>(victim); });
         pool.start(1);
         prong::executor::repair_after_death(pool.state(), 0,
                                             {.exit = {.pid = 4711, .exitcode = -11}});
@@ -305,7 +302,7 @@ TEST_CASE("workers die again and again while another works and threads wait") {
     REQUIRE(claim_and_die(pool, 0)); // one at least, however fast the other is
     prong::executor::repair_after_death(pool.state(), 0, {.exit = {.pid = 1, .exitcode = -9}});
     ++deaths;
-    CHECK_THROWS_AS(first.get(), prong::WorkerDied);
+    CHECK_THROWS_AS(first.get(), WorkerDied);
     pool.start(1);
     {
         std::jthread reaper([&] {
@@ -322,7 +319,7 @@ TEST_CASE("workers die again and again while another works and threads wait") {
             for (int i = 0; i < count; ++i) {
                 try {
                     wrong += futures[static_cast<std::size_t>(i)].get() != i * i ? 1 : 0;
-                } catch (const prong::WorkerDied&) {
+                } catch (const WorkerDied&) {
                     ++died;
                 }
             }
@@ -352,15 +349,15 @@ TEST_CASE("payload that was lost by a worker's death is there again when no task
     std::atomic<std::uint64_t> unnoted;
     REQUIRE(pool.state().payload.allocate(1 << 20, 0, unnoted));
     prong::executor::repair_after_death(pool.state(), 0, {.exit = {.pid = 1, .exitcode = -9}});
-    CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+    CHECK_THROWS_AS(future.get(), WorkerDied);
     CHECK(usage().owned == 1);
     pool.start(1);
-    const std::string text(100'000, 'x'); // it takes a block of its own, and is not disturbed
+    const std::string text(100'000, 'x'); // it takes a payload block, and is not disturbed
     CHECK(pool.submit(repeat, text, 2).get().size() == 200'000);
     CHECK(usage().owned == 0);
 }
 
-TEST_CASE("a task that a dead worker has left is tried again by whoever is free") {
+TEST_CASE("a task that a dead worker has left is tried again by any free worker") {
     ThreadPool pool(2);
     auto future = pool.with({.max_retries = 1}).submit(square, 3);
     REQUIRE(claim_and_die(pool, 0));
@@ -399,7 +396,7 @@ TEST_CASE("threads cancel and ask to stop what another thread is taking, up to t
                 try {
                     wrong += futures[i].get() != static_cast<int>(i * i) ? 1 : 0;
                     wrong += cancelled[i] ? 1 : 0;
-                } catch (const prong::CancelledError&) {
+                } catch (const CancelledError&) {
                 }
             }
         }

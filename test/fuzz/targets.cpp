@@ -291,7 +291,7 @@ std::vector<Bytes> written_failure_reports() {
 
 // ---- what a worker says in a record: state, where the result is, the result ---------------------
 
-/// Claims the oldest task of a pool in which nobody works, and lets `write` write its result.
+/// Claims the oldest task of a pool without workers, and lets `write` write its result.
 template <typename Write>
 void play_worker(executor::SharedState& state, Write write, TaskState end) {
     auto claim = state.lanes.claim(0, state.slot(0).intent, 0);

@@ -3,7 +3,7 @@
 
 #include "executor/parent/core.hpp"
 
-#include <prong/future.hpp>
+#include <prong/wait.hpp>
 
 #include <algorithm>
 #include <array>

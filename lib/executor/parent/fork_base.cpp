@@ -9,6 +9,7 @@
 #include "os/terminal.hpp"
 #include "proc/inherit.hpp"
 #include "proc/zygote.hpp"
+#include "shm/family_memory.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -196,6 +197,7 @@ os::PidFd ForkBase::start_supervisor(SharedState& state, const SupervisorOptions
     base::UniqueFd memory = state.region.release_descriptor();
     if (zygote_ != nullptr) return start_by_zygote(state, options, memory.get());
     memory.reset();
+    shm::FamilyMemory::prepare_fork();
     // Blocked, so that no signal is lost or kills the supervisor before it handles signals.
     os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
     // `_exit`: the parent's buffers and objects must not be flushed or destroyed twice.
