@@ -28,7 +28,8 @@ namespace detail {
 /// A queue of encoded items.
 class PRONG_API ItemQueue {
 public:
-    /// An item that was taken. The bytes are in the queue until `finish`.
+    /// An item that was taken. The bytes are in the queue until `finish`, and until the queue ends;
+    /// a `Pin` that was made before keeps them longer.
     struct Item {
         std::uint64_t position;
         std::span<const std::byte> bytes;
@@ -183,6 +184,7 @@ private:
     [[nodiscard]] Parts parts() const { return this->items().id(); }
 
     std::optional<T> get(detail::Deadline deadline) const {
+        const detail::Pin pin;
         const auto item = this->items().take(deadline);
         if (!item) return std::nullopt;
         const detail::ItemGuard guard(this->items(), *item);
@@ -261,6 +263,7 @@ private:
     [[nodiscard]] Parts parts() const { return this->items().id(); }
 
     std::optional<T> get(detail::Deadline deadline, Delivery* delivery) const {
+        const detail::Pin pin;
         const auto item = this->items().take(deadline);
         if (!item) return std::nullopt;
         if (delivery != nullptr) delivery->count = item->deliveries;

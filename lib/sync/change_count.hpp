@@ -23,8 +23,8 @@ inline void announce(os::FutexWord& changes, int count) noexcept {
     }
 }
 
-/// Waits until `is_met()`, which others announce. Returns false at the deadline. Throws `ObjectGone`
-/// if the object ends.
+/// Waits until `is_met()`, which others announce. Returns false at the deadline. Throws
+/// `ObjectGone` if the object ends.
 template <typename Condition>
 bool wait_for_change(const detail::ObjectHandle& object, os::FutexWord& changes,
                      const detail::Deadline& deadline, Condition is_met) {

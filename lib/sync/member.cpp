@@ -262,19 +262,6 @@ ThreadId forking_thread() noexcept {
     return this_thread_cache.forking;
 }
 
-Pin::Pin() : word_(slot_of(this_member()).pins) {
-    word_.fetch_add(1);
-}
-
-Pin::~Pin() {
-    std::uint64_t seen = word_.load();
-    std::uint64_t next = 0;
-    do {
-        next = seen - 1;
-        if (next % pin_limit == 0) next += pin_limit;
-    } while (!word_.compare_exchange_weak(seen, next));
-}
-
 Pinned::Pinned() {
     const std::uint32_t members = std::min(memory().header().members.load(), slot_count);
     for (std::uint32_t index = 0; index < members; ++index) {
@@ -362,3 +349,20 @@ void wake_all(const os::FutexWord& word) noexcept {
 }
 
 } // namespace prong::sync
+
+namespace prong::detail {
+
+Pin::Pin() : word_(sync::slot_of(sync::this_member()).pins) {
+    word_.fetch_add(1);
+}
+
+Pin::~Pin() {
+    std::uint64_t seen = word_.load();
+    std::uint64_t next = 0;
+    do {
+        next = seen - 1;
+        if (next % sync::pin_limit == 0) next += sync::pin_limit;
+    } while (!word_.compare_exchange_weak(seen, next));
+}
+
+} // namespace prong::detail

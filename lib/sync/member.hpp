@@ -3,6 +3,7 @@
 #include "os/futex.hpp"
 
 #include <prong/detail/deadline.hpp>
+#include <prong/detail/shared_object.hpp>
 #include <prong/error.hpp>
 
 #include <atomic>
@@ -44,18 +45,7 @@ inline MemberId this_member() {
 /// destroyed here; else 0. They must not unlock what the parent holds.
 ThreadId forking_thread() noexcept;
 
-/// Keeps the memory of objects that end meanwhile from being used again, as long as it lives: for
-/// those who access an object's memory beside its cell. Ends with its process.
-class Pin {
-public:
-    Pin();
-    ~Pin();
-    Pin(const Pin&) = delete;
-    Pin& operator=(const Pin&) = delete;
-
-private:
-    std::atomic<std::uint64_t>& word_;
-};
+using detail::Pin;
 
 /// The pins of other processes and threads at one time.
 class Pinned {

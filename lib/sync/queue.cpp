@@ -68,12 +68,22 @@ static_assert(sizeof(BlockHeader) % wire_alignment == 0);
     throw Error("the memory that this program shares with its processes is corrupt");
 }
 
+/// Returns the number of places of a queue that another handle made.
+std::uint64_t capacity_of(const sync::Cell& cell) {
+    const std::uint64_t bytes = cell.data_bytes.load();
+    const std::uint64_t places = (bytes - sizeof(Ends)) / sizeof(Place);
+    if (bytes < sizeof(Ends) || places > most_items || !std::has_single_bit(places))
+        throw_corrupt();
+    return places;
+}
+
 /// The queue's memory during one operation.
 class Ring {
 public:
     Ring(const ObjectHandle& object, std::uint64_t capacity)
-        : object_(object), words_(object.get().queue), items_(sync::owner_of_items(object.id().stamp)),
-          capacity_(capacity), shift_(static_cast<unsigned>(std::countr_zero(capacity))) {
+        : object_(object), words_(object.get().queue),
+          items_(sync::owner_of_items(object.id().stamp)), capacity_(capacity),
+          shift_(static_cast<unsigned>(std::countr_zero(capacity))) {
         std::byte* const memory =
             sync::further_memory(object.get(), sizeof(Ends) + capacity * sizeof(Place));
         ends_ = reinterpret_cast<Ends*>(memory);
@@ -95,9 +105,6 @@ private:
 
     [[nodiscard]] Place& place(std::uint64_t position) const {
         return places_[position & (capacity_ - 1)];
-    }
-    [[nodiscard]] std::uint64_t content_lap(std::uint64_t position) const {
-        return position >> shift_ << block_bits >> block_bits;
     }
     [[nodiscard]] std::uint64_t content_for(std::uint64_t position, std::uint64_t block) const {
         return (position >> shift_) << block_bits | block;
@@ -199,8 +206,7 @@ void Ring::reclaim_abandoned() const {
         MemberId writer = header.writer.load();
         if (writer == 0 || sync::lives(writer)) return;
         const std::uint64_t position = header.position.load();
-        if (place(position).content.load() ==
-            content_for(position, block.offset / block_unit))
+        if (place(position).content.load() == content_for(position, block.offset / block_unit))
             return;
         if (header.writer.compare_exchange_strong(writer, 0)) memory.discard(block.offset);
     });
@@ -278,8 +284,8 @@ void Ring::close() {
 
 bool Ring::try_claim(std::uint64_t position, MemberId from) {
     std::uint64_t taker = taker_for(position, from);
-    return place(position).taker.compare_exchange_strong(
-        taker, taker_for(position, sync::this_member()));
+    return place(position).taker.compare_exchange_strong(taker,
+                                                         taker_for(position, sync::this_member()));
 }
 
 /// Takes an item that a dead process has taken.
@@ -433,7 +439,7 @@ void ItemQueue::initialise(std::int64_t max_size) const {
 }
 
 ItemQueue::ItemQueue(ObjectId id)
-    : object_(ObjectKind::queue, id), capacity_(sync::capacity_of(object_.get(), sizeof(Ends), sizeof(Place))) {}
+    : object_(ObjectKind::queue, id), capacity_(capacity_of(object_.get())) {}
 
 bool ItemQueue::put(std::span<const std::byte> bytes, Deadline deadline) const {
     const sync::Pin pin;

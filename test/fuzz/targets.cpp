@@ -214,7 +214,7 @@ void look_at(const std::exception_ptr& error) {
         } catch (const WorkerDied& death) {
             static_cast<void>(death.backtrace());
         } catch (const std::exception& outer) {
-            static_cast<void>(std::strlen(outer.what()));
+            static_cast<void>(std::strlen(outer.what()) + thrown_at(outer).size());
             std::rethrow_if_nested(outer);
         }
     });
@@ -238,7 +238,8 @@ std::vector<Bytes> of_each_exception(Encode encode) {
 }
 
 std::vector<Bytes> encoded_exceptions() {
-    return of_each_exception([](BufferWriter& to) { codec::encode_current_exception(to); });
+    const std::vector<const void*> stack(2);
+    return of_each_exception([&](auto& to) { codec::encode_current_exception(to, stack); });
 }
 
 void decode_failure(std::span<const std::byte> input) {
