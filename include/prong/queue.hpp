@@ -37,7 +37,7 @@ public:
     };
 
     explicit ItemQueue(std::int64_t max_size)
-        : object_(ObjectKind::queue, further_bytes(max_size)), capacity_(capacity_for(max_size)) {
+        : object_(ObjectKind::queue, further_bytes(max_size)) {
         initialise(max_size);
     }
     explicit ItemQueue(ObjectId id);
@@ -64,12 +64,11 @@ public:
     }
 
 private:
-    static std::uint64_t capacity_for(std::int64_t max_size);
     static std::uint64_t further_bytes(std::int64_t max_size);
-    void initialise(std::int64_t max_size) const;
+    void initialise(std::int64_t max_size);
 
     ObjectHandle object_;
-    std::uint64_t capacity_;
+    std::uint64_t capacity_ = 0; ///< places of the ring
 };
 
 /// Finishes an item when it was decoded, or cannot be.
@@ -145,8 +144,8 @@ private:
 ///
 /// An item whose consumer dies before `get` has returned is delivered to another one, and comes
 /// late then. Otherwise items of one producer arrive in order. An item whose producer dies before
-/// `put` has returned is delivered whole or not at all. A queue holds at most 1,048,576 items;
-/// `put` then blocks as if that were `max_size`.
+/// `put` has returned is delivered whole or not at all. A queue holds at most 1,048,576 items, less
+/// where address space is limited; `put` then blocks as if that were `max_size`.
 ///
 /// Blocking: waits use no CPU. If a process is killed while it wakes another, that one continues
 /// within 20 ms.

@@ -67,6 +67,8 @@ public:
     [[nodiscard]] bool contains(std::uint64_t offset, std::uint64_t bytes) const noexcept {
         return payload_.contains(offset, bytes);
     }
+    /// Returns the size of the largest block.
+    [[nodiscard]] std::uint64_t largest() const { return payload_.largest(); }
     [[nodiscard]] std::byte* at(std::uint64_t offset) const { return region_.base() + offset; }
     [[nodiscard]] std::uint64_t offset_of(const void* place) const {
         return static_cast<std::uint64_t>(static_cast<const std::byte*>(place) - region_.base());

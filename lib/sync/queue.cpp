@@ -64,6 +64,10 @@ struct BlockHeader {
 };
 static_assert(sizeof(BlockHeader) % wire_alignment == 0);
 
+std::byte* bytes_of(BlockHeader& header) {
+    return reinterpret_cast<std::byte*>(&header + 1);
+}
+
 [[noreturn]] void throw_corrupt() {
     throw Error("the memory that this program shares with its processes is corrupt");
 }
@@ -130,6 +134,10 @@ private:
     void move_head() noexcept;
     void reclaim_abandoned() const;
     static void move(std::atomic<std::uint64_t>& hint, std::uint64_t position) noexcept;
+    /// Throws if a search from `start` has passed more positions than there are.
+    void require_found(std::uint64_t start, std::uint64_t position) const {
+        if (position - start > 2 * capacity_) throw_corrupt();
+    }
     [[nodiscard]] bool is_all_finished();
 
     const ObjectHandle& object_;
@@ -185,7 +193,7 @@ std::uint64_t Ring::write_block(std::span<const std::byte> bytes) const {
     header.deliveries.store(0);
     header.bytes = bytes.size();
     header.writer.store(self);
-    if (!bytes.empty()) std::memcpy(&header + 1, bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(bytes_of(header), bytes.data(), bytes.size());
     return block.offset / block_unit;
 }
 
@@ -223,6 +231,7 @@ bool Ring::has_room(std::uint64_t position) const {
 /// Puts a block, or the mark of the end, into the first free place.
 Ring::Putting Ring::publish(std::uint64_t block) {
     std::uint64_t position = ends_->tail.load();
+    std::uint64_t passed = 0;
     for (;;) {
         switch (phase_of(position)) {
         case Phase::free: {
@@ -233,7 +242,7 @@ Ring::Putting Ring::publish(std::uint64_t block) {
             std::uint64_t content = content_for(position, 0);
             if (place(position).content.compare_exchange_strong(content,
                                                                 content_for(position, block))) {
-                move(ends_->tail, position + 1);
+                if (block != closed_mark) move(ends_->tail, position + 1);
                 return Putting::done;
             }
             break;
@@ -245,8 +254,8 @@ Ring::Putting Ring::publish(std::uint64_t block) {
             free_place(position - capacity_);
             break;
         default:
-            move(ends_->tail, position + 1);
-            position = std::max(position + 1, ends_->tail.load());
+            move(ends_->tail, ++position);
+            if (++passed > 2 * capacity_) throw_corrupt();
         }
     }
 }
@@ -290,7 +299,9 @@ bool Ring::try_claim(std::uint64_t position, MemberId from) {
 
 /// Takes an item that a dead process has taken.
 std::optional<std::uint64_t> Ring::claim_from_dead(std::uint64_t end) {
-    for (std::uint64_t position = ends_->head.load(); position < end; ++position) {
+    const std::uint64_t start = ends_->head.load();
+    for (std::uint64_t position = start; position < end; ++position) {
+        require_found(start, position);
         const Phase phase = phase_of(position);
         if (phase == Phase::finished) free_place(position);
         if (phase != Phase::taken) continue;
@@ -302,11 +313,13 @@ std::optional<std::uint64_t> Ring::claim_from_dead(std::uint64_t end) {
 
 /// Takes the first item. Throws `EndOfFile` if the queue is closed and empty.
 std::optional<std::uint64_t> Ring::claim() {
-    std::uint64_t position = ends_->next.load();
+    const std::uint64_t start = ends_->next.load();
+    std::uint64_t position = start;
     if (position % positions_between_searches == 0) {
         if (const auto dead = claim_from_dead(position)) return dead;
     }
     for (;; ++position) {
+        require_found(start, position);
         const Phase phase = phase_of(position);
         if (phase == Phase::free || phase == Phase::future || phase == Phase::closed) {
             if (const auto dead = claim_from_dead(position)) return dead;
@@ -328,7 +341,7 @@ ItemQueue::Item Ring::open(std::uint64_t position) const {
     if (!shm::FamilyMemory::find()->contains(block * block_unit, sizeof(BlockHeader) + bytes))
         throw_corrupt();
     return {.position = position,
-            .bytes = {reinterpret_cast<const std::byte*>(&header + 1), bytes},
+            .bytes = {bytes_of(header), bytes},
             .deliveries = static_cast<int>(header.deliveries.fetch_add(1) + 1)};
 }
 
@@ -353,7 +366,9 @@ void Ring::free_place(std::uint64_t position) noexcept {
 
 void Ring::move_head() noexcept {
     std::uint64_t head = ends_->head.load();
-    while (phase_of(head) == Phase::past && ends_->head.compare_exchange_strong(head, head + 1))
+    const std::uint64_t end = head + capacity_;
+    while (head < end && phase_of(head) == Phase::past &&
+           ends_->head.compare_exchange_strong(head, head + 1))
         ++head;
 }
 
@@ -369,9 +384,10 @@ bool Ring::finish(std::uint64_t position) noexcept {
 }
 
 bool Ring::finish_first() noexcept {
-    const std::uint64_t end = ends_->next.load();
+    const std::uint64_t start = ends_->head.load();
+    const std::uint64_t end = std::min(ends_->next.load(), start + 2 * capacity_);
     const MemberId self = sync::this_member();
-    for (std::uint64_t position = ends_->head.load(); position < end; ++position) {
+    for (std::uint64_t position = start; position < end; ++position) {
         if (place(position).taker.load() == taker_for(position, self) && finish(position))
             return true;
     }
@@ -379,7 +395,9 @@ bool Ring::finish_first() noexcept {
 }
 
 bool Ring::is_all_finished() {
-    for (std::uint64_t position = ends_->head.load();; ++position) {
+    const std::uint64_t start = ends_->head.load();
+    for (std::uint64_t position = start;; ++position) {
+        require_found(start, position);
         switch (phase_of(position)) {
         case Phase::finished:
             free_place(position);
@@ -404,10 +422,11 @@ std::size_t Ring::size() const {
     for (;;) {
         // What is counted is right if neither end has moved meanwhile.
         std::size_t count = 0;
-        std::uint64_t position = ends_->head.load();
+        const std::uint64_t head = ends_->head.load();
         const std::uint64_t tail = ends_->tail.load();
         const std::uint64_t next = ends_->next.load();
-        for (;; ++position) {
+        for (std::uint64_t position = head;; ++position) {
+            require_found(head, position);
             const Phase phase = phase_of(position);
             if (phase == Phase::free || phase == Phase::future || phase == Phase::closed) break;
             if (phase == Phase::offered) ++count;
@@ -421,20 +440,24 @@ std::size_t Ring::size() const {
 
 } // namespace
 
-std::uint64_t ItemQueue::capacity_for(std::int64_t max_size) {
-    if (max_size == 0) return most_items;
-    return std::max(std::bit_ceil(2 * static_cast<std::uint64_t>(max_size)), least_places);
-}
-
 std::uint64_t ItemQueue::further_bytes(std::int64_t max_size) {
     if (max_size < 0 || max_size > largest_max_size)
         throw std::invalid_argument("prong::Queue: a max_size of 0 (none) to " +
                                     std::to_string(largest_max_size) + ", not " +
                                     std::to_string(max_size));
-    return sizeof(Ends) + capacity_for(max_size) * sizeof(Place);
+    std::uint64_t places =
+        std::max(std::bit_ceil(2 * static_cast<std::uint64_t>(max_size)), least_places);
+    if (max_size == 0) {
+        // The ring of an unbounded queue is small where shared memory is.
+        places = most_items;
+        const std::uint64_t most = shm::FamilyMemory::get().largest() / 8;
+        while (places > least_places && places * sizeof(Place) > most) places /= 2;
+    }
+    return sizeof(Ends) + places * sizeof(Place);
 }
 
-void ItemQueue::initialise(std::int64_t max_size) const {
+void ItemQueue::initialise(std::int64_t max_size) {
+    capacity_ = capacity_of(object_.get());
     Ring(object_, capacity_).ends().max_size = max_size;
 }
 
@@ -452,8 +475,11 @@ std::optional<ItemQueue::Item> ItemQueue::take(Deadline deadline) const {
 }
 
 void ItemQueue::finish(const Item& item) const noexcept {
-    const sync::Pin pin;
-    if (object_.find() != nullptr) Ring(object_, capacity_).finish(item.position);
+    try {
+        const sync::Pin pin;
+        Ring(object_, capacity_).finish(item.position);
+    } catch (const Error&) { // the queue has ended
+    }
 }
 
 void ItemQueue::finish_first() const {
