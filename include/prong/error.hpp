@@ -219,11 +219,18 @@ private:
     std::string type_name_;
 };
 
-/// Thrown when the other end of a pipe is closed and all its messages have been received.
+/// Thrown when the other end of a connection is closed and all its messages have been received.
 class PRONG_API EndOfFile : public Error {
 public:
     using Error::Error; ///< stores the text for `what()`
     ~EndOfFile() override;
+};
+
+/// Reports that the other side of a connection does not have the same authkey, or none.
+class PRONG_API AuthenticationError : public Error {
+public:
+    using Error::Error; ///< stores the text for `what()`
+    ~AuthenticationError() override;
 };
 
 } // namespace prong

@@ -1,14 +1,16 @@
 #pragma once
 
 /// \file
-/// All of prong: process pools with futures, processes and pipes.
+/// All of prong: process pools with futures, processes and connections.
 
 #include <prong/codec.hpp>
+#include <prong/connection.hpp>
 #include <prong/error.hpp>
 #include <prong/exception.hpp>
 #include <prong/future.hpp>
 #include <prong/fwd.hpp>
 #include <prong/inherit.hpp>
+#include <prong/listener.hpp>
 #include <prong/map.hpp>
 #include <prong/pipe.hpp>
 #include <prong/pool_options.hpp>

@@ -18,6 +18,9 @@ class PRONG_API Waitable {
 public:
     /// Throws `std::logic_error` if the connection is closed or only sends.
     Waitable(const Connection& connection);
+    /// Ready when `accept_for(0s)` has something to do. *Throws* `std::logic_error` if the listener
+    /// is closed.
+    Waitable(const Listener& listener);
     /// *Throws* `std::logic_error` if the process has not been started, or is not a child of this
     /// process.
     Waitable(const Process& process);
@@ -32,7 +35,7 @@ private:
 };
 
 /// Blocks until at least one of `items` is ready: a connection has a message or has lost its peer,
-/// a process has ended, a descriptor is readable. Returns the positions of all ready items,
+/// a listener has a client, a process has ended, a descriptor is readable. Returns the positions of all ready items,
 /// ascending; empty on timeout. *Default:* no timeout; returns at once if `items` is empty. Zero
 /// polls. Signals do not end the wait. *Throws* `std::system_error` for a descriptor that is not
 /// open.

@@ -20,6 +20,7 @@ LimitExceeded::~LimitExceeded() = default;
 CodecError::~CodecError() = default;
 RemoteError::~RemoteError() = default;
 EndOfFile::~EndOfFile() = default;
+AuthenticationError::~AuthenticationError() = default;
 
 namespace {
 
