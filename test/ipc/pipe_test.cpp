@@ -15,6 +15,7 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <string>
@@ -285,7 +286,9 @@ TEST_CASE("a peer that lies about the size makes nobody allocate it") {
         setrlimit(RLIMIT_DATA, &limit);
         for (const std::uint64_t size : {std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
             auto [a, b] = Pipe();
-            const std::array<std::uint64_t, 2> message{size, 5};
+            std::array<std::uint64_t, 2> message{~std::uint64_t{0}, 5};
+            const std::uint64_t announced = __builtin_bswap64(size); // big-endian
+            std::memcpy(reinterpret_cast<char*>(message.data()) + 4, &announced, sizeof(size));
             if (write(a.fileno(), message.data(), sizeof(message)) != sizeof(message)) return 1;
             a.close();
             try {
