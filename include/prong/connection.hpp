@@ -118,7 +118,8 @@ private:
     friend PRONG_API void prong_keep_end(Connection& connection) noexcept;
     friend PRONG_API void prong_drop_other_end(Connection& connection) noexcept;
 
-    Connection(std::shared_ptr<detail::ConnectionEnds> ends, std::size_t side, bool receives, bool sends);
+    Connection(std::shared_ptr<detail::ConnectionEnds> ends, std::size_t side, bool receives,
+               bool sends);
 
     void require_receiving() const;
     std::uint64_t receive_header();

@@ -35,10 +35,10 @@ private:
 };
 
 /// Blocks until at least one of `items` is ready: a connection has a message or has lost its peer,
-/// a listener has a client, a process has ended, a descriptor is readable. Returns the positions of all ready items,
-/// ascending; empty on timeout. *Default:* no timeout; returns at once if `items` is empty. Zero
-/// polls. Signals do not end the wait. *Throws* `std::system_error` for a descriptor that is not
-/// open.
+/// a listener has a client, a process has ended, a descriptor is readable. Returns the positions of
+/// all ready items, ascending; empty on timeout. *Default:* no timeout; returns at once if `items`
+/// is empty. Zero polls. Signals do not end the wait. *Throws* `std::system_error` for a descriptor
+/// that is not open.
 ///
 /// Thread safety: any thread; all items must stay open meanwhile.
 PRONG_API std::vector<std::size_t> wait(std::span<const Waitable> items,

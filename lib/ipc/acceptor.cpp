@@ -73,9 +73,9 @@ os::GuardedFd make_events(int listener) {
 
 /// Returns whether `accept` failed because of one client, or of what happened to it on its way.
 bool concerns_one_client(int error) {
-    constexpr std::array errors{EAGAIN,      EINTR,        ECONNABORTED, EPERM,
-                                EPROTO,      ENOPROTOOPT,  ENETDOWN,     ENETUNREACH,
-                                EHOSTDOWN,   EHOSTUNREACH, ENONET,       EOPNOTSUPP};
+    constexpr std::array errors{EAGAIN,    EINTR,        ECONNABORTED, EPERM,
+                                EPROTO,    ENOPROTOOPT,  ENETDOWN,     ENETUNREACH,
+                                EHOSTDOWN, EHOSTUNREACH, ENONET,       EOPNOTSUPP};
     return std::ranges::find(errors, error) != errors.end();
 }
 

@@ -75,7 +75,7 @@ private:
     os::GuardedFd events_; ///< the epoll instance of this process: socket and clients
     std::unique_ptr<Clients> clients_;
     unsigned home_; ///< `os::fork_depth()` of the process that `events_` and `clients_` belong to
-    unsigned file_owner_;                ///< of the process that removes the file
+    unsigned file_owner_;               ///< of the process that removes the file
     std::optional<os::FileId> file_id_; ///< of the socket's file, if there is one
 };
 

@@ -42,8 +42,7 @@ Address local_address(const std::string& text) {
 
 std::vector<Address> network_addresses(const std::string& text) {
     const auto colon = text.rfind(':');
-    if (colon == text.npos)
-        refuse(text, "expected host:port, /path of a file or @abstract name");
+    if (colon == text.npos) refuse(text, "expected host:port, /path of a file or @abstract name");
     std::string host = text.substr(0, colon);
     const std::string port = text.substr(colon + 1);
     const bool is_number = !port.empty() && port.find_first_not_of("0123456789") == port.npos;
@@ -67,9 +66,8 @@ std::vector<Address> network_addresses(const std::string& text) {
     for (const addrinfo* one = first; one != nullptr; one = one->ai_next)
         addresses.emplace_back(one->ai_addr, one->ai_addrlen);
     // Python's multiprocessing knows no others.
-    std::ranges::stable_partition(addresses, [](const Address& one) {
-        return one.family() == AF_INET;
-    });
+    std::ranges::stable_partition(addresses,
+                                  [](const Address& one) { return one.family() == AF_INET; });
     return addresses;
 }
 

@@ -35,8 +35,8 @@ void detail::ConnectionEnds::close(std::size_t side) noexcept {
 
 Connection::Connection() noexcept = default;
 
-Connection::Connection(std::shared_ptr<detail::ConnectionEnds> ends, std::size_t side, bool receives,
-                       bool sends)
+Connection::Connection(std::shared_ptr<detail::ConnectionEnds> ends, std::size_t side,
+                       bool receives, bool sends)
     : ends_(std::move(ends)), side_(side), receives_(receives), sends_(sends) {}
 
 Connection::Connection(Connection&& other) noexcept = default;

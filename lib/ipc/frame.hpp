@@ -34,7 +34,9 @@ public:
         }
     }
 
-    [[nodiscard]] std::span<const std::byte> bytes() const { return std::span(bytes_).first(size_); }
+    [[nodiscard]] std::span<const std::byte> bytes() const {
+        return std::span(bytes_).first(size_);
+    }
 
 private:
     void append(std::uint64_t number, std::size_t bytes) {

@@ -91,8 +91,12 @@ void Handshake::received(std::size_t count) {
 
 void Handshake::handle(std::string_view message) {
     switch (stage_) {
-    case Stage::reply: judge(message); break;
-    case Stage::challenge: answer(message); break;
+    case Stage::reply:
+        judge(message);
+        break;
+    case Stage::challenge:
+        answer(message);
+        break;
     case Stage::verdict:
         if (message != welcome_word) {
             fail("the other side has refused this side's authkey");
@@ -103,7 +107,8 @@ void Handshake::handle(std::string_view message) {
         }
         break;
     case Stage::finished:
-    case Stage::failed: break; // nothing is received any more
+    case Stage::failed:
+        break; // nothing is received any more
     }
 }
 

@@ -326,14 +326,13 @@ TEST_CASE("clients that are silent, talk rubbish or vanish neither get in nor de
     ours.send(1);
     CHECK(theirs.recv<int>() == 1);
     // All but the first, the silent one, are disconnected.
-    std::thread server(
-        [&] { CHECK_THROWS_AS(listener.accept_for(1h).value().recv<int>(), EndOfFile); });
+    auto server = std::async([&] { return listener.accept(); });
     for (std::size_t i = 1; i < clients.size(); ++i) {
         CAPTURE(i);
         if (!clients[i].closed()) CHECK(is_disconnected(clients[i]));
     }
-    Client(address, key).close();
-    server.join();
+    static_cast<void>(Client(address, key));
+    static_cast<void>(server.get());
 }
 
 TEST_CASE("a client that closes after any byte of the handshake harms nobody") {
@@ -342,15 +341,18 @@ TEST_CASE("a client that closes after any byte of the handshake harms nobody") {
     constexpr std::size_t challenge = 4 + 11 + 48;
     constexpr std::size_t verdict = 4 + 9;
     constexpr std::size_t all = reply + challenge + verdict;
-    std::thread clients([&] {
-        for (std::size_t most = 0; most <= all; ++most) {
-            Connection client = raw_client(listener.address());
-            CHECK(shake_hands_slowly(client, most) == most);
-            if (most == all) client.send(7);
+    auto clients = std::async([&] {
+        for (std::size_t most = 0; most < all; ++most) {
+            if (shake_hands_slowly(raw_client(listener.address()), most) != most) return most;
         }
+        Connection last = raw_client(listener.address());
+        const std::size_t sent = shake_hands_slowly(last, all + 1);
+        last.send(7);
+        return sent;
     });
-    CHECK(listener.accept().recv<int>() == 7);
-    clients.join();
+    Connection connection = listener.accept();
+    CHECK(clients.get() == all);
+    CHECK(connection.recv<int>() == 7);
 }
 
 TEST_CASE("a client that sends its handshake byte by byte gets in, and loses no byte after it") {
@@ -368,7 +370,7 @@ TEST_CASE("a client that sends its handshake byte by byte gets in, and loses no 
 TEST_CASE("a client that is silent for too long is disconnected, while accept waits for another") {
     Acceptor acceptor("127.0.0.1:0", key, {.handshake = 50ms, .most_clients = 100});
     Connection silent = raw_client(acceptor.address());
-    std::thread server([&] { CHECK(acceptor.accept(Deadline::never())); });
+    auto server = std::async([&] { return static_cast<bool>(acceptor.accept(Deadline::never())); });
     CHECK(is_disconnected(silent));
     const auto gets_in = [&] {
         try {
@@ -380,7 +382,7 @@ TEST_CASE("a client that is silent for too long is disconnected, while accept wa
     };
     while (!gets_in()) {
     }
-    server.join();
+    CHECK(server.get());
 }
 
 TEST_CASE("a flood of silent clients keeps nobody out") {
@@ -666,24 +668,16 @@ TEST_CASE("a listener that is moved into a process belongs to it") {
 TEST_CASE("an accepted connection can be served by a process") {
     Listener listener("127.0.0.1:0", key);
     std::vector<Process> servers;
-    std::vector<std::thread> clients;
     for (int i = 0; i < 3; ++i) {
-        clients.emplace_back([&, i] {
-            Connection connection = Client(listener.address(), key);
-            connection.send(i);
-            CHECK(connection.recv<int>() == i + 1);
-            CHECK_THROWS_AS(connection.recv<int>(), EndOfFile); // no other process has a copy
-        });
+        auto client = std::async([&] { return Client(listener.address(), key); });
+        servers.emplace_back(serve, listener.accept());
+        servers.back().start();
+        Connection connection = client.get();
+        connection.send(i);
+        CHECK(connection.recv<int>() == i);
+        servers.back().terminate();
+        CHECK_THROWS_AS(connection.recv<int>(), EndOfFile); // no other process has a copy
     }
-    for (int i = 0; i < 3; ++i) {
-        servers.emplace_back(
-            [](Connection connection) { connection.send(connection.recv<int>() + 1); },
-            listener.accept());
-    }
-    for (Process& server : servers) server.start();
-    for (Process& server : servers) server.join();
-    servers.clear();
-    for (std::thread& client : clients) client.join();
 }
 
 TEST_CASE("workers of a pool do not keep a listener's port") {
