@@ -102,7 +102,8 @@ private:
 
 /// Connects to a `Listener` at `address`, of this or another program, and makes the handshake if
 /// `authkey` is not empty. Blocks until the listener has accepted, at most `timeout`, which does
-/// not bound the lookup of a host's name. *Default:* no authkey; no limit.
+/// not bound the lookup of a host's name. With an authkey, a listener that has none never accepts.
+/// *Default:* no authkey; no limit.
 ///
 /// *Throws* `AuthenticationError` if the keys differ; `TimeoutError`; `EndOfFile` if the listener
 /// closes the connection during the handshake; `std::system_error` if the address cannot be

@@ -26,35 +26,47 @@ std::optional<os::FileId> file_at(const std::string& path) {
     return os::FileId::of(file.get());
 }
 
-/// Removes the socket's file of a listener that was killed. Returns whether there was one.
+/// Removes the socket's file of a listener that was killed. Otherwise returns false and EADDRINUSE.
 bool remove_stale_file(const ipc::Address& address, const std::string& path) {
     struct stat status {};
-    if (lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
     const base::UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (connect(probe.get(), address.data(), address.length()) == 0 || errno != ECONNREFUSED)
-        return false;
-    return unlink(path.c_str()) == 0;
+    const bool is_stale = lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode) &&
+                          connect(probe.get(), address.data(), address.length()) != 0 &&
+                          errno == ECONNREFUSED && unlink(path.c_str()) == 0;
+    errno = EADDRINUSE;
+    return is_stale;
+}
+
+base::UniqueFd make_socket(int family) {
+    base::UniqueFd made(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!made) base::throw_errno("socket");
+    return os::lift(std::move(made));
+}
+
+bool bind_to(const base::UniqueFd& socket, const ipc::Address& address) {
+    return bind(socket.get(), address.data(), address.length()) == 0;
 }
 
 base::UniqueFd listen_at(const ipc::Address& address) {
-    base::UniqueFd listener(
-        socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!listener) base::throw_errno("socket");
-    listener = os::lift(std::move(listener));
+    base::UniqueFd listener = make_socket(address.family());
     const std::string text = address.text();
-    if (address.family() != AF_UNIX) {
+    const bool has_file = text.front() == '/';
+    // An abstract name for the time until it listens. Without it, two listeners that start at the
+    // same time could take each other's file for one that was left behind.
+    base::UniqueFd turn;
+    bool is_bound = false;
+    if (has_file) {
+        turn = make_socket(AF_UNIX);
+        is_bound = bind_to(turn, ipc::resolve("@" + text).front()) &&
+                   (bind_to(listener, address) ||
+                    (errno == EADDRINUSE && remove_stale_file(address, text) &&
+                     bind_to(listener, address)));
+    } else {
         const int on = 1;
         setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        is_bound = bind_to(listener, address);
     }
-    const auto bind_it = [&] {
-        return bind(listener.get(), address.data(), address.length()) == 0;
-    };
-    if (!bind_it()) {
-        const int error = errno;
-        const bool may_be_stale = error == EADDRINUSE && text.front() == '/';
-        if (!may_be_stale || !remove_stale_file(address, text) || !bind_it())
-            base::throw_errno(("bind to " + text).c_str(), error);
-    }
+    if (!is_bound) base::throw_errno(("bind to " + text).c_str());
     if (listen(listener.get(), SOMAXCONN) != 0) base::throw_errno(("listen at " + text).c_str());
     return listener;
 }
@@ -105,11 +117,11 @@ Acceptor::Acceptor(const std::string& address, std::string key, Limits limits)
     : key_(std::move(key)), limits_(limits), clients_(std::make_unique<Clients>()),
       home_(os::fork_depth()), file_owner_(home_) {
     if (!key_.empty()) ipc::require_hmac();
-    bind_to(address);
+    listen_at_first(address);
     events_ = make_events(socket_.get());
 }
 
-void Acceptor::bind_to(const std::string& address) {
+void Acceptor::listen_at_first(const std::string& address) {
     std::exception_ptr error;
     for (const ipc::Address& one : ipc::resolve(address)) {
         try {

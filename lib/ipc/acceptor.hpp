@@ -58,7 +58,7 @@ private:
     using Clients = std::list<Client>; // the oldest first
     class Turn;
 
-    void bind_to(const std::string& address);
+    void listen_at_first(const std::string& address);
     void enter_process(bool is_half_written);
     void reject_late();
     bool handle_event(base::UniqueFd& accepted);

@@ -29,15 +29,16 @@ Address local_address(const std::string& text) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (text == "@") refuse(text, "the name is missing");
-    if (text.size() >= sizeof(address.sun_path)) {
-        refuse(text, "it has " + std::to_string(text.size()) + " bytes, a local socket at most " +
-                         std::to_string(sizeof(address.sun_path) - 1));
-    }
-    std::memcpy(address.sun_path, text.c_str(), text.size() + 1);
     const bool is_abstract = text.front() == '@';
+    const std::size_t length = is_abstract ? text.size() : text.size() + 1; // with the final zero
+    if (length > sizeof(address.sun_path)) {
+        refuse(text, "it is longer than the " + std::to_string(sizeof(address.sun_path) - 1) +
+                         " bytes that a local socket can have");
+    }
+    std::memcpy(address.sun_path, text.c_str(), length);
     if (is_abstract) address.sun_path[0] = '\0';
-    const auto length = static_cast<socklen_t>(text.size()) + (is_abstract ? 0 : 1);
-    return {reinterpret_cast<const sockaddr*>(&address), path_offset + length};
+    return {reinterpret_cast<const sockaddr*>(&address),
+            path_offset + static_cast<socklen_t>(length)};
 }
 
 std::vector<Address> network_addresses(const std::string& text) {
@@ -89,8 +90,11 @@ std::string Address::text() const {
     if (family() == AF_UNIX) {
         std::string path(reinterpret_cast<const char*>(&storage_) + path_offset,
                          length_ - path_offset);
-        if (path.front() != '\0') return path.c_str(); // without what follows its end
-        path.front() = '@';
+        if (path.front() == '\0') {
+            path.front() = '@';
+        } else {
+            path.resize(std::strlen(path.c_str())); // a zero byte ends it
+        }
         return path;
     }
     std::array<char, NI_MAXHOST> host{};
@@ -103,7 +107,7 @@ std::string Address::text() const {
 }
 
 std::vector<Address> resolve(const std::string& text) {
-    if (text.find('\0') != text.npos) refuse(text.c_str(), "a zero byte follows");
+    if (text.find('\0') != text.npos) refuse(text, "it contains a zero byte");
     if (text.starts_with('/') || text.starts_with('@')) return {local_address(text)};
     return network_addresses(text);
 }

@@ -426,8 +426,8 @@ std::vector<Bytes> messages() {
 // ---- the handshake of a connection: a byte chooses the side -----------------------------------
 
 void shake_hands(std::span<const std::byte> input) {
-    const bool listens = (take<std::uint8_t>(input) & 1) != 0;
-    ipc::Handshake handshake(listens ? ipc::Side::listener : ipc::Side::client, "key");
+    const auto side = static_cast<ipc::Side>(take<std::uint8_t>(input) & 1);
+    ipc::Handshake handshake(side, "key");
     for (;;) {
         static_cast<void>(handshake.take_output());
         const auto room = handshake.room();
@@ -437,12 +437,12 @@ void shake_hands(std::span<const std::byte> input) {
         handshake.received(count);
         input = input.subspan(count);
     }
-    if (listens && handshake.finished()) std::abort(); // it took what the key was not needed for
+    if (handshake.finished()) std::abort(); // without the right reply to its challenge
 }
 
 std::vector<Bytes> handshakes() {
     std::vector<Bytes> seeds;
-    for (const std::uint8_t side : {0, 1}) {
+    for (const auto side : {ipc::Side::listener, ipc::Side::client}) {
         for (const std::string text :
              {"#CHALLENGE#{sha3_384}0123456789012345678901234567890123456789",
               "#CHALLENGE#01234567890123456789", "{md5}0123456789012345", "0123456789012345"}) {

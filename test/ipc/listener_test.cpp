@@ -15,7 +15,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -26,6 +26,7 @@
 #include <filesystem>
 #include <functional>
 #include <future>
+#include <latch>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -213,13 +214,12 @@ TEST_CASE("what is no address is refused in words") {
         CHECK_THROWS_AS(Listener(text), std::invalid_argument);
         CHECK_THROWS_AS(Client(text), std::invalid_argument);
     }
-    CHECK_THROWS_WITH(Listener("/" + std::string(107, 'x')), Contains("at most 107"));
+    CHECK_THROWS_WITH(Listener("/" + std::string(107, 'x')), Contains("longer than the 107"));
     CHECK_THROWS_AS(Listener(std::string("/a\0b", 4)), std::invalid_argument);
     CHECK_THROWS_AS(Listener("no.such.host.invalid:80"), prong::Error);
 }
 
-// ---- Python
-// --------------------------------------------------------------------------------------
+// ---- Python -------------------------------------------------------------------------------------
 
 TEST_CASE("a Python client talks to a Listener") {
     const Addresses addresses;
@@ -298,8 +298,7 @@ TEST_CASE("a wrong key is refused by either side, and accept goes on with the ne
     }
 }
 
-// ---- clients that misbehave
-// ----------------------------------------------------------------------
+// ---- clients that misbehave ---------------------------------------------------------------------
 
 TEST_CASE("clients that are silent, talk rubbish or vanish neither get in nor delay others") {
     Listener listener("127.0.0.1:0", key);
@@ -454,8 +453,7 @@ TEST_CASE("a Client whose listener ends does not wait for ever") {
     }
 }
 
-// ---- the handshake itself
-// ------------------------------------------------------------------------
+// ---- the handshake itself -----------------------------------------------------------------------
 
 TEST_CASE("two sides with the same key finish, with different keys both fail") {
     for (const std::string& other : {key, std::string("another"), std::string(1000, 'x')}) {
@@ -524,8 +522,7 @@ TEST_CASE("the header of a message has 4 bytes, or 12") {
     CHECK(header_text(0x80000000) == "\xff\xff\xff\xff\0\0\0\0\x80\0\0\0"s);
 }
 
-// ---- accept
-// --------------------------------------------------------------------------------------
+// ---- accept -------------------------------------------------------------------------------------
 
 TEST_CASE("accept_for returns nothing when its time is over") {
     for (const std::string& authkey : {std::string(), key}) {
@@ -612,8 +609,7 @@ TEST_CASE("sending to a peer that is gone is no signal") {
         std::system_error);
 }
 
-// ---- messages over a network
-// ---------------------------------------------------------------------
+// ---- messages over a network --------------------------------------------------------------------
 
 TEST_CASE("a peer that sends no messages ends the connection") {
     Listener listener("127.0.0.1:0");
@@ -626,8 +622,7 @@ TEST_CASE("a peer that sends no messages ends the connection") {
     CHECK_THROWS_AS(ours.recv_bytes(), EndOfFile);
 }
 
-// ---- processes
-// -----------------------------------------------------------------------------------
+// ---- processes ----------------------------------------------------------------------------------
 
 TEST_CASE("a child accepts with the listener of its parent, which goes on as well") {
     for (const std::string& authkey : {std::string(), key}) {
@@ -751,8 +746,41 @@ TEST_CASE("a listener replaces the file of one that was killed, and nothing else
     }
 }
 
-// ---- the key of a family
-// -------------------------------------------------------------------------
+TEST_CASE("of listeners that start at once, one replaces the file that was left behind") {
+    const prong::test::TempDir folder;
+    const std::string path = folder.path() / "socket";
+    for (int round = prong::test::how_often(50, 2000); round > 0; --round) {
+        const auto child = fork();
+        if (child == 0) {
+            const Listener listener(path);
+            _exit(0);
+        }
+        REQUIRE(waitpid(child, nullptr, 0) == child);
+        REQUIRE(std::filesystem::exists(path));
+        std::latch start(3);
+        std::vector<std::future<std::optional<Listener>>> starting;
+        for (int i = 0; i < 3; ++i) {
+            starting.push_back(std::async(std::launch::async, [&]() -> std::optional<Listener> {
+                start.arrive_and_wait();
+                try {
+                    return Listener(path);
+                } catch (const std::system_error&) {
+                    return std::nullopt;
+                }
+            }));
+        }
+        std::vector<Listener> started;
+        for (auto& one : starting) {
+            if (auto listener = one.get()) started.push_back(std::move(*listener));
+        }
+        REQUIRE(started.size() == 1);
+        Connection client = Client(path);
+        started.front().accept().send(1);
+        REQUIRE(client.recv<int>() == 1);
+    }
+}
+
+// ---- the key of a family ------------------------------------------------------------------------
 
 TEST_CASE("a family shares an authkey") {
     const std::string shared = prong::current_process().authkey();
