@@ -26,19 +26,8 @@ std::optional<os::FileId> file_at(const std::string& path) {
     return os::FileId::of(file.get());
 }
 
-/// Removes the socket's file of a listener that was killed. Otherwise returns false and EADDRINUSE.
-bool remove_stale_file(const ipc::Address& address, const std::string& path) {
-    struct stat status {};
-    const base::UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const bool is_stale = lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode) &&
-                          connect(probe.get(), address.data(), address.length()) != 0 &&
-                          errno == ECONNREFUSED && unlink(path.c_str()) == 0;
-    errno = EADDRINUSE;
-    return is_stale;
-}
-
-base::UniqueFd make_socket(int family) {
-    base::UniqueFd made(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+base::UniqueFd make_socket(int family, int type) {
+    base::UniqueFd made(socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!made) base::throw_errno("socket");
     return os::lift(std::move(made));
 }
@@ -47,25 +36,36 @@ bool bind_to(const base::UniqueFd& socket, const ipc::Address& address) {
     return bind(socket.get(), address.data(), address.length()) == 0;
 }
 
+/// Returns whether this is the file of a socket that no process has any more.
+bool is_stale(const ipc::Address& address) {
+    struct stat status {};
+    if (lstat(address.text().c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
+    // Of another type, so that no connection is made: a socket that is there answers EPROTOTYPE.
+    const base::UniqueFd probe = make_socket(AF_UNIX, SOCK_DGRAM);
+    return connect(probe.get(), address.data(), address.length()) != 0 && errno == ECONNREFUSED;
+}
+
+/// Binds in place of a listener that was killed, if its file is what stands there.
+bool replace_stale(const base::UniqueFd& socket, const ipc::Address& address) {
+    const std::string path = address.text();
+    // While one has the abstract name, no other one can take the new file for the stale one.
+    const base::UniqueFd turn = make_socket(AF_UNIX, SOCK_STREAM);
+    if (bind_to(turn, ipc::resolve("@" + path).front()) && is_stale(address) &&
+        unlink(path.c_str()) == 0 && bind_to(socket, address))
+        return true;
+    errno = EADDRINUSE;
+    return false;
+}
+
 base::UniqueFd listen_at(const ipc::Address& address) {
-    base::UniqueFd listener = make_socket(address.family());
+    base::UniqueFd listener = make_socket(address.family(), SOCK_STREAM);
     const std::string text = address.text();
-    const bool has_file = text.front() == '/';
-    // An abstract name for the time until it listens. Without it, two listeners that start at the
-    // same time could take each other's file for one that was left behind.
-    base::UniqueFd turn;
-    bool is_bound = false;
-    if (has_file) {
-        turn = make_socket(AF_UNIX);
-        is_bound = bind_to(turn, ipc::resolve("@" + text).front()) &&
-                   (bind_to(listener, address) ||
-                    (errno == EADDRINUSE && remove_stale_file(address, text) &&
-                     bind_to(listener, address)));
-    } else {
-        const int on = 1;
+    const int on = 1;
+    if (address.family() != AF_UNIX)
         setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-        is_bound = bind_to(listener, address);
-    }
+    const bool is_bound =
+        bind_to(listener, address) ||
+        (errno == EADDRINUSE && text.front() == '/' && replace_stale(listener, address));
     if (!is_bound) base::throw_errno(("bind to " + text).c_str());
     if (listen(listener.get(), SOMAXCONN) != 0) base::throw_errno(("listen at " + text).c_str());
     return listener;

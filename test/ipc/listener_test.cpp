@@ -736,8 +736,9 @@ TEST_CASE("a listener replaces the file of one that was killed, and nothing else
         CHECK_NOTHROW(Client(path));
     }
     SECTION("alive") {
-        const Listener listener(path);
+        Listener listener(path);
         CHECK(fails());
+        CHECK_FALSE(listener.accept_for(0s)); // nor has it been disturbed
         CHECK_NOTHROW(Client(path));
     }
     SECTION("a plain file") {
