@@ -9,13 +9,18 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <exception>
+#include <iterator>
+#include <span>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 namespace prong::detail {

@@ -3,6 +3,8 @@
 #include "ipc/hmac.hpp"
 #include "os/random.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <utility>
 

@@ -13,10 +13,11 @@
 #include <prong/detail/deadline.hpp>
 #include <prong/error.hpp>
 
-#include <sys/time.h>
+#include <sys/socket.h>
 
-#include <chrono>
+#include <cerrno>
 #include <exception>
+#include <span>
 #include <stdexcept>
 #include <system_error>
 #include <utility>

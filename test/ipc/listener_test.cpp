@@ -160,7 +160,15 @@ bool is_in_use(const std::system_error& error) {
     return error.code() == std::errc::address_in_use;
 }
 
-/// Addresses of every kind.
+bool has_ipv6() {
+    try {
+        return !Listener("[::1]:0").closed();
+    } catch (const std::system_error&) {
+        return false;
+    }
+}
+
+/// Addresses of every kind, but for IPv6, which Python's Listener and Client do not know.
 struct Addresses {
     prong::test::TempDir folder;
     std::vector<std::string> all{"127.0.0.1:0", "localhost:0", folder.path() / "socket",
@@ -171,7 +179,7 @@ struct Addresses {
 
 TEST_CASE("values and bytes pass between Listener and Client at addresses of every kind") {
     Addresses addresses;
-    addresses.all.emplace_back("[::1]:0");
+    if (has_ipv6()) addresses.all.emplace_back("[::1]:0");
     for (const std::string& address : addresses.all) {
         for (const std::string& authkey : {std::string(), key}) {
             CAPTURE(address, authkey);
