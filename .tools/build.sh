@@ -5,8 +5,8 @@
 
 prong_root=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 
-# A need is "packages|probe": Debian's names for it, the best first, and how to see that it is there
-# already, from wherever it came.
+# A need is "packages|probe": Debian's names for it, the best first, and a test for whether it is there
+# already, from any source.
 build_needs=(
     'g++|command g++'
     'meson|command meson'
@@ -111,7 +111,7 @@ need() {
     export DEBIAN_FRONTEND=noninteractive
     local -a options=(-y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
     say "Installing: ${missing[*]%% *}"
-    apt-get "${options[@]}" -qq update >&2 || say 'apt-get update failed; going on with what is known'
+    apt-get "${options[@]}" -qq update >&2 || say 'apt-get update failed; continuing with the known packages'
     names=()
     for packages in "${missing[@]}"; do
         read -ra words <<<"$packages"
@@ -126,8 +126,8 @@ is_writable_folder() {
         [[ -z $(find "$1" ! -type l ! -writable -print -quit) ]]
 }
 
-# build_folder NAME: where to build. In the clone; if that belongs to somebody else, in the cache of
-# this user, apart for each clone; else in a temporary place.
+# build_folder NAME: where to build. In the clone; if that belongs to another user, in a folder for
+# this clone in the cache of this user; else in a temporary place.
 build_folder() {
     local clone_id folder
     clone_id=$(cksum <<<"$prong_root")

@@ -45,7 +45,7 @@ public:
         return squares;
     }
 
-    /// The argument is copied, as it must be when the caller may go on to change it.
+    /// Copies the argument, as is necessary if the caller may change it afterwards.
     Bytes echo(const Bytes& bytes) override {
         return submit([copy = bytes]() mutable { return bench::echo(std::move(copy)); }).get();
     }

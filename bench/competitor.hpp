@@ -15,7 +15,7 @@ struct Setup {
     std::size_t payload_bytes = 0;
 };
 
-/// A way to run tasks on so many workers, from its construction to its destruction.
+/// A way to run tasks on a number of workers, from its construction to its destruction.
 class Competitor {
 public:
     Competitor() = default;

@@ -26,7 +26,7 @@ const std::vector<Workload>& workloads();
 
 using Figures = std::map<std::string, double>; // by the metric's id
 
-/// Runs a workload for about so many seconds, after a check of the answers; throws if one is wrong.
+/// Runs a workload for about `seconds`, after a check of the answers. Throws if one is wrong.
 Figures measure(MakeCompetitor make, const Workload& workload, int workers, double seconds);
 
 /// The same by CPython: `pool` is ProcessPoolExecutor or Pool.

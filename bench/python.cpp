@@ -1,4 +1,4 @@
-// CPython's two pools, in an interpreter of their own: python.py.
+// CPython's two pools, in a separate interpreter: python.py.
 
 #include "isolated.hpp"
 
@@ -9,7 +9,7 @@
 namespace bench {
 namespace {
 
-/// The distribution's own rather than whatever comes first in a developer's PATH.
+/// Prefers the distribution's interpreter to the first one in PATH, as developers may have others.
 const char* interpreter() {
     return access("/usr/bin/python3", X_OK) == 0 ? "/usr/bin/python3" : "python3";
 }

@@ -18,8 +18,8 @@ private:
     Clock::time_point start_ = Clock::now();
 };
 
-/// Seconds of each call of `timed`, called for so long altogether but at least so often; `between`
-/// runs before each, off the clock.
+/// Calls `timed` for `seconds` altogether, at least `least` times; `between` runs before each call,
+/// untimed. Returns the seconds of each call.
 template <typename Timed, typename Between>
 std::vector<double> sample(double seconds, std::size_t least, Timed timed, Between between) {
     std::vector<double> times;

@@ -31,7 +31,7 @@ void serve(tcp::socket& socket) {
 }
 
 int main(int argc, char** argv) {
-    CLI::App app("Answers each connection in upper case, from a process of its own");
+    CLI::App app("Answers each connection in upper case, from its own process");
     unsigned short port = 0;
     int connections = -1;
     app.add_option("--port", port, "port on 127.0.0.1 (default: any that is free)");

@@ -4,6 +4,7 @@
 #include <prong/detail/print.hpp>
 
 #include <cstdint>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -11,9 +12,10 @@
 #include <vector>
 
 /// \file
-/// Everything that prong itself throws. A failed system call throws `std::system_error` with the
-/// call's name; a wrong argument `std::invalid_argument`; a call at the wrong time or in the wrong
-/// process `std::logic_error`. Every future gets its own exception object.
+/// Everything that prong itself throws, and where a task threw. A failed system call throws
+/// `std::system_error` with the call's name; a wrong argument `std::invalid_argument`; a call at
+/// the wrong time or in the wrong process `std::logic_error`. Every future gets its own exception
+/// object.
 
 namespace prong {
 
@@ -32,6 +34,12 @@ class PRONG_API BrokenProcessPool : public Error {
 public:
     using Error::Error; ///< stores the text for `what()`
     ~BrokenProcessPool() override;
+};
+
+/// A process that died while it held a lock, or was a party of a barrier.
+struct DeadHolder {
+    int pid = 0;           ///< its process id; 0: there is none
+    std::string name = {}; ///< its name, as of `current_process().name()` in it
 };
 
 /// How a worker died, as far as it is known.
@@ -219,7 +227,38 @@ private:
     std::string type_name_;
 };
 
-/// Thrown when the other end of a connection is closed and all its messages have been received.
+/// Thrown by every use of a lock, event, queue or other object of the family that has ended: the
+/// handle that created it was destroyed, in the process that created it.
+class PRONG_API ObjectGone : public Error {
+public:
+    using Error::Error; ///< stores the text for `what()`
+    ~ObjectGone() override;
+};
+
+/// Thrown by `put` after the queue was closed.
+class PRONG_API QueueClosed : public Error {
+public:
+    using Error::Error; ///< stores the text for `what()`
+    ~QueueClosed() override;
+};
+
+/// Thrown by waits on a `Barrier` that is broken, or was reset meanwhile.
+class PRONG_API BrokenBarrier : public Error {
+public:
+    /// Stores the text for `what()` and the party that died.
+    explicit BrokenBarrier(const std::string& what, DeadHolder dead = {})
+        : Error(what), dead_(std::move(dead)) {}
+    ~BrokenBarrier() override;
+
+    /// Returns the party whose death broke the barrier; pid 0 if no death did.
+    [[nodiscard]] const DeadHolder& who() const noexcept { return dead_; }
+
+private:
+    DeadHolder dead_;
+};
+
+/// Thrown when the other end of a connection, or a queue, is closed and all its messages have been
+/// received.
 class PRONG_API EndOfFile : public Error {
 public:
     using Error::Error; ///< stores the text for `what()`
@@ -232,5 +271,16 @@ public:
     using Error::Error; ///< stores the text for `what()`
     ~AuthenticationError() override;
 };
+
+/// Returns the call stack of the place where a task threw this exception, one line per call,
+/// innermost first, in the format of `WorkerDied::backtrace`. Needs `TaskOptions::capture_stack`.
+/// Pass the object that `get` threw by reference: a copy has lost the stack. Returns an empty
+/// string if the place is unknown, as for a nested exception and for a registered class that is
+/// final. The first call is slow: it reads debug information. Thread safety: any thread.
+[[nodiscard]] PRONG_API std::string thrown_at(const std::exception& error);
+
+/// Does the same for an exception of any type, such as one of `Future::exception`. Returns an empty
+/// string for a null pointer.
+[[nodiscard]] PRONG_API std::string thrown_at(const std::exception_ptr& error);
 
 } // namespace prong

@@ -1,29 +1,19 @@
 #pragma once
 
-#include <prong/detail/completion_set.hpp>
+#include <prong/detail/deadline.hpp>
 #include <prong/detail/decode.hpp>
-#include <prong/detail/export.hpp>
-#include <prong/detail/print.hpp>
 #include <prong/detail/task_handle.hpp>
 #include <prong/error.hpp>
 #include <prong/fwd.hpp>
 #include <prong/timeout.hpp>
 
-#include <array>
 #include <chrono>
 #include <concepts>
-#include <cstddef>
 #include <exception>
-#include <initializer_list>
-#include <iterator>
 #include <ranges>
-#include <span>
 #include <string>
-#include <tuple>
 #include <type_traits>
-#include <unordered_set>
 #include <utility>
-#include <vector>
 
 namespace prong {
 
@@ -33,7 +23,8 @@ struct FutureAccess;
 
 /// Result of a task, available once the task has ended.
 ///
-/// Include `<prong/codec.hpp>` or `<prong/prong.hpp>` where results are taken.
+/// Include `<prong/codec.hpp>` or `<prong/prong.hpp>` where results are taken. For several futures
+/// together see `wait` in `<prong/wait.hpp>` and `as_completed` in `<prong/as_completed.hpp>`.
 ///
 /// Is moved, not copied. A future is not `valid()` when default-constructed, moved from, or after
 /// `get`. Every other member then throws `std::logic_error`. Exception: `cancel`, `request_stop`
@@ -139,7 +130,7 @@ private:
     R take() {
         detail::Outcome outcome = task_.outcome();
         if (!outcome.error) outcome.require_memory();
-        struct Release { // whatever the result turns out to be, the record goes back
+        struct Release { // decoding may throw: the record goes back all the same
             detail::TaskHandle& task;
             ~Release() { task.release(); }
         } release{task_};
@@ -248,188 +239,5 @@ concept FutureRange =
     detail::is_future<std::remove_cvref_t<std::ranges::range_reference_t<Range>>> &&
     (std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>> ||
      std::same_as<std::ranges::range_value_t<Range>, AnyFuture>);
-
-/// Condition on which `wait` returns.
-enum class ReturnWhen {
-    first_completed, ///< a task has ended or was cancelled
-    first_exception, ///< a task has ended with an exception, or all have ended
-    all_completed,   ///< all tasks have ended
-};
-
-/// Returns the enumerator's name; streams print it too.
-PRONG_API std::string_view to_string(ReturnWhen condition);
-
-/// Positions in the range or tuple that `wait` was given, ascending.
-struct WaitResult {
-    /// Futures whose tasks have ended.
-    std::vector<std::size_t> done;
-    /// All others.
-    std::vector<std::size_t> not_done;
-};
-
-namespace detail {
-
-PRONG_API WaitResult wait_for_tasks(std::span<const TaskHandle* const> tasks, ReturnWhen when,
-                                    const Timeout& timeout);
-
-} // namespace detail
-
-/// Blocks until futures of one or several pools have ended as `when` says, at most `timeout` (0:
-/// does not block). Returns the positions of ended and other futures; neither takes results nor
-/// throws `TimeoutError`. Returns at once for an empty range. *Default:* all, no timeout. *Throws*
-/// `std::logic_error` for a future that is not valid.
-///
-/// For futures of several types use `wait(std::tie(a, b))`, `wait({a, b})`, or a range of
-/// `AnyFuture`.
-template <FutureRange Range>
-WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
-                Timeout timeout = std::nullopt) {
-    std::vector<const detail::TaskHandle*> tasks;
-    if constexpr (std::ranges::sized_range<Range>) tasks.reserve(std::ranges::size(futures));
-    for (auto&& future : futures) tasks.push_back(&detail::FutureAccess::task(future));
-    return detail::wait_for_tasks(tasks, when, timeout);
-}
-/// Like the above, for futures of several types.
-template <typename... Futures>
-    requires(detail::is_future<std::remove_const_t<Futures>> && ...)
-WaitResult wait(const std::tuple<Futures&...>& futures, ReturnWhen when = ReturnWhen::all_completed,
-                Timeout timeout = std::nullopt) {
-    const auto tasks = std::apply(
-        [](const auto&... future) {
-            return std::array<const detail::TaskHandle*, sizeof...(future)>{
-                &detail::FutureAccess::task(future)...};
-        },
-        futures);
-    return detail::wait_for_tasks(tasks, when, timeout);
-}
-/// Like the above, for a list.
-// A template, so that `wait({})` is not ambiguous.
-template <typename = void>
-WaitResult wait(std::initializer_list<AnyFuture> futures,
-                ReturnWhen when = ReturnWhen::all_completed, Timeout timeout = std::nullopt) {
-    return wait(std::span(futures.begin(), futures.size()), when, timeout);
-}
-
-/// Range of futures in the order in which they end: `Future<T>&`, or `AnyFuture&` for several
-/// types. Yields each future once; skips futures that were moved from or whose result was taken
-/// meanwhile. The futures must stay in place; take results inside the loop. The timeout counts from
-/// the call of `as_completed`. On expiry the next step throws `TimeoutError`. Thread safety: one
-/// thread at a time.
-template <typename Element>
-class AsCompleted {
-    using Place = std::conditional_t<std::same_as<Element, AnyFuture>, AnyFuture, Element*>;
-
-public:
-    /// Called by `as_completed`.
-    explicit AsCompleted(std::vector<Place> places, detail::Deadline limit)
-        : places_(std::move(places)), limit_(limit) {
-        for (std::size_t i = 0; i < places_.size(); ++i)
-            tasks_.add(detail::FutureAccess::task(at(i)), i);
-    }
-
-    /// Iterates once; `++` blocks until the next future ends.
-    class Iterator {
-    public:
-        using iterator_concept = std::input_iterator_tag;
-        using value_type = Element;
-        using difference_type = std::ptrdiff_t;
-
-        Iterator() = default;
-        explicit Iterator(AsCompleted& owner) : owner_(&owner) {}
-
-        Element& operator*() const { return owner_->current(); }
-        Element* operator->() const { return &owner_->current(); }
-        Iterator& operator++() {
-            owner_->advance();
-            return *this;
-        }
-        void operator++(int) { ++*this; }
-        bool operator==(std::default_sentinel_t) const { return owner_->at_end(); }
-
-    private:
-        AsCompleted* owner_ = nullptr;
-    };
-
-    /// Blocks until the first future has ended. *Throws* `TimeoutError`.
-    Iterator begin() {
-        if (!started_) collect();
-        started_ = true;
-        return Iterator(*this);
-    }
-    /// Reached after the last future.
-    [[nodiscard]] std::default_sentinel_t end() const { return {}; }
-
-private:
-    [[nodiscard]] Element& at(std::size_t number) {
-        if constexpr (std::is_pointer_v<Place>) {
-            return *places_[number];
-        } else {
-            return places_[number];
-        }
-    }
-    [[nodiscard]] Element& current() { return at(tasks_.ended()[next_]); }
-    [[nodiscard]] bool at_end() const { return next_ == tasks_.ended().size(); }
-    void advance() {
-        do { // the loop's body may have taken more than the current one
-            ++next_;
-        } while (!at_end() && !current().valid());
-        if (at_end()) collect();
-    }
-
-    /// Waits for what ends next, if anything does.
-    void collect() {
-        next_ = 0;
-        if (!tasks_.wait(limit_) && tasks_.pending() != 0) {
-            throw TimeoutError(std::to_string(tasks_.pending()) +
-                               " futures had not ended in time; their tasks go on");
-        }
-    }
-
-    std::vector<Place> places_;
-    detail::CompletionSet tasks_;
-    std::size_t next_ = 0; ///< in `tasks_.ended()`
-    detail::Deadline limit_;
-    bool started_ = false;
-};
-
-/// Returns the futures in the order in which they end; see `AsCompleted`. *Default:* no timeout.
-/// *Throws* `std::logic_error` for a future that is not valid.
-template <FutureRange Range>
-    requires std::is_lvalue_reference_v<Range> || std::ranges::borrowed_range<Range> ||
-             std::same_as<std::ranges::range_value_t<Range>, AnyFuture>
-auto as_completed(Range&& futures, Timeout timeout = std::nullopt) {
-    using Reference = std::ranges::range_reference_t<Range>;
-    constexpr bool is_view = std::same_as<std::remove_cvref_t<Reference>, AnyFuture>;
-    using Element = std::conditional_t<is_view, AnyFuture, std::remove_reference_t<Reference>>;
-    static_assert(!std::is_const_v<Element>, "prong: as_completed needs futures that can be taken");
-    const detail::Deadline limit = detail::Deadline::after(timeout);
-    std::vector<std::conditional_t<is_view, AnyFuture, Element*>> places;
-    std::unordered_set<const detail::TaskHandle*> seen;
-    for (auto&& future : futures) {
-        if (!seen.insert(&detail::FutureAccess::task(future)).second) continue;
-        if constexpr (is_view) {
-            places.push_back(future);
-        } else {
-            places.push_back(&future);
-        }
-    }
-    return AsCompleted<Element>(std::move(places), limit);
-}
-/// Like the above, for futures of several types.
-template <typename... Futures>
-    requires(detail::is_future<Futures> && ...)
-AsCompleted<AnyFuture> as_completed(const std::tuple<Futures&...>& futures,
-                                    Timeout timeout = std::nullopt) {
-    return as_completed(
-        std::apply([](auto&... future) { return std::vector<AnyFuture>{future...}; }, futures),
-        timeout);
-}
-/// Like the above, for a list.
-// A template, so that `as_completed({})` is not ambiguous.
-template <typename = void>
-AsCompleted<AnyFuture> as_completed(std::initializer_list<AnyFuture> futures,
-                                    Timeout timeout = std::nullopt) {
-    return as_completed(std::span(futures.begin(), futures.size()), timeout);
-}
 
 } // namespace prong

@@ -12,11 +12,13 @@ class Listener;
 class Process;
 class ProcessInfo;
 class ProcessPoolExecutor;
+class Pool;
 class PoolWithOptions;
 class Timeout;
 class Waitable;
 class WorkerHook;
 
+struct callbacks;
 struct Death;
 struct MapOptions;
 struct PoolOptions;
@@ -27,6 +29,8 @@ struct TaskOptions;
 struct WaitResult;
 struct WorkerStats;
 
+template <typename R>
+class AsyncResult;
 template <typename R>
 class Future;
 template <typename R>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <prong/as_completed.hpp>
 #include <prong/detail/export.hpp>
 #include <prong/detail/task.hpp>
 #include <prong/detail/task_writer.hpp>
@@ -10,6 +11,7 @@
 #include <prong/stats.hpp>
 #include <prong/task_options.hpp>
 #include <prong/timeout.hpp>
+#include <prong/wait.hpp>
 
 #include <optional>
 #include <ranges>
@@ -285,6 +287,8 @@ public:
     [[nodiscard]] PoolStats stats() const;
 
 private:
+    friend class Pool;
+
     executor::PoolCore* core_;
     int exceptions_at_start_;
 };

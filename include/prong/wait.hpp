@@ -1,16 +1,82 @@
 #pragma once
 
+/// \file
+/// `wait`: for several futures, or for connections, processes and descriptors.
+
 #include <prong/detail/export.hpp>
+#include <prong/detail/print.hpp>
+#include <prong/detail/task_handle.hpp>
+#include <prong/future.hpp>
 #include <prong/fwd.hpp>
 #include <prong/timeout.hpp>
 
+#include <array>
 #include <cstddef>
 #include <initializer_list>
 #include <optional>
+#include <ranges>
 #include <span>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
 #include <vector>
 
 namespace prong {
+
+/// Condition on which `wait` returns.
+enum class ReturnWhen {
+    first_completed, ///< a task has ended or was cancelled
+    first_exception, ///< a task has ended with an exception, or all have ended
+    all_completed,   ///< all tasks have ended
+};
+
+/// Returns the enumerator's name; streams print it too.
+PRONG_API std::string_view to_string(ReturnWhen condition);
+
+/// Positions in the range or tuple that `wait` was given, ascending.
+struct WaitResult {
+    /// Futures whose tasks have ended.
+    std::vector<std::size_t> done;
+    /// All others.
+    std::vector<std::size_t> not_done;
+};
+
+namespace detail {
+
+PRONG_API WaitResult wait_for_tasks(std::span<const TaskHandle* const> tasks, ReturnWhen when,
+                                    const Timeout& timeout);
+
+} // namespace detail
+
+/// Blocks until futures of one or several pools have ended as `when` says, at most `timeout` (0:
+/// does not block). Returns the positions of ended and other futures; neither takes results nor
+/// throws `TimeoutError`. Returns at once for an empty range. *Default:* all, no timeout. *Throws*
+/// `std::logic_error` for a future that is not valid.
+///
+/// For futures of several types use `wait({a, b})`, `wait(std::tie(a, b))`, or a range of
+/// `AnyFuture`.
+// The default is what a braced list becomes.
+template <FutureRange Range = std::initializer_list<AnyFuture>>
+WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
+                Timeout timeout = std::nullopt) {
+    std::vector<const detail::TaskHandle*> tasks;
+    if constexpr (std::ranges::sized_range<Range>) tasks.reserve(std::ranges::size(futures));
+    for (auto&& future : futures) tasks.push_back(&detail::FutureAccess::task(future));
+    return detail::wait_for_tasks(tasks, when, timeout);
+}
+/// Like the above, for a tuple of references: `wait(std::tie(a, b))`.
+template <typename... Futures>
+    requires(detail::is_future<std::remove_const_t<Futures>> && ...)
+WaitResult wait(const std::tuple<Futures&...>& futures, ReturnWhen when = ReturnWhen::all_completed,
+                Timeout timeout = std::nullopt) {
+    return std::apply(
+        [&](const auto&... future) {
+            const std::array<const detail::TaskHandle*, sizeof...(future)> tasks{
+                &detail::FutureAccess::task(future)...};
+            return detail::wait_for_tasks(tasks, when, timeout);
+        },
+        futures);
+}
 
 /// Something to wait for: a message on a connection, the end of a process, or a descriptor of the
 /// program that becomes readable. Implicitly constructible from each of them.

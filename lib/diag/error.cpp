@@ -19,6 +19,9 @@ PoolShutdown::~PoolShutdown() = default;
 LimitExceeded::~LimitExceeded() = default;
 CodecError::~CodecError() = default;
 RemoteError::~RemoteError() = default;
+ObjectGone::~ObjectGone() = default;
+QueueClosed::~QueueClosed() = default;
+BrokenBarrier::~BrokenBarrier() = default;
 EndOfFile::~EndOfFile() = default;
 AuthenticationError::~AuthenticationError() = default;
 

@@ -1,8 +1,8 @@
 #include <prong/error.hpp>
-#include <prong/future.hpp>
 #include <prong/pool_options.hpp>
 #include <prong/stats.hpp>
 #include <prong/task_options.hpp>
+#include <prong/wait.hpp>
 
 #include <cstddef>
 #include <initializer_list>

@@ -30,7 +30,7 @@ constexpr off_t much_bytes = 16 << 20;
 /// Descriptors that the supervisor needs to read its workers' files in /proc.
 constexpr rlim_t spare_descriptors = 4;
 
-/// Returns whether the C++ stream has no buffer of its own and uses the C stream's.
+/// Returns whether the C++ stream has no buffer and uses the C stream's.
 bool is_synced(const std::ostream& stream) {
     return dynamic_cast<__gnu_cxx::stdio_sync_filebuf<char>*>(stream.rdbuf()) != nullptr;
 }

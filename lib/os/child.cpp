@@ -108,7 +108,7 @@ std::uint64_t start_ticks(pid_t pid) {
     return base::to_number(field).value_or(0);
 }
 
-/// Returns whether each pidfd has an inode of its own (since Linux 6.9), instead of one that it
+/// Returns whether each pidfd has its own inode (since Linux 6.9), instead of one that it
 /// shares with other kinds of descriptors.
 bool has_own_inode(int pidfd) {
     constexpr auto pidfs_magic = 0x50494446; // missing in our headers

@@ -113,7 +113,7 @@ unsigned available_cpus() {
 }
 
 unsigned online_cpus() noexcept {
-    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    const long online = sysconf(_SC_NPROCESSORS_ONLN); // reads a file
     return online > 0 ? static_cast<unsigned>(online) : 1;
 }
 

@@ -9,7 +9,7 @@
 #include <span>
 
 /// Descriptors in a process that prong shares with user code. User code may close any number and
-/// reuse it, and may remember numbers of its own.
+/// reuse it, and may remember numbers.
 namespace prong::os {
 
 /// Moves a new descriptor of prong to a number that programs do not use by convention: 64 or above,
@@ -89,8 +89,8 @@ struct PassedFd {
     int flags; ///< as returned by F_GETFD
 };
 
-/// Gives passed descriptors their original numbers, whatever those refer to here, and moves `own`
-/// away from them. Throws `std::system_error`.
+/// Gives passed descriptors their original numbers, closing what those refer to here, and moves
+/// `own` away from them. Throws `std::system_error`.
 void restore_numbers(std::span<PassedFd> passed, base::UniqueFd& own);
 
 } // namespace prong::os

@@ -17,7 +17,7 @@ unsigned find_fork_depth() noexcept;
 
 /// Returns a number that differs from that of every process that this one was forked from, so a
 /// process detects a copy by a number that it kept from before. Each fork adds at least one, by
-/// whatever call (`fork`, `_Fork`, `clone`), unless parent and child share their memory. Costs two
+/// any call (`fork`, `_Fork`, `clone`), unless parent and child share their memory. Costs two
 /// loads.
 ///
 /// Thread safety: any thread, also in a signal handler.

@@ -7,8 +7,8 @@
 #include <span>
 
 /// Bare futex words in shared memory. They have no owner, so there is nothing to recover when a
-/// process that waits or wakes is killed. Every caller checks its condition again after a return,
-/// whatever the reason.
+/// process that waits or wakes is killed. Every caller checks its condition again after every
+/// return.
 namespace prong::os {
 
 using FutexWord = std::atomic<std::uint32_t>;

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -45,6 +46,9 @@ void reset_signals() {
     }
 }
 
+/// See `before_exit_in_order`.
+constinit std::atomic<void (*)() noexcept> at_exit_in_order{nullptr};
+
 } // namespace
 
 pid_t fork_process(ChildSignals signals) {
@@ -73,8 +77,14 @@ bool has_disposition(int signal, void (*disposition)(int)) noexcept {
            action.sa_handler == disposition;
 }
 
+void before_exit_in_order(void (*function)() noexcept) noexcept {
+    at_exit_in_order.store(function);
+}
+
 void exit_process(int status) noexcept {
     flush_streams();
+    const auto last = at_exit_in_order.load();
+    if (status == 0 && last != nullptr) last();
     _exit(status);
 }
 

@@ -43,6 +43,9 @@ pid_t fork_process(ChildSignals signals = ChildSignals::unblocked);
 /// standard streams, then calls `_exit`.
 [[noreturn]] void exit_process(int status) noexcept;
 
+/// Makes `exit_process(0)` call the function, after the streams are flushed. One function.
+void before_exit_in_order(void (*function)() noexcept) noexcept;
+
 /// Makes `exit()` behave like `exit_process` from now on, so that handlers that the parent
 /// registered do not run a second time.
 void leave_quietly_on_exit();

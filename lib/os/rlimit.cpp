@@ -3,8 +3,15 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace prong::os {
+
+std::uint64_t largest_file() noexcept {
+    rlimit limit{};
+    const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return is_limited ? limit.rlim_cur : std::numeric_limits<std::uint64_t>::max();
+}
 
 SoftLimit::SoftLimit(int resource, std::uint64_t most) : resource_(resource) {
     rlimit limit{};

@@ -5,6 +5,10 @@
 
 namespace prong::os {
 
+/// Returns the size of the largest file that this process may create (RLIMIT_FSIZE), in bytes. A
+/// memfd is such a file.
+std::uint64_t largest_file() noexcept;
+
 /// Lowers a resource's soft limit for as long as the object lives.
 class SoftLimit {
 public:

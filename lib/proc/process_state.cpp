@@ -9,6 +9,7 @@
 #include "os/process.hpp"
 #include "os/random.hpp"
 #include "os/socket.hpp"
+#include "shm/family_memory.hpp"
 
 #include <pthread.h>
 #include <unistd.h>
@@ -37,6 +38,7 @@ struct Family {
 // Never destroyed: other static objects may still need them.
 constinit os::ForkSafeMutex mutex;
 constinit Family* the_family = nullptr;
+constinit unsigned last_entered = 0; ///< see `entered_at`
 
 void lock_family() {
     const bool is_half_written = mutex.lock();
@@ -164,6 +166,7 @@ void enter_child(const StatePtr& state, os::PidFd parent) {
     family.parent = std::exchange(family.current, state);
     family.parent->pidfd = std::move(parent);
     state->pid = getpid();
+    last_entered = family.depth;
 }
 
 /// Opens a pidfd for a process that is no child; leaves it empty if the process has ended.
@@ -223,12 +226,14 @@ void enter_worker(unsigned worker, pid_t program) {
     family.parent = std::exchange(family.current, std::move(state));
     family.parent->pid = program;
     family.parent->pidfd.reset();
+    last_entered = os::fork_depth();
 }
 
 void start(const StatePtr& state, const std::function<void()>& run) {
     claim(state);
     os::Fork fork{};
     try {
+        shm::FamilyMemory::prepare_fork();
         fork = os::fork_with_pidfd();
     } catch (...) {
         unclaim(state);
@@ -358,6 +363,11 @@ void prepare_authkey() noexcept {
         static_cast<void>(authkey(*current()));
     } catch (...) { // then each process makes a key of its own when it needs one
     }
+}
+
+unsigned entered_at() noexcept {
+    const Lock lock;
+    return last_entered;
 }
 
 StatePtr current() {

@@ -86,6 +86,10 @@ void set_authkey(State& state, std::string key);
 /// Makes the key of this process, for what is forked next to inherit.
 void prepare_authkey() noexcept;
 
+/// Returns `os::fork_depth()` of the last process, this one or one that it was forked from, that a
+/// `Process` or a pool has started; 0 if there is none.
+unsigned entered_at() noexcept;
+
 StatePtr current();
 StatePtr parent(); ///< Returns null in the main process.
 std::vector<StatePtr> active_children();

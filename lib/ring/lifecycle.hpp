@@ -55,7 +55,7 @@ Step request_stop(Record& record, std::uint32_t generation) noexcept;
 /// Moves a queued task whose deadline has passed to expired.
 Step expire(Record& record, std::uint32_t generation) noexcept;
 
-/// Marks the task as abandoned: its future is gone. Does nothing if the task is final.
+/// Marks the task as abandoned: its future was dropped. Does nothing if the task is final.
 Status abandon(Record& record, std::uint32_t generation) noexcept;
 
 /// Marks the task as watched: a thread is about to sleep until it ends. Does nothing if the task is

@@ -65,7 +65,7 @@ struct Status {
     /// The running task must end as timed out. Set by the supervisor together with
     /// `stop_requested`.
     static constexpr std::uint8_t overdue = 8;
-    /// The task's future is gone, so its end keeps no payload. Set by the parent, read by the
+    /// The task's future was dropped, so its end keeps no payload. Set by the parent, read by the
     /// process that ends the task. (The two bits before hold the verdict.)
     static constexpr std::uint8_t abandoned = 64;
     /// The running task should return soon, and is not tried again. Set by parent or supervisor.

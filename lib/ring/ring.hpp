@@ -74,7 +74,7 @@ public:
     [[nodiscard]] Position tail() const noexcept;
 
     // Checks by the parent, which does not trust shared memory. They hold at every instant,
-    // whatever step a worker or another thread is about to make or has died in.
+    // before and after every step of a worker or another thread, also if it died there.
 
     /// Returns whether the head lies between what was retired and the tail.
     [[nodiscard]] bool is_plausible() const noexcept;
@@ -83,7 +83,7 @@ public:
     /// been queued ever since.
     [[nodiscard]] bool holds(std::uint32_t index, std::uint32_t generation) const noexcept;
 
-    /// Returns the position at which workers cannot go on, or nothing. A thread may be about to
+    /// Returns the position at which workers cannot continue, or nothing. A thread may be about to
     /// publish there, so only a result that stays the same means something.
     [[nodiscard]] std::optional<Position> blocked_at() const noexcept;
 
@@ -98,7 +98,7 @@ public:
     /// Returns whether the queue is closed and the head has reached its end.
     [[nodiscard]] bool drained() const noexcept;
 
-    /// Returns how many tasks are queued; a wrong head is not believed.
+    /// Returns how many tasks are queued; ignores a wrong head.
     [[nodiscard]] std::uint64_t length() noexcept;
 
     /// Returns whether cancelled or expired tasks may have entries ahead of the head.
@@ -107,8 +107,8 @@ public:
     /// Returns `length` plus the entries of cancelled and expired tasks: faster.
     [[nodiscard]] std::uint64_t entries_ahead() const noexcept;
 
-    /// Returns whether the head has passed a task that was published here; a wrong head is not
-    /// believed.
+    /// Returns whether the head has passed a task that was published here; ignores a wrong
+    /// head.
     [[nodiscard]] bool has_passed(Position position) const noexcept {
         return position < trusted_head();
     }
@@ -117,7 +117,7 @@ public:
     /// after it.
     [[nodiscard]] Position position_of(std::uint32_t generation) const noexcept;
 
-    /// Returns how many tasks can be queued at once, whatever the limit.
+    /// Returns how many tasks can be queued at once, without a limit.
     [[nodiscard]] std::uint64_t capacity() const { return entries_.size() - retired_step(); }
     [[nodiscard]] std::uint64_t size() const { return entries_.size(); }
     [[nodiscard]] Cursor& cursor() const { return *cursor_; }

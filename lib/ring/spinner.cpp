@@ -1,5 +1,6 @@
 #include "ring/spinner.hpp"
 
+#include "base/relax.hpp"
 #include "os/cpus.hpp"
 
 #include <algorithm>
@@ -33,7 +34,7 @@ bool Spinner::spin(unsigned spinning) noexcept {
         spun_ = false;
         return false;
     }
-    for (int i = 0; i < 16; ++i) relax();
+    for (int i = 0; i < 16; ++i) base::relax();
     return true;
 }
 

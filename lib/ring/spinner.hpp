@@ -4,15 +4,6 @@
 
 namespace prong::ring {
 
-/// Hints to the processor that this is a spin loop.
-inline void relax() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-}
-
 /// Decides how long to spin before sleeping. A sleep costs two system calls and a wake-up of 5 to
 /// 50 µs: spinning is cheaper if the wait usually ends before that, and otherwise only burns a
 /// core. The budget doubles when spinning pays off and halves when it does not. It is zero on a

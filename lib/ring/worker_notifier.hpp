@@ -66,7 +66,7 @@ public:
     /// Wakes a worker, unless one is searching already. Call it after publishing a task.
     void work_arrived() noexcept;
 
-    /// Wakes each parked worker, because a wake may have gone to a worker that is stopped or dead.
+    /// Wakes each parked worker, because a wake may have reached a stopped or dead worker.
     void wake_parked() noexcept;
 
     /// Wakes all workers, also those that a dead process had chosen and not woken.

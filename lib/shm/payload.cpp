@@ -6,7 +6,7 @@
 namespace prong::shm {
 namespace {
 
-// A block's word. Zero: never used. Otherwise the lowest bits tell:
+// A block's word. Zero: never used. Otherwise the lowest bits say:
 //   owned: bits 2..33 hold the owner.
 //   free:  bits 2..33 hold the next free block's index + 1, bits 34..63 the touched bytes, in
 //   pages.
@@ -194,6 +194,19 @@ void Payload::reclaim(std::uint64_t offset, Owner owner) const noexcept {
     const std::optional<Place> place = find(offset);
     if (!place || word(*place).load(std::memory_order_acquire) != owned_by(owner)) return;
     discard(offset);
+}
+
+void Payload::for_each_owned(Owner owner, const std::function<void(Block)>& visit) const {
+    for (unsigned size_class = 0; size_class < geometry_.classes(); ++size_class) {
+        for (std::uint64_t index = 0; index < geometry_.blocks(size_class); ++index) {
+            const Place place{.size_class = size_class, .index = index};
+            const std::uint64_t held = word(place).load(std::memory_order_acquire);
+            if (held == 0) break; // neither this block nor a later one was ever used
+            if (held == owned_by(owner))
+                visit({.offset = offset_of(place),
+                       .capacity = std::uint64_t{1} << (smallest_shift + size_class)});
+        }
+    }
 }
 
 void Payload::trim() const noexcept {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 namespace prong::shm {
@@ -12,7 +13,8 @@ namespace prong::shm {
 /// The parts of shared memory begin at multiples of this. Pages of some machines are larger.
 inline constexpr std::uint64_t granule_bytes = 4096;
 
-/// The owner of a block: a worker's index, or the parent.
+/// The owner of a block: a process, by a number that those who share the memory agree on. In a pool
+/// it is a worker's index, or the parent.
 using Owner = std::uint32_t;
 inline constexpr Owner parent_owner = 0xffff;
 
@@ -71,6 +73,9 @@ public:
 
     /// Frees the block at `offset` if it still belongs to `owner`, which is dead.
     void reclaim(std::uint64_t offset, Owner owner) const noexcept;
+
+    /// Calls `visit` for each block of an owner.
+    void for_each_owned(Owner owner, const std::function<void(Block)>& visit) const;
 
     /// Returns whether these bytes lie within one block: the check for offsets that another process
     /// wrote.

@@ -46,15 +46,14 @@ int resize(int fd, std::size_t size) {
     return result;
 }
 
-base::UniqueFd create_memfd(std::size_t size) {
-    base::UniqueFd fd(memfd_create("prong", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+base::UniqueFd create_memfd(std::size_t size, const char* name) {
+    base::UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!fd) base::throw_errno("memfd_create");
     fd = os::lift(std::move(fd));
     if (resize(fd.get(), size) != 0) {
-        const std::string what =
-            "ftruncate to the " + std::to_string(size) +
-            " bytes that the pool's shared memory takes at least (allow larger "
-            "files: RLIMIT_FSIZE, `ulimit -f`)";
+        const std::string what = "ftruncate to the " + std::to_string(size) +
+                                 " bytes that shared memory takes at least (allow larger "
+                                 "files: RLIMIT_FSIZE, `ulimit -f`)";
         base::throw_errno(errno == EFBIG ? what.c_str() : "ftruncate");
     }
     if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
@@ -127,7 +126,7 @@ std::uint64_t memory_left_in(const os::CgroupFolder& folder) {
 
 } // namespace
 
-Region::Region(std::size_t size) : Region(create_memfd(size), size) {}
+Region::Region(std::size_t size, const char* name) : Region(create_memfd(size, name), size) {}
 
 Region::Region(base::UniqueFd memory, std::size_t size)
     : memory_(std::move(memory)), first_page_(map_first_page(memory_.get())),

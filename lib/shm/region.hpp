@@ -19,8 +19,9 @@ namespace prong::shm {
 /// The reservation is large and costs only what has been touched.
 class Region {
 public:
-    /// Throws `std::system_error` if `size` bytes of address space are not available.
-    explicit Region(std::size_t size);
+    /// `name` is shown in /proc/*/maps. Throws `std::system_error` if `size` bytes of address space
+    /// are not available.
+    explicit Region(std::size_t size, const char* name = "prong");
     /// Maps another process's region of this size. Throws the same.
     Region(base::UniqueFd memory, std::size_t size);
     Region(Region&&) noexcept;

@@ -5,7 +5,7 @@
 using prong::detail::Deadline;
 using namespace std::chrono_literals;
 
-TEST_CASE("A deadline that is never does not pass and leaves as much as one asks for") {
+TEST_CASE("A deadline that is never does not pass and leaves any amount of time") {
     const Deadline deadline = Deadline::never();
     CHECK(deadline.is_never());
     CHECK_FALSE(deadline.passed());

@@ -49,7 +49,7 @@ TEST_CASE("A moved descriptor has one owner") {
     CHECK_FALSE(is_open(fd));
 }
 
-TEST_CASE("Assigning closes what was held before, once the source is gone") {
+TEST_CASE("Assigning closes what was held before, once the source is destroyed") {
     const int old_fd = open_something();
     const int new_fd = open_something();
     UniqueFd owner(old_fd);

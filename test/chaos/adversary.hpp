@@ -21,7 +21,8 @@
 
 namespace prong::test {
 
-/// The children of a process with one thread; as `children_of`, but quick where the kernel tells.
+/// The children of a process with one thread; like `children_of`, but fast
+/// where the kernel lists them.
 inline std::vector<pid_t> children_quickly(pid_t pid) {
     const std::string number = std::to_string(pid);
     std::ifstream file("/proc/" + number + "/task/" + number + "/children");
@@ -43,8 +44,8 @@ inline pid_t parent_of(pid_t pid) {
     return parent;
 }
 
-/// Holds a child of `parent`, a process that is held itself, so that no signal can reach a stranger
-/// who has been given its number. Empty if it is not there any more.
+/// Opens a pidfd of a child of `parent`, so that no signal can reach another process that has got
+/// the same number. Empty if the child has ended.
 inline os::PidFd hold_child(pid_t pid, pid_t parent, const os::PidFd& held_parent) {
     try {
         os::PidFd held = os::PidFd::of(pid);
@@ -56,8 +57,7 @@ inline os::PidFd hold_child(pid_t pid, pid_t parent, const os::PidFd& held_paren
     }
 }
 
-/// Sends signals to a supervisor's workers, whoever and whatever they are at, until it is told to
-/// be calm.
+/// Sends signals to a supervisor's workers at random moments, until `calm_down`.
 class Adversary {
 public:
     struct Manner {
@@ -71,7 +71,7 @@ public:
           manner_(manner), random_(seed),
           thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
-    /// From now on it only lets those go on that are stopped.
+    /// From now on only continues stopped processes.
     void calm_down() {
         const std::lock_guard lock(mutex_);
         calm_ = true;

@@ -83,7 +83,7 @@ public:
     }
 
     [[nodiscard]] std::uint64_t tasks() const { return tasks_; }
-    /// Deaths that somebody else must have caused.
+    /// Deaths that only another process can have caused.
     [[nodiscard]] std::uint64_t undeserved_deaths() const { return undeserved_deaths_; }
 
 private:
@@ -109,7 +109,7 @@ private:
                                (ending.exitcode == -SIGKILL || ending.exitcode == -SIGTERM);
         if (!by_itself && !by_signal) return false;
         if (!by_itself) ++undeserved_deaths_;
-        if (circumstances_.ending) return true; // nobody is left to try again
+        if (circumstances_.ending) return true; // no worker is left to try again
         return ending.what == (task.retries() == 0 ? What::died : What::poisoned) &&
                ending.attempts == task.retries() + 1;
     }
@@ -145,7 +145,7 @@ public:
             free_places_.push_back(number * most_at_once + i);
     }
 
-    /// Until the time is over, or there is nothing more to do for a driver.
+    /// Runs tasks until the time `until`, or until a violation.
     void drive(std::chrono::steady_clock::time_point until) {
         while (std::chrono::steady_clock::now() < until && findings_.hold()) {
             const std::size_t aim = up_to(random_, one_in(random_, 3) ? most_at_once - 1 : 40);
@@ -302,10 +302,10 @@ private:
                           "none of " + std::to_string(all.size()) + " tasks comes to an end");
     }
 
-    /// A task that nobody will ask for any more.
+    /// Submits a task and drops its future.
     void drop() {
         ScriptedTask task = invent();
-        task.order.place = RunTable::nobody;
+        task.order.place = RunTable::dropped;
         if (task.naturally() == Ending::What::over_limit) return;
         static_cast<void>(
             pool_.submit_with(task.options ? &*task.options : nullptr, run, task.order, task.data));

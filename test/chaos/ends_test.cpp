@@ -17,8 +17,6 @@
 #include <string>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::BrokenProcessPool;
 
 namespace {
 
@@ -87,7 +85,7 @@ Tally lose_supervisor(std::uint64_t seed, Findings& findings) {
     return tally;
 }
 
-/// What a program tells whoever kills it.
+/// What a program reports to the process that kills it.
 struct Board {
     std::atomic<std::uint64_t> tasks = 0;
     std::atomic<std::uint64_t> signals = 0;
@@ -123,11 +121,11 @@ bool nobody_left() {
     return children_of(getpid()).empty();
 }
 
-/// A program is killed, now and then together with its pool's supervisor.
+/// Kills a program, sometimes together with its pool's supervisor.
 Tally lose_program(std::uint64_t seed, Findings& findings) {
     Random random(seed);
     const Shared<Board> board;
-    const bool both = one_in(random, 4); // then nobody ends what tasks have started
+    const bool both = one_in(random, 4); // then no process ends what tasks have started
     const pid_t program = fork();
     if (program == 0) be_program(random(), *board, !both);
     if (program < 0) throw std::runtime_error("fork");
@@ -144,7 +142,7 @@ Tally lose_program(std::uint64_t seed, Findings& findings) {
     kill(program, SIGCONT);
     if (supervisor) prong::os::send_signal(supervisor, SIGKILL);
     // One that was stopped before its first instruction has not asked to die with its supervisor.
-    // The kernel lets it go on if its new parent is of another session, unlike this process.
+    // The kernel continues it if its new parent is of another session, unlike this process.
     const bool gone = eventually([] {
         for (const ProcessInfo& process : descendants_of(getpid())) kill(process.pid, SIGCONT);
         return nobody_left();
@@ -175,7 +173,7 @@ void repeat(const std::string& what, std::chrono::milliseconds time, Play play) 
         tally += play(random(), findings);
         ++rounds;
     }
-    tell(what + " " + std::to_string(rounds) + " times", tally, findings);
+    print(what + " " + std::to_string(rounds) + " times", tally, findings);
     CHECK(findings.text() == "");
     CHECK(tally.tasks > 0);
 }

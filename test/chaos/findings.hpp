@@ -12,7 +12,7 @@ public:
     void require(bool holds, const std::string& otherwise) {
         if (holds) return;
         const std::lock_guard lock(mutex_);
-        if (++count_ <= told) text_ += otherwise + "\n";
+        if (++count_ <= most_printed) text_ += otherwise + "\n";
     }
 
     [[nodiscard]] bool hold() const { return count() == 0; }
@@ -27,7 +27,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t told = 10;
+    static constexpr std::size_t most_printed = 10;
 
     mutable std::mutex mutex_;
     std::size_t count_ = 0;

@@ -11,7 +11,6 @@
 #include <string>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using prong::executor::SharedState;
 using prong::executor::SupervisorOptions;
 
@@ -23,7 +22,7 @@ enum class Mutation {
     no_failure_report, ///< a dead worker's task is said to have returned
     wrong_exit,        ///< the exit code is another worker's
     always_again,      ///< every task is tried again, wanted or not
-    no_sentence,       ///< whose time is over is killed, without a look at what it does by then
+    no_sentence,       ///< kills the worker of an overdue task without checking which task it runs
     lost_retry,        ///< a task that is to be tried again is forgotten
 };
 
@@ -103,7 +102,7 @@ std::size_t violations(Mutation mutation, int rounds, bool kills = true) {
             }};
         tally += play(round, findings);
     }
-    tell("mutation " + std::to_string(static_cast<int>(mutation)), tally, findings);
+    print("mutation " + std::to_string(static_cast<int>(mutation)), tally, findings);
     return findings.count();
 }
 
@@ -124,7 +123,7 @@ TEST_CASE("a supervisor that calls a dead worker's task returned is caught") {
     CHECK(violations(Mutation::no_failure_report, enough) > 0);
 }
 
-TEST_CASE("a supervisor that tells of another end than the worker's is caught") {
+TEST_CASE("a supervisor that reports a wrong exit of a worker is caught") {
     CHECK(violations(Mutation::wrong_exit, enough) > 0);
 }
 
@@ -132,10 +131,10 @@ TEST_CASE("a supervisor that has a task run again that did not ask for it is cau
     CHECK(violations(Mutation::always_again, enough) > 0);
 }
 
-TEST_CASE("a supervisor that kills a worker whatever it does by then is caught") {
+TEST_CASE("a supervisor that kills a worker without checking its task is caught") {
     CHECK(violations(Mutation::no_sentence, enough, false) > 0);
 }
 
-TEST_CASE("a supervisor that forgets a task that is to be tried again is caught") {
+TEST_CASE("a supervisor that loses a task that is to be tried again is caught") {
     CHECK(violations(Mutation::lost_retry, enough) > 0);
 }

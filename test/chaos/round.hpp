@@ -18,7 +18,7 @@ struct Round {
     bool tasks_fork = true;
     std::chrono::milliseconds patience = std::chrono::seconds(20);
     GatedPool::Supervise supervise{};
-    std::atomic<pid_t>* supervisor = nullptr; ///< where to tell who it is
+    std::atomic<pid_t>* supervisor = nullptr; ///< receives its process
 };
 
 struct Tally {
@@ -32,7 +32,7 @@ struct Tally {
     }
 };
 
-inline void tell(const std::string& what, const Tally& tally, const Findings& findings) {
+inline void print(const std::string& what, const Tally& tally, const Findings& findings) {
     std::cout << what << ": " << tally.tasks << " tasks, " << tally.signals << " signals, "
               << findings.count() << " violations\n"
               << findings.text() << std::flush;

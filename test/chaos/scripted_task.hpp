@@ -46,7 +46,7 @@ enum class Kind : std::uint8_t {
     forks, ///< leaves a process behind
 };
 
-/// What a task is told.
+/// The instructions of a task.
 struct Order {
     std::uint64_t id;
     Kind kind;
@@ -62,7 +62,7 @@ using Data = std::vector<std::uint64_t>;
 /// How often each task has begun to run. It is there before any pool is.
 struct RunTable {
     static constexpr std::uint32_t places = 4096;
-    static constexpr std::uint32_t nobody = places; ///< whom nobody will ask for
+    static constexpr std::uint32_t dropped = places; ///< for all dropped tasks
     std::array<Counter, places + 1> runs;
 };
 inline const Shared<RunTable> run_table;
@@ -136,7 +136,7 @@ inline Data run(const Order& order, const Data& data) {
     return result_of(order, data);
 }
 
-/// How a task has ended for who holds its future.
+/// How a task has ended, by its future.
 struct Ending {
     enum class What {
         right,
@@ -174,8 +174,8 @@ struct ScriptedTask {
     Data data;
     std::optional<TaskOptions> options = std::nullopt;
     Future<Data> future = {};
-    bool cancelled = false; ///< by who holds the future, and was told that this has succeeded
-    bool killed = false;    ///< likewise
+    bool cancelled = false; ///< `Future::cancel` has returned true
+    bool killed = false;    ///< `Future::kill` has returned true
     bool may_time_out = false;
 
     [[nodiscard]] int retries() const { return options ? options->max_retries : 0; }

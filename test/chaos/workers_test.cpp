@@ -10,11 +10,10 @@
 #include <string>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 
 namespace {
 
-/// Round after round until the time is over.
+/// Runs rounds for `time`.
 void play_for(const std::string& what, std::chrono::milliseconds time, Adversary::Manner manner) {
     Findings findings;
     Tally tally;
@@ -27,7 +26,7 @@ void play_for(const std::string& what, std::chrono::milliseconds time, Adversary
                           .manner = manner};
         tally += play(round, findings);
     }
-    tell(what, tally, findings);
+    print(what, tally, findings);
     CHECK(findings.text() == "");
     CHECK(tally.tasks > 0);
     CHECK(tally.signals > 0);

@@ -1,4 +1,5 @@
 #include "codec/exception.hpp"
+#include "diag/throw_trace.hpp"
 
 #include <prong/detail/names.hpp>
 #include <prong/exception.hpp>
@@ -161,7 +162,7 @@ TEST_CASE("exceptions without a text come back as themselves", "[exception]") {
         [] { (void)std::get<0>(std::variant<int, char>('x')); });
 }
 
-TEST_CASE("a standard exception with a text of its own may be sent on", "[exception]") {
+TEST_CASE("a standard exception with its own text may be sent on", "[exception]") {
     const auto once = caught_from([] { (void)std::get<0>(std::variant<int, char>('x')); });
     check_comes_back<std::bad_variant_access>([&] { std::rethrow_exception(once); });
 }
@@ -197,7 +198,7 @@ TEST_CASE("a system error comes back with its code", "[exception]") {
     }
 }
 
-TEST_CASE("a system error of a category of its own is described", "[exception]") {
+TEST_CASE("a system error of an unknown category is described", "[exception]") {
     struct Category : std::error_category {
         [[nodiscard]] const char* name() const noexcept override { return "mine"; }
         [[nodiscard]] std::string message(int) const override { return "my message"; }
@@ -246,6 +247,12 @@ TEST_CASE("prong's own errors come back with what they carry", "[exception]") {
     check_text<PoolShutdown>();
     check_text<CodecError>();
     check_text<EndOfFile>();
+    check_text<ObjectGone>();
+    check_text<QueueClosed>();
+    const auto broken = check_comes_back<BrokenBarrier>(
+        [] { throw BrokenBarrier("text", {.pid = 7, .name = "a party"}); });
+    CHECK(broken.who().pid == 7);
+    CHECK(broken.who().name == "a party");
     const auto died = check_comes_back<WorkerDied>(
         [] { throw WorkerDied({.pid = 7, .exitcode = -11}, "parse() [task 1]"); });
     CHECK(died.pid() == 7);
@@ -366,7 +373,7 @@ TEST_CASE("a type that is itself a nested exception keeps what it carries", "[ex
 
 namespace {
 
-/// An exception in which so many others are nested, each in the one before it.
+/// An exception with `levels` levels of nested ones.
 std::exception_ptr chain_of(std::size_t levels) {
     std::exception_ptr chain = std::make_exception_ptr(std::out_of_range("level 0"));
     for (std::size_t i = 1; i <= levels; ++i) {
@@ -419,7 +426,7 @@ TEST_CASE("a thousand exceptions that are nested in one another come back", "[ex
     CHECK(texts_of(back).size() == 1001);
 }
 
-TEST_CASE("only so many nested exceptions are kept, and the last one tells of that",
+TEST_CASE("a limited number of nested exceptions is kept, and the last one says so",
           "[exception]") {
     const auto chain = chain_of(codec::max_nested_exceptions + 1);
     const auto texts = texts_of(caught_from([&] { std::rethrow_exception(chain); }));
@@ -446,7 +453,7 @@ TEST_CASE("a type that only the receiver knows comes back if its text is all the
     CHECK_THROWS_AS(std::rethrow_exception(travel(More("text"))), RemoteError);
 }
 
-TEST_CASE("trouble with a type's own serialization is told", "[exception]") {
+TEST_CASE("an error of a type's own serialization is reported", "[exception]") {
     const auto unsavable = caught_from([] { throw Unsavable(); });
     CHECK_THROWS_AS(std::rethrow_exception(unsavable), RemoteError);
     CHECK_THROWS_WITH(std::rethrow_exception(unsavable),
@@ -457,7 +464,7 @@ TEST_CASE("trouble with a type's own serialization is told", "[exception]") {
                       Catch::Contains("unloadable") && Catch::Contains("cannot be loaded"));
 }
 
-TEST_CASE("every decoding gives an exception object of its own", "[exception]") {
+TEST_CASE("every decoding gives its own exception object", "[exception]") {
     BufferWriter writer;
     try {
         throw std::runtime_error("text");
@@ -469,6 +476,39 @@ TEST_CASE("every decoding gives an exception object of its own", "[exception]") 
     CHECK(codec::decode_exception(first) != codec::decode_exception(second));
 }
 
+TEST_CASE("a call stack comes back with the exception", "[exception]") {
+    const auto journey = [](auto error, bool is_nested, std::size_t addresses) {
+        BufferWriter writer;
+        try {
+            if (is_nested) std::throw_with_nested(std::move(error));
+            throw std::move(error);
+        } catch (...) {
+            codec::encode_current_exception(writer, std::vector<const void*>(addresses));
+        }
+        Reader reader(writer.bytes());
+        const std::exception_ptr exception = codec::decode_exception(reader);
+        CHECK(reader.remaining() == 0);
+        return exception;
+    };
+    const auto lines = [](const std::exception_ptr& exception) {
+        return std::ranges::count(thrown_at(exception), '\n');
+    };
+    for (const bool is_nested : {false, true}) {
+        const auto parse_error = journey(ParseError("text", 7), is_nested, 2);
+        CHECK(lines(parse_error) == 2);
+        CHECK_THROWS_AS(std::rethrow_exception(parse_error), ParseError);
+        const auto carrying = journey(Carrying("text"), is_nested, 1);
+        CHECK(lines(carrying) == 1);
+        CHECK_THROWS_AS(std::rethrow_exception(carrying), std::nested_exception);
+        const auto no_memory = journey(std::bad_alloc(), is_nested, diag::max_frames);
+        CHECK(lines(no_memory) == std::ptrdiff_t{diag::max_frames});
+        CHECK_THROWS_AS(std::rethrow_exception(no_memory), std::bad_alloc);
+        CHECK(lines(journey(Unregistered("text"), is_nested, 1)) == 1);
+        const auto too_many = journey(Unregistered("text"), is_nested, diag::max_frames + 1);
+        CHECK_THROWS_AS(std::rethrow_exception(too_many), CodecError);
+    }
+}
+
 TEST_CASE("bytes that are no exception give a CodecError", "[exception]") {
     BufferWriter writer;
     try {
@@ -478,7 +518,7 @@ TEST_CASE("bytes that are no exception give a CodecError", "[exception]") {
             std::throw_with_nested(std::system_error(2, std::generic_category(), "outer"));
         }
     } catch (...) {
-        codec::encode_current_exception(writer);
+        codec::encode_current_exception(writer, std::vector<const void*>(3, &writer));
     }
     for (std::size_t size = 0; size < writer.size(); ++size) {
         Reader reader(writer.bytes().first(size));

@@ -2,7 +2,7 @@
 # Checks the public headers one by one:
 #   headers.sh <version> <compiler> [flag]...
 # Each compiles by itself. Those that encode nothing bring neither cereal nor <iostream>. version.hpp
-# tells the version of the build. Prints what did not go so. Exit code 0 if all did.
+# has the version of the build. Prints what did not go so. Exit code 0 if all did.
 set -uo pipefail
 
 version=$1
@@ -18,8 +18,8 @@ check() {
         grep -m 5 error <<<"$brought"
     fi
     case $header in
-    error.hpp | fwd.hpp | future.hpp | inherit.hpp | process.hpp | stats.hpp | task_options.hpp | \
-        this_task.hpp | timeout.hpp | version.hpp | wait.hpp | zygote.hpp)
+    as_completed.hpp | error.hpp | fwd.hpp | future.hpp | inherit.hpp | process.hpp | stats.hpp | \
+        task_options.hpp | this_task.hpp | timeout.hpp | version.hpp | wait.hpp | zygote.hpp)
         grep -m 1 -E '/cereal/|/iostream$' <<<"$brought" | sed "s|^|$header brings |"
         ;;
     codec.hpp) grep -q /cereal/ <<<"$brought" || echo "codec.hpp is not seen to bring cereal" ;;
@@ -31,7 +31,7 @@ failures=$(printf '%s\0' "$include"/*.hpp |
     xargs -0 -P "$(nproc)" -I '{}' bash -c 'check "$@"' bash '{}' "$@")
 found=$("$@" -E -P -x c++ - <<<'#include <prong/version.hpp>
 PRONG_VERSION_MAJOR.PRONG_VERSION_MINOR.PRONG_VERSION_PATCH' | tr -d ' \n')
-[[ $found == "$version" ]] || failures+=$'\n'"version.hpp tells $found, the build $version"
+[[ $found == "$version" ]] || failures+=$'\n'"version.hpp has version $found, the build $version"
 [[ -z $failures ]] && exit 0
 echo "$failures"
 exit 1

@@ -8,8 +8,8 @@
 
 #include <random>
 
-// A worker that has gone mad may write anything. Whatever the bytes are, decoding them gives a
-// value or an exception. That nothing else happens shows under the sanitizers.
+// A worker that corrupts memory may write anything. Decoding gives a value or an exception for any
+// bytes. The sanitizers show that nothing else happens.
 
 using namespace prong;
 using namespace prong::test;
@@ -18,7 +18,7 @@ using prong::detail::Reader;
 
 namespace {
 
-/// Decodes a `T` and looks at all of it. Returns true if there was one.
+/// Decodes a `T` and reads all of it. Returns whether it could be decoded.
 template <class T>
 bool decode_and_use(std::span<const std::byte> bytes) {
     Reader reader(bytes);
@@ -119,7 +119,7 @@ TEST_CASE("a size beyond the bytes is refused before memory is asked for", "[cod
     CHECK(!decode_and_use<SavedAndLoaded>(writer.bytes()));
 }
 
-TEST_CASE("a bool is true or false, whatever the byte", "[codec]") {
+TEST_CASE("a bool is true or false for any byte", "[codec]") {
     const std::vector<std::byte> bytes(16, std::byte{0x42});
     Reader reader(bytes);
     CHECK(static_cast<int>(detail::decode<bool>(reader)) == 1);
@@ -128,7 +128,7 @@ TEST_CASE("a bool is true or false, whatever the byte", "[codec]") {
     CHECK(detail::decode<std::optional<bool>>(reader) == std::optional(true));
 }
 
-TEST_CASE("the state of a comparison is a value, whatever the bytes", "[codec]") {
+TEST_CASE("the state of a comparison is a value for any bytes", "[codec]") {
     struct Flagged {
         int flags;
         std::array<Direction, 1> directions;
@@ -144,7 +144,7 @@ TEST_CASE("the state of a comparison is a value, whatever the bytes", "[codec]")
     CHECK(std::bit_cast<std::uint8_t>(set.key_comp().directions[0].down) == 1);
 }
 
-TEST_CASE("a heap is one, whatever the bytes", "[codec]") {
+TEST_CASE("a heap is one for any bytes", "[codec]") {
     BufferWriter writer;
     detail::encode(writer, std::vector<int>{1, 3, 2}); // not in the order of a heap
     Reader reader(writer.bytes());

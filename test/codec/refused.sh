@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks that what cannot cross to another process is refused by the compiler, in good words:
+# Checks that what cannot cross to another process is refused by the compiler with a helpful error:
 #   refused.sh <compiler> [flag]...
 # Each refused/*.cpp must fail to compile, with one error, and its first lines say what the compiler
 # must then say, in the error or in how it came to that:

@@ -271,7 +271,7 @@ TEST_CASE("the caller's arguments are never moved from", "[task]") {
     CHECK(run(take, std::move(text)) == text);
 }
 
-TEST_CASE("the arguments are gone when the result is encoded", "[task]") {
+TEST_CASE("the arguments are destroyed before the result is encoded", "[task]") {
     alive = 0;
     alive_when_saved = -1;
     const Counted of_the_caller;
@@ -358,7 +358,7 @@ TEST_CASE("one call of many decodes the callable once", "[task]") {
     CHECK(Call::invoke(callable, second) == "hi a b");
 }
 
-TEST_CASE("the same task has the same constant object, whatever the length of its text", "[task]") {
+TEST_CASE("the same task has the same constant object for any length of its text", "[task]") {
     CHECK(&detail::task_type<decltype(shout), const char(&)[4]>() ==
           &detail::task_type<decltype(&shout), std::string>());
 }

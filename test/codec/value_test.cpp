@@ -302,7 +302,7 @@ TEST_CASE("nested containers of numbers go in one piece", "[codec]") {
     CHECK(writer.size() == 8 + 8 + 3);
 }
 
-TEST_CASE("values after one another keep apart, whatever their alignment", "[codec]") {
+TEST_CASE("values after one another stay separate with any alignment", "[codec]") {
     BufferWriter writer;
     detail::encode(writer, 'x');
     detail::encode(writer, std::vector<double>{1, 2});

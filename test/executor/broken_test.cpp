@@ -1,5 +1,5 @@
-// What happens when nobody is left to run tasks: a pool that cannot start workers, a supervisor or
-// a whole program that is killed.
+// What happens when no process is left to run tasks: a pool cannot start workers, a supervisor or
+// the whole program is killed.
 
 #include "executor/helpers.hpp"
 #include "support/catch.hpp"
@@ -25,12 +25,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
-using prong::BrokenProcessPool;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -79,7 +74,7 @@ void start(const Shared<Program>& program) {
         gate->close();
         // One of them works, one has forked, and one is idle.
         held.push_back(pool.submit(pass(gate)));
-        pool.submit(prong::with_captures([place = program.get()] {
+        pool.submit(with_captures([place = program.get()] {
                 const pid_t child = fork();
                 if (child == 0)
                     for (;;) pause();
@@ -112,7 +107,7 @@ long sleeps_of_this_thread() {
 
 } // namespace
 
-TEST_CASE("an initializer that throws breaks the pool, and the error tells what it threw") {
+TEST_CASE("an initializer that throws breaks the pool, and the error says what it threw") {
     const Shared<Counter> runs;
     const std::string cause = cause_of_break([&] {
         ++*runs;
@@ -124,14 +119,14 @@ TEST_CASE("an initializer that throws breaks the pool, and the error tells what 
     CHECK_THAT(cause_of_break([] { throw 1; }), Contains("initializer"));
 }
 
-TEST_CASE("an initializer that ends its process breaks the pool, and the error tells how") {
+TEST_CASE("an initializer that ends its process breaks the pool, and the error says how") {
     CHECK_THAT(cause_of_break([] { _exit(4); }), Contains("exited with code 4"));
     CHECK_THAT(cause_of_break([] { std::exit(5); }), Contains("exited with code 5"));
     CHECK_THAT(cause_of_break([] { raise(SIGSEGV); }), Contains("SIGSEGV"));
     CHECK_THAT(cause_of_break([] { raise(SIGKILL); }), Contains("SIGKILL"));
 }
 
-TEST_CASE("initializers that fail now and then do not break the pool") {
+TEST_CASE("initializers that fail sometimes do not break the pool") {
     const Shared<Counter> runs;
     const auto failing = [&] {
         if (++*runs % 3 != 0) throw std::runtime_error("not this time"); // two of three
@@ -139,7 +134,7 @@ TEST_CASE("initializers that fail now and then do not break the pool") {
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .initializer = failing});
     for (int i = 0; i < 30; ++i) {
         REQUIRE(pool.submit(square, i).get() == i * i);
-        CHECK_THROWS_AS(pool.submit([] { _exit(1); }).get(), prong::WorkerDied);
+        CHECK_THROWS_AS(pool.submit([] { _exit(1); }).get(), WorkerDied);
     }
     CHECK(runs->load() >= 90);
 }
@@ -160,7 +155,7 @@ TEST_CASE("a pool that breaks later loses running tasks too, and a new pool work
         try {
             future.get();
             FAIL("the gate was closed");
-        } catch (const prong::WorkerDied&) {
+        } catch (const WorkerDied&) {
             ++died;
         } catch (const BrokenProcessPool&) {
         }
@@ -177,10 +172,10 @@ TEST_CASE("an initializer that never returns does not keep the pool from being k
     REQUIRE(gate->await_arrivals(2));
     pool.kill_workers();
     pool.shutdown();
-    CHECK_THROWS_AS(future.get(), prong::CancelledError);
+    CHECK_THROWS_AS(future.get(), CancelledError);
 }
 
-TEST_CASE("when the supervisor is killed no wait hangs, and the workers are gone") {
+TEST_CASE("when the supervisor is killed no wait hangs, and the workers end") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
     auto held = occupy(pool, gate);
@@ -243,7 +238,7 @@ TEST_CASE("a worker that finds its supervisor dead right after the fork ends") {
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
-TEST_CASE("polling sees that the supervisor is gone, and so do wait, as_completed and map") {
+TEST_CASE("polling detects the end of the supervisor, and so do wait, as_completed and map") {
     const Shared<Gate> gate;
     std::vector<Future<int>> futures;
     std::optional<ProcessPoolExecutor> pool(std::in_place, 1);
@@ -273,7 +268,7 @@ TEST_CASE("the futures of a pool that has ended do not sleep, each for itself") 
                            std::views::iota(0, static_cast<int>(count)));
     std::vector<Future<int>> futures;
     for (std::size_t i = 0; i < 4 * count; ++i) futures.push_back(pool.submit(square, 1));
-    SECTION("killed by somebody") {
+    SECTION("killed from outside") {
         kill(supervisor_of(getpid()), SIGKILL);
     }
     SECTION("by kill_workers") {
@@ -336,22 +331,22 @@ TEST_CASE("when the program, its supervisor or both are killed, nothing is left"
     prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
-TEST_CASE("a supervisor that is stopped is let go on by those who need it") {
+TEST_CASE("a stopped supervisor is continued by the calls that need it") {
     ProcessPoolExecutor pool(1);
     const auto stop = [] { return kill(getppid(), SIGSTOP); };
     CHECK(pool.submit(stop).get() == 0);
     auto dies = pool.submit([] { raise(SIGKILL); });
-    CHECK_THROWS_AS(dies.get(), prong::WorkerDied);
+    CHECK_THROWS_AS(dies.get(), WorkerDied);
     CHECK(pool.submit(stop).get() == 0);
     auto hangs = pool.submit([] { pause(); });
     REQUIRE(eventually([&] { return hangs.running(); }));
     CHECK(hangs.kill());
-    CHECK_THROWS_AS(hangs.get(), prong::CancelledError);
+    CHECK_THROWS_AS(hangs.get(), CancelledError);
     CHECK(pool.submit(stop).get() == 0);
     CHECK(pool.shutdown_for(10s));
 }
 
-TEST_CASE("a program that only tries to submit sees that the supervisor is gone") {
+TEST_CASE("a program that only tries to submit detects the end of the supervisor") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 1});
     auto running = pool.submit(pass(gate));
@@ -369,21 +364,21 @@ TEST_CASE("a program that only tries to submit sees that the supervisor is gone"
     CHECK_THROWS_AS(pool.try_submit_for(0s, square, 3), BrokenProcessPool);
 }
 
-TEST_CASE("a program that only asks done() lets a stopped supervisor go on") {
+TEST_CASE("a program that only calls done() continues a stopped supervisor") {
     ProcessPoolExecutor pool(1);
     CHECK(pool.submit(square, 3).get() == 9);
     kill(supervisor_of(getpid()), SIGSTOP);
     auto future = pool.submit([] { raise(SIGKILL); });
     CHECK(eventually([&] { return future.done(); }));
-    CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+    CHECK_THROWS_AS(future.get(), WorkerDied);
     kill(supervisor_of(getpid()), SIGSTOP);
     auto other = pool.submit([] { raise(SIGKILL); });
     REQUIRE(eventually([&] { return other.running() || other.done(); }));
     CHECK(eventually([&] { return !other.running(); }));
-    CHECK_THROWS_AS(other.get(), prong::WorkerDied);
+    CHECK_THROWS_AS(other.get(), WorkerDied);
 }
 
-TEST_CASE("a program that only asks whether the pool has ended lets a stopped supervisor go on") {
+TEST_CASE("a program that only calls join_for continues a stopped supervisor") {
     ProcessPoolExecutor pool(1);
     CHECK(pool.submit(square, 3).get() == 9);
     kill(supervisor_of(getpid()), SIGSTOP);

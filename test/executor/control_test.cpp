@@ -15,19 +15,9 @@
 #include <thread>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::CancelledError;
-using prong::Future;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
 using prong::TaskTimeout;
-using prong::with_captures;
 
 namespace {
-
-void sleep_for_ever() {
-    for (;;) pause();
-}
 
 /// Keeps the processor busy.
 void spin(int times) {
@@ -88,7 +78,7 @@ TEST_CASE("a task is asked to stop before it is killed, and then keeps its worke
     CHECK(pool.submit([] { return prong::this_task::stop_requested(); }).get() == false);
 }
 
-TEST_CASE("a stop token calls back when the time is over") {
+TEST_CASE("a stop token calls back when the timeout expires") {
     ProcessPoolExecutor pool(1);
     const auto wait_for_callback = [] {
         std::atomic<bool> called = false;
@@ -114,13 +104,13 @@ TEST_CASE("a deadline counts from submit, and a task that comes too late never r
     auto hurried = pool.with(TaskOptions{.deadline = 20ms});
     auto first = hurried.submit(count_up(ran));
     auto second = hurried.submit(count_up(ran));
-    SECTION("told to who waits") {
+    SECTION("seen by a wait") {
         CHECK_THROWS_AS(first.get(), TaskTimeout);
     }
-    SECTION("told to who asks") {
+    SECTION("seen by done") {
         CHECK(eventually([&] { return first.done(); }));
     }
-    SECTION("told to who waits for several") {
+    SECTION("seen by a wait for several") {
         std::vector<Future<int>> futures;
         futures.push_back(std::move(first));
         CHECK(prong::wait(futures, prong::ReturnWhen::first_completed).done.size() == 1);
@@ -141,7 +131,7 @@ TEST_CASE("a deadline counts from submit, and a task that comes too late never r
 TEST_CASE("a submit does not wait for room beyond its task's deadline") {
     const Shared<Gate> gate;
     const Shared<Counter> ran;
-    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_pending = 1});
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 1});
     auto running = occupy(pool, gate);
     auto queued = pool.submit(count_up(ran));
     const auto hurried = pool.with(TaskOptions{.deadline = 2ms});
@@ -198,7 +188,7 @@ TEST_CASE("a timeout fires though its worker is stopped") {
 
 TEST_CASE("a timeout fires though its worker has become another user") {
     if (geteuid() != 0) return;
-    ProcessPoolExecutor pool(prong::PoolOptions{
+    ProcessPoolExecutor pool(PoolOptions{
         .max_workers = 1, .initializer = [] { static_cast<void>(setuid(65534) == 0); }});
     auto future = pool.with(TaskOptions{.timeout = 20ms}).submit(sleep_for_ever);
     CHECK_THROWS_AS(future.get(), TaskTimeout);
@@ -223,7 +213,7 @@ TEST_CASE("many timeouts at once, among tasks that end in time") {
     CHECK(pool.stats().killed == 40);
 }
 
-TEST_CASE("a task that ends as its time is over has one end, and no other task suffers") {
+TEST_CASE("a task that ends as its timeout expires has one end, and affects no other task") {
     ProcessPoolExecutor pool(2);
     int returned = 0;
     int timed_out = 0;
@@ -275,7 +265,7 @@ TEST_CASE("kill ends a running task, cancels a queued one, and is too late for w
     CHECK(*ran == 0);
 }
 
-TEST_CASE("kill, cancel and the end of a task race; each is told the truth") {
+TEST_CASE("kill, cancel and the end of a task race; each returns the truth") {
     ProcessPoolExecutor pool(2);
     int returned = 0;
     int killed = 0;
@@ -380,7 +370,7 @@ TEST_CASE("the pool ends though tasks with options run") {
             REQUIRE(gate->await_arrivals(1));
             pool.kill_workers();
         }
-        CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+        CHECK_THROWS_AS(future.get(), WorkerDied);
     }
     SECTION("after the timeout") {
         ProcessPoolExecutor pool(1);
@@ -397,7 +387,7 @@ TEST_CASE("options out of range are refused") {
     CHECK(pool.submit(square, 2).get() == 4);
 }
 
-TEST_CASE("what a task forks is no worker, and nobody limits it") {
+TEST_CASE("what a task forks is no worker, and has no limits") {
     ProcessPoolExecutor pool(1);
     const auto fork_and_ask = [] {
         const pid_t child = fork();
@@ -454,7 +444,7 @@ TEST_CASE("a task that was asked to stop is not tried again") {
     REQUIRE(gate->await_arrivals(1));
     CHECK(future.request_stop());
     for (const pid_t worker : workers_of(supervisor_of(getpid()))) kill(worker, SIGKILL);
-    CHECK(error_of<prong::WorkerDied>(future).signal() == SIGKILL);
+    CHECK(error_of<WorkerDied>(future).signal() == SIGKILL);
     CHECK(gate->arrivals() == 1);
 }
 
@@ -538,7 +528,8 @@ TEST_CASE("map gives each element the token of its task") {
     CHECK(expected == 10);
 }
 
-TEST_CASE("request_stop and the end of a task race; each is told the truth, no other is stopped") {
+TEST_CASE(
+    "request_stop and the end of a task race; it returns the truth, and stops no other task") {
     ProcessPoolExecutor pool(2);
     const auto briefly = [](int n) {
         spin(n);

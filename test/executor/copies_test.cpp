@@ -1,5 +1,5 @@
-// Processes that are copies of the program or of a worker, forked by whatever call: what they may
-// do with what belongs to the original, and that nothing happens to that.
+// Processes that are copies of the program or of a worker, forked by any call: what they may do
+// with objects of the original, and that these are not affected.
 
 #include "executor/helpers.hpp"
 #include "support/catch.hpp"
@@ -8,6 +8,7 @@
 
 #include <prong/prong.hpp>
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -21,11 +22,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
 
 namespace {
 
@@ -61,8 +57,8 @@ void require_refused(auto call, const std::string& what)
     require_throws<std::logic_error>(call, what);
 }
 
-/// A task that forks a child in each way, which ends by `end`; tells how those that did not end so
-/// have ended.
+/// A task that forks a child in each way, which ends by `end`. Returns how the children ended that
+/// did not end so.
 template <typename End>
 std::string fork_and_end(End end) {
     std::string others;
@@ -131,7 +127,7 @@ TEST_CASE("a copy of the program cannot use its pool, and does it no harm") {
         Future<int> moved = std::move(futures[0]);
         require(moved.valid() && !futures[0].valid(), "a future can be moved");
         require_refused([&] { return moved.get(); }, "get of a moved one");
-        require(ProcessPoolExecutor(1).submit(square, 6).get() == 36, "a pool of its own");
+        require(ProcessPoolExecutor(1).submit(square, 6).get() == 36, "its own pool");
         pool.reset();
         futures.clear();
         held.clear();
@@ -144,7 +140,7 @@ TEST_CASE("a copy of the program cannot use its pool, and does it no harm") {
     CHECK(pool->submit(square, 5).get() == 25);
 }
 
-TEST_CASE("a copy of the program that is forked while map runs cannot go on with it") {
+TEST_CASE("a copy of the program that is forked while map runs cannot continue it") {
     ProcessPoolExecutor pool(1);
     using Result = decltype(pool.map(square, std::views::iota(0, 1000)));
     std::optional<Result> result(pool.map(square, std::views::iota(0, 1000)));
@@ -163,6 +159,40 @@ TEST_CASE("a copy of the program that is forked while map runs cannot go on with
     for (++it; it != result->end(); ++it) sum += *it;
     CHECK(sum == 332833500);
     CHECK(untouched->get().size() == 1000);
+}
+
+TEST_CASE("a copy of the program cannot use its Pool, and need not end its callback thread") {
+    const Shared<Gate> gate;
+    std::atomic<int> calls = 0;
+    std::optional<prong::Pool> pool(std::in_place, 1);
+    const prong::callbacks count{.done = [&] { ++calls; }};
+    std::optional held(pool->apply_async(count, pass(gate)));
+    std::optional mapped(pool->map_async(square, std::vector{1, 2}, count));
+    std::optional empty(pool->map_async(square, std::vector<int>{}));
+    check_copies([&] {
+        require_refused([&] { return pool->apply(square, 1); }, "apply");
+        require_refused([&] { return pool->apply_async(count, square, 1); }, "apply_async");
+        require_refused([&] { return pool->map(square, std::vector<int>{}); }, "map");
+        require_refused([&] { return pool->imap(square, std::vector<int>{}); }, "imap");
+        require_refused([&] { pool->close(); }, "close");
+        require_refused([&] { pool->terminate(); }, "terminate");
+        require_refused([&] { pool->join(); }, "join");
+        require_refused([&] { return held->get(); }, "get");
+        require_refused([&] { return held->ready(); }, "ready");
+        require_refused([&] { return mapped->wait_for(0s); }, "wait_for");
+        require_refused([&] { return empty->get(); }, "get of nothing");
+        require(prong::Pool(1).apply(square, 6) == 36, "a pool of its own");
+        pool.reset();
+        held.reset();
+        mapped.reset();
+        empty.reset();
+    });
+    gate->open();
+    CHECK(mapped->get() == std::vector{1, 4});
+    CHECK(calls == 2);
+    pool->terminate(); // ends the callback thread
+    held.reset();
+    check_copies([&] { pool.reset(); });
 }
 
 TEST_CASE("a copy of the program may exit with a live pool, future and map") {
@@ -190,14 +220,14 @@ TEST_CASE("a copy of a worker cannot use the pool, and is no worker") {
     const Shared<Counter> children;
     static std::optional<ProcessPoolExecutor> pool;
     pool.emplace(1);
-    const auto task = prong::with_captures([counter = children.get()] {
+    const auto task = with_captures([counter = children.get()] {
         return fork_and_end([counter] {
             require_refused([] { return pool->submit(square, 1); }, "submit");
             require(prong::this_worker::index() == -1, "no worker");
             require(!prong::this_task::stop_requested(), "not asked to stop");
             require(!prong::this_task::stop_token().stop_possible(), "no stop token");
             require(prong::this_task::attempt() == 1, "the first attempt");
-            require(ProcessPoolExecutor(1).submit(square, 6).get() == 36, "a pool of its own");
+            require(ProcessPoolExecutor(1).submit(square, 6).get() == 36, "its own pool");
             pool.reset();
             counter->fetch_add(1);
             _exit(3);

@@ -89,7 +89,7 @@ public:
     }
     ~CorePool() { end(); }
 
-    /// Waits until the processes are gone.
+    /// Waits until the processes have ended.
     void end() {
         if (own_supervisor_) {
             core().end_workers(proc::StopMode::kill);

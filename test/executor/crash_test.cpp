@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 #include "support/check_child.hpp"
 #include "support/environment.hpp"
+#include "support/sanitizer.hpp"
 
 #include <prong/prong.hpp>
 
@@ -19,13 +20,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
-using prong::BrokenProcessPool;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
-using prong::WorkerDied;
 
 namespace {
 
@@ -106,7 +101,7 @@ void parse_forever(std::string_view) {
     die(Death::segfault);
 }
 
-/// Checks that a pool of so many workers has them all again.
+/// Checks that the pool has all of its workers again.
 void check_recovered(ProcessPoolExecutor& pool, const Shared<Gate>& gate) {
     auto held = occupy(pool, gate);
     gate->open();
@@ -114,6 +109,27 @@ void check_recovered(ProcessPoolExecutor& pool, const Shared<Gate>& gate) {
     std::ranges::sort(pids);
     CHECK(std::ranges::adjacent_find(pids) == pids.end());
     gate->close();
+}
+
+[[gnu::noinline]] int crash_in_here(volatile int* place) {
+    *place = 1;
+    return *place + 1;
+}
+
+int call_null() {
+    int (*volatile function)() = nullptr;
+    return function() + 1;
+}
+
+int crash() {
+    volatile int* volatile nowhere = nullptr; // so that the compiler does not know
+    return crash_in_here(nowhere) + 1;
+}
+
+[[gnu::noinline]] int overflow(int n) {
+    volatile char place[256] = {};
+    place[0] = static_cast<char>(n);
+    return n < 0 ? n : overflow(n + 1) + place[0];
 }
 
 } // namespace
@@ -135,7 +151,7 @@ TEST_CASE("a task that ends its process ends with WorkerDied, and a new worker t
     }
 }
 
-TEST_CASE("the error of a death says who died of what, doing what") {
+TEST_CASE("the error of a death says which process died of what, running what") {
     ProcessPoolExecutor pool(1);
     auto future = pool.submit(parse_forever, "text");
     future.wait();
@@ -196,12 +212,12 @@ TEST_CASE("a death harms no task that runs or waits beside it") {
     CHECK(beside.get() > 0);
 }
 
-TEST_CASE("a replaced worker leaves nobody asleep while there is work") {
+TEST_CASE("a replaced worker leaves no other asleep while there is work") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
     for (int round = 0; round < 300; ++round) {
         CHECK_THROWS_AS(pool.submit(die, Death::quick_exit).get(), WorkerDied);
-        check_recovered(pool, gate); // nobody waits for a future here, who could wake them
+        check_recovered(pool, gate); // here no thread waits for a future and could wake them
     }
 }
 
@@ -239,7 +255,7 @@ TEST_CASE("all workers die again and again with a full backlog") {
 TEST_CASE("what a task leaves running in its worker's group ends with the worker") {
     const Shared<Counter> child;
     ProcessPoolExecutor pool(1);
-    auto future = pool.submit(prong::with_captures([place = child.get()] {
+    auto future = pool.submit(with_captures([place = child.get()] {
         const pid_t pid = fork();
         if (pid == 0) {
             for (;;) pause();
@@ -261,14 +277,14 @@ TEST_CASE("a worker writes no core file") {
               .get() == 0);
 }
 
-TEST_CASE("the others go on while a worker is stopped, whether it is busy or idle") {
+TEST_CASE("the others continue while a worker is stopped, whether it is busy or idle") {
     const Shared<Gate> gate;
     const Shared<Gate> second;
     const Shared<Counter> busy;
     ProcessPoolExecutor pool(2);
     check_recovered(pool, gate);
-    Future<void> task = pool.submit(prong::with_captures(
-        [place = busy.get(), first_gate = gate.get(), second_gate = second.get()] {
+    Future<void> task = pool.submit(
+        with_captures([place = busy.get(), first_gate = gate.get(), second_gate = second.get()] {
             *place = getpid();
             first_gate->pass();
             second_gate->pass();
@@ -308,4 +324,35 @@ TEST_CASE("a task that ends its thread unwinds nothing of the program's") {
         require(pool.submit(square, 3).get() == 9, "there is another worker");
     });
     CHECK(*destroyed == 1);
+}
+
+TEST_CASE("the error of a crash says where it was") {
+    ProcessPoolExecutor pool(1);
+    auto future = pool.submit(crash);
+    const auto death = error_of<WorkerDied>(future);
+    CHECK(death.signal() == SIGSEGV);
+    CHECK_THAT(death.backtrace(), Contains("crash_in_here(int volatile*)"));
+    CHECK_THAT(death.backtrace(), Contains("crash_test.cpp"));
+    auto aborted = pool.submit([] { std::abort(); });
+    const auto abortion = error_of<WorkerDied>(aborted);
+    CHECK(abortion.signal() == SIGABRT);
+    CHECK_THAT(abortion.backtrace(), Contains("abort"));
+    auto exited = pool.submit([] { _exit(3); });
+    CHECK(error_of<WorkerDied>(exited).backtrace().empty());
+    auto killed = pool.submit([] { return raise(SIGKILL); });
+    CHECK(error_of<WorkerDied>(killed).backtrace().empty());
+    auto nowhere = pool.submit(call_null);
+    CHECK_THAT(error_of<WorkerDied>(nowhere).backtrace(), Contains("call_null()"));
+}
+
+TEST_CASE("a stack overflow and a crash in a thread are reported, too") {
+    ProcessPoolExecutor pool(1);
+    auto deep = pool.submit(overflow, 0);
+    const auto death = error_of<WorkerDied>(deep);
+    CHECK(death.signal() == SIGSEGV);
+    if (!address_sanitizer) CHECK_THAT(death.backtrace(), Contains("overflow(int)"));
+    auto threaded = pool.submit([] { std::thread([] { crash(); }).join(); });
+    CHECK_THAT(error_of<WorkerDied>(threaded).backtrace(),
+               Contains("crash_in_here(int volatile*)"));
+    CHECK(pool.submit(square, 2).get() == 4);
 }

@@ -28,11 +28,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using prong::Inherit;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
 
 namespace {
 
@@ -74,7 +70,7 @@ int close_all(int first) {
     return 0;
 }
 
-/// Opens files of the user's until so many numbers from 3 on are taken; they stay open.
+/// Creates `count` files, and leaves them open.
 void open_files(const fs::path& folder, int count) {
     for (int i = 0; i < count; ++i) {
         const fs::path path = folder / std::to_string(i);
@@ -96,7 +92,7 @@ void print_and_die() {
 
 std::string last_output_of_a_death(ProcessPoolExecutor& pool) {
     auto dies = pool.with(TaskOptions{.capture_output = true}).submit(print_and_die);
-    return error_of<prong::WorkerDied>(dies).last_output();
+    return error_of<WorkerDied>(dies).last_output();
 }
 
 bool is_null(int fd) {
@@ -164,7 +160,7 @@ TEST_CASE("a program without standard streams has a pool that captures output") 
         require(!after.contains(STDIN_FILENO) && !after.contains(STDOUT_FILENO),
                 "no standard number is taken");
         require(after.size() < before.size() - 2 + (with_zygote ? 4 : 2), "and few others");
-        std::printf("a line for nobody, longer than any request\n");
+        std::printf("a line that is not read, longer than any request\n");
         std::fflush(stdout); // into the zygote's socket, if that had the number
         require(last_output_of_a_death(pool) == "last words\n", "captured");
         ProcessPoolExecutor second(1);
@@ -196,13 +192,13 @@ TEST_CASE("after a task that closes every descriptor no output is captured, and 
             std::fflush(stdout);
             raise(SIGKILL);
         });
-        require(error_of<prong::WorkerDied>(dies).last_output().empty(), "nothing captured");
+        require(error_of<WorkerDied>(dies).last_output().empty(), "nothing captured");
         require_untouched(folder.path(), 100);
         require(last_output_of_a_death(pool) == "last words\n", "the next worker captures");
     });
 }
 
-TEST_CASE("a captured task that closes every descriptor harms no file, whatever is printed after") {
+TEST_CASE("a captured task that closes every descriptor harms no file, also by later output") {
     const TempDir folder;
     check_child([&] {
         const auto print = [] {
@@ -237,7 +233,7 @@ TEST_CASE("a program that closes every descriptor keeps its pools and processes"
             open_files(folder.path(), 100);
             const auto files = open_descriptors();
             require(held[0].kill(), "a running task is killed");
-            require_throws<prong::CancelledError>([&] { held[0].get(); }, "the killed task");
+            require_throws<CancelledError>([&] { held[0].get(); }, "the killed task");
             gate->open();
             held[1].get();
             require(pool.submit(square, 3).get() == 9, "a task");

@@ -1,4 +1,4 @@
-// Futures that are dropped: what nobody will ask for takes no memory, while the pool is idle, too.
+// Dropped futures: results that no call can take any more keep no memory, also in an idle pool.
 
 #include "executor/helpers.hpp"
 #include "executor/thread_pool.hpp"
@@ -12,8 +12,6 @@
 #include <vector>
 
 using namespace prong::test;
-using prong::Future;
-using prong::with_captures;
 
 namespace {
 

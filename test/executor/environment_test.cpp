@@ -23,8 +23,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <iostream>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <set>
@@ -35,10 +37,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -55,7 +53,7 @@ void use_pool() {
         const int n = i % 100;
         require(futures[static_cast<std::size_t>(i)].get() == n * n, "result");
     }
-    require_throws<prong::WorkerDied>([&] { dies.get(); }, "a task that kills its worker");
+    require_throws<WorkerDied>([&] { dies.get(); }, "a task that kills its worker");
     auto last = pool.submit(square, 12);
     pool.shutdown();
     require(last.get() == 144, "result of the last task");
@@ -156,8 +154,8 @@ TEST_CASE("16 descriptors are enough for 200 workers") {
         const auto pids = results_of(held);
         require(std::set<int>(pids.begin(), pids.end()).size() == 200, "200 workers");
         auto dies = pool.submit([] { raise(SIGKILL); });
-        require_throws<prong::WorkerDied>([&] { dies.get(); }, "a task that kills its worker");
-        const prong::TaskOptions small{.limits = {.memory_bytes = 16 << 20}};
+        require_throws<WorkerDied>([&] { dies.get(); }, "a task that kills its worker");
+        const TaskOptions small{.limits = {.memory_bytes = 16 << 20}};
         auto large = pool.with(small).submit([] {
             for (std::vector<std::string> parts;;) parts.emplace_back(1 << 20, 'x');
         });
@@ -221,7 +219,7 @@ TEST_CASE("a pool that is forked with the program ends when its own program says
     auto held = occupy(pool, gate);
     const pid_t copy = fork();
     if (copy == 0) {
-        pause(); // keeps whatever it has inherited
+        pause(); // keeps what it has inherited
         _exit(0);
     }
     gate->open();
@@ -305,6 +303,11 @@ TEST_CASE("a pool costs its program one descriptor and no thread") {
         CHECK(*mapped.begin() == 0);
         CHECK(entries("/proc/self/task") == threads);
         CHECK(entries("/proc/self/fd") == descriptors + 2);
+        // The memory of locks and queues is for programs that have some.
+        std::ifstream maps("/proc/self/maps");
+        const std::string text(std::istreambuf_iterator<char>(maps), {});
+        CHECK(text.find("memfd:prong ") != std::string::npos);
+        CHECK(text.find("memfd:prong-family") == std::string::npos);
         second.shutdown();
         gate->open();
         CHECK(prong::wait(held).done.size() == 3);

@@ -22,10 +22,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -97,7 +93,7 @@ TEST_CASE("a submitted function runs in another process, and its result comes ba
         std::ranges::any_of(descendants, [&](const auto& process) { return process.pid == pid; }));
 }
 
-TEST_CASE("whatever can be called can be submitted") {
+TEST_CASE("everything that can be called can be submitted") {
     ProcessPoolExecutor pool(1);
     CHECK(pool.submit(&square, 3).get() == 9);
     CHECK(pool.submit(Scale{.factor = 5}, 4).get() == 20);
@@ -108,8 +104,7 @@ TEST_CASE("whatever can be called can be submitted") {
     CHECK(pool.submit([](int a, int b) { return a - b; }, 5, 3).get() == 2);
     CHECK(pool.submit([](auto a, auto b) { return a + b; }, 1.5, 2).get() == 3.5);
     int offset = 100;
-    CHECK(pool.submit(prong::with_captures([offset](int n) { return n + offset; }), 1).get() ==
-          101);
+    CHECK(pool.submit(with_captures([offset](int n) { return n + offset; }), 1).get() == 101);
 }
 
 TEST_CASE("arguments and results are what the function declares") {
@@ -138,7 +133,7 @@ TEST_CASE("arguments may change as soon as submit has returned") {
     CHECK(future.get() == "before");
 }
 
-TEST_CASE("an argument that cannot be encoded throws in submit, and the pool goes on") {
+TEST_CASE("an argument that cannot be encoded throws in submit, and the pool continues") {
     ProcessPoolExecutor pool(1);
     CHECK_THROWS_AS(pool.submit([](RefusesToBeEncoded) {}, RefusesToBeEncoded{}),
                     std::domain_error);
@@ -285,7 +280,7 @@ TEST_CASE("try_submit_for gives up when there is no room in time, and the task n
     const Shared<Gate> gate;
     const Shared<Counter> ran;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 1});
-    const auto with_options = pool.with(prong::TaskOptions{.max_retries = 1});
+    const auto with_options = pool.with(TaskOptions{.max_retries = 1});
     auto held = occupy(pool, gate);
     auto queued = pool.try_submit_for(std::chrono::seconds(0), square, 2);
     REQUIRE(queued);
@@ -319,7 +314,7 @@ TEST_CASE("cancelled tasks make room, and are no longer queued") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 3});
     auto held = occupy(pool, gate);
-    const auto with_priority = pool.with(prong::TaskOptions{.priority = priority});
+    const auto with_priority = pool.with(TaskOptions{.priority = priority});
     std::vector<Future<int>> futures;
     for (int round = 0; round < 2000; ++round) { // more than one part of the count
         while (auto future = with_priority.try_submit(square, round))
@@ -351,15 +346,15 @@ TEST_CASE("a submit that waits for room gets that of a cancelled task") {
     CHECK(second->get() == 9);
 }
 
-TEST_CASE("tasks whose deadline has passed in the queue make room, though nobody asks for them") {
+TEST_CASE("tasks whose deadline has passed in the queue make room without a call for them") {
     const Shared<Gate> gate;
     const Shared<Counter> ran;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 3});
     auto held = occupy(pool, gate);
-    const auto hurried = pool.with(prong::TaskOptions{.deadline = std::chrono::milliseconds(1)});
+    const auto hurried = pool.with(TaskOptions{.deadline = std::chrono::milliseconds(1)});
     std::vector<Future<int>> late;
     for (int i = 0; i < 3; ++i) late.push_back(hurried.submit(count_up(ran)));
-    SECTION("for who asks for statistics") {
+    SECTION("in statistics") {
         CHECK(eventually([&] { return pool.stats().queued == 0; }));
         CHECK(pool.stats().failed == 3);
     }
@@ -378,7 +373,7 @@ TEST_CASE("submit waits while max_pending tasks wait") {
     constexpr int limit = 4;
     const Shared<Counter> submitted;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = limit});
-    const auto seen = prong::with_captures([place = submitted.get()] { return place->load(); });
+    const auto seen = with_captures([place = submitted.get()] { return place->load(); });
     std::vector<Future<int>> futures;
     for (int i = 0; i < 500; ++i) {
         futures.push_back(pool.submit(seen));
@@ -421,7 +416,7 @@ TEST_CASE("two pools do not disturb each other") {
     CHECK(std::ranges::find(pids, second.submit(pid_of_worker).get()) == pids.end());
 }
 
-TEST_CASE("a task may make a pool of its own") {
+TEST_CASE("a task may create its own pool") {
     ProcessPoolExecutor pool(2);
     const auto task = [](int n) {
         ProcessPoolExecutor inner(2);

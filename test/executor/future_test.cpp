@@ -19,11 +19,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -183,7 +179,7 @@ TEST_CASE("a task that is cancelled before a worker has claimed it never runs") 
     CHECK(other.get() == 0);
     CHECK_FALSE(other.valid());
     CHECK(cancelled.exception() != nullptr);
-    CHECK_THROWS_AS(cancelled.get(), prong::CancelledError);
+    CHECK_THROWS_AS(cancelled.get(), CancelledError);
     CHECK(runs->load() == 1);
     held[0].wait();
     CHECK_FALSE(held[0].cancel());
@@ -194,20 +190,21 @@ TEST_CASE("cancel is exact: a task is cancelled, or runs once, and both sides ag
     const Shared<std::array<Counter, tasks>> runs;
     ProcessPoolExecutor pool(2);
     std::mt19937_64 random(test_seed());
-    const auto task = prong::with_captures([place = runs.get()](std::size_t i) { ++(*place)[i]; });
+    const auto task = with_captures([place = runs.get()](std::size_t i) { ++(*place)[i]; });
     int cancelled = 0;
     for (std::size_t done = 0; done < tasks;) {
         const std::size_t batch = std::min<std::size_t>(1 + random() % 64, tasks - done);
         std::vector<Future<void>> futures;
         for (std::size_t i = 0; i < batch; ++i) futures.push_back(pool.submit(task, done + i));
-        const std::size_t first = random() % batch; // from here on, wherever the workers are
+        const std::size_t first =
+            random() % batch; // from here on, at a random moment of the workers
         for (std::size_t i = first; i < batch; ++i) {
             const bool success = futures[i].cancel();
             cancelled += success ? 1 : 0;
             CHECK(futures[i].cancel() == success);
             CHECK(futures[i].cancelled() == success);
             if (success)
-                CHECK_THROWS_AS(futures[i].get(), prong::CancelledError);
+                CHECK_THROWS_AS(futures[i].get(), CancelledError);
             else
                 futures[i].get();
             REQUIRE((*runs)[done + i] == (success ? 0 : 1));
@@ -222,7 +219,7 @@ TEST_CASE("cancel is exact: a task is cancelled, or runs once, and both sides ag
     CHECK(cancelled < tasks);
 }
 
-TEST_CASE("futures stay good when their executor is gone") {
+TEST_CASE("futures stay valid when their executor is destroyed") {
     std::optional<ProcessPoolExecutor> pool(std::in_place, 2);
     const std::string large(1 << 20, 'x');
     Future<std::string> text = pool->submit([](std::string it) { return it; }, large);
@@ -323,7 +320,7 @@ TEST_CASE("a long text of an exception arrives whole") {
     CHECK(std::string(error.what()) == std::string(100'000, 'e'));
 }
 
-TEST_CASE("a result that cannot be decoded is the error of get, and the pool goes on") {
+TEST_CASE("a result that cannot be decoded is the error of get, and the pool continues") {
     ProcessPoolExecutor pool(1);
     const auto make = [](int value) { return BadResult{value}; };
     auto first = pool.submit(make, 1);
@@ -333,7 +330,7 @@ TEST_CASE("a result that cannot be decoded is the error of get, and the pool goe
     CHECK(pool.submit(make, 3).get().value == 3);
 }
 
-TEST_CASE("an argument that cannot be decoded is the task's error, and the worker goes on") {
+TEST_CASE("an argument that cannot be decoded is the task's error, and the worker continues") {
     ProcessPoolExecutor pool(1);
     const int worker = pool.submit(pid_of_worker).get();
     const auto value = [](const BadResult& it) { return it.value; };

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <prong/error.hpp>
 #include <prong/future.hpp>
+#include <prong/pool_options.hpp>
 #include <prong/process_pool_executor.hpp>
+#include <prong/task_options.hpp>
 #include <prong/with_captures.hpp>
 
 #include "os/futex.hpp"
@@ -21,6 +24,17 @@
 #include <vector>
 
 namespace prong::test {
+
+// What most tests name, for files that use this namespace.
+using prong::BrokenProcessPool;
+using prong::CancelledError;
+using prong::Future;
+using prong::PoolOptions;
+using prong::ProcessPoolExecutor;
+using prong::TaskOptions;
+using prong::with_captures;
+using prong::WorkerDied;
+using namespace std::chrono_literals;
 
 /// An object in memory that this process shares with all that are forked after it was made: tasks
 /// of later pools see it at the same address.
@@ -51,7 +65,7 @@ using Counter = std::atomic<int>;
 /// Tasks stand before it until the test opens it.
 class Gate {
 public:
-    /// A gate that nobody opens throws after a minute, so that a failing test ends.
+    /// A gate that stays closed throws after a minute, so that a failing test ends.
     void pass() {
         arrivals_.fetch_add(1);
         const auto limit = std::chrono::steady_clock::now() + std::chrono::minutes(1);
@@ -106,6 +120,10 @@ inline int square(int n) {
 
 inline int pid_of_worker() {
     return getpid();
+}
+
+inline void sleep_for_ever() {
+    for (;;) pause();
 }
 
 /// The only supervisor among this process's children, 0 if there is none yet or several.

@@ -19,11 +19,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
-using prong::BrokenProcessPool;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 using prong::WorkerHook;
 using prong::executor::HookMonitor;
 using prong::executor::SharedState;
@@ -106,7 +102,7 @@ TEST_CASE("a hook may have arguments, with a zygote, too") {
         ProcessPoolExecutor marked(
             PoolOptions{.max_workers = 1,
                         .initializer = {take_box, std::make_unique<int>(4)},
-                        .on_worker_start = prong::with_captures([added] { sum += added; })});
+                        .on_worker_start = with_captures([added] { sum += added; })});
         require(marked.submit([] { return sum; }).get() == 7, "captures");
     });
 }

@@ -1,196 +1,31 @@
-// Workers that have gone mad: they write over the memory that the pool's processes share. What
-// their tasks return is worth nothing then, but this process neither crashes nor hangs: every
-// future ends, the pool can be ended, and another one works. That nothing is read or written out of
-// bounds shows under the sanitizers.
+// Workers that corrupt the memory that the pool's processes share, at random. Results may be wrong
+// then, but this process neither crashes nor hangs: every future ends, the pool can be ended, and
+// another one works. The sanitizers show that nothing is read or written out of bounds.
+// See also attacks_test.cpp.
 
-#include "executor/helpers.hpp"
+#include "executor/corruption.hpp"
 #include "executor/shared/failure_report.hpp"
-#include "executor/thread_pool.hpp"
 #include "support/catch.hpp"
 #include "support/environment.hpp"
 
-#include <prong/prong.hpp>
-
+#include <chrono>
+#include <cstring>
 #include <fstream>
-#include <iostream>
 #include <limits>
-#include <map>
-#include <optional>
-#include <random>
+#include <span>
 #include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
-using prong::with_captures;
-using prong::executor::SharedState;
-using prong::executor::StartState;
-using prong::executor::TaskSettings;
-using prong::executor::WorkerSlot;
 using prong::proc::StopMode;
 using prong::ring::Record;
-using prong::ring::Status;
-using prong::ring::TaskState;
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Random = std::mt19937_64;
 using Bytes = std::span<std::byte>;
-
-/// What must come to an end, does so within this time.
-constexpr auto patience = 40s;
-
-// ---- tasks whose arguments and results may be garbage -------------------------------------------
-
-std::string echo(const std::string& text) {
-    return text;
-}
-
-std::vector<std::string> split(const std::vector<int>& numbers) {
-    std::vector<std::string> texts;
-    for (const int number : numbers) texts.push_back(std::to_string(number));
-    return texts;
-}
-
-int fail(int number) {
-    throw std::out_of_range(std::to_string(number));
-}
-
-/// How futures have ended.
-std::map<std::string, int> tally;
-
-void print_tally(const std::string& title) {
-    std::cerr << title << ":";
-    for (const auto& [end, times] : std::exchange(tally, {}))
-        std::cerr << " " << end << " " << times;
-    std::cerr << "\n";
-}
-
-// ---- the parent's side --------------------------------------------------------------------------
-
-/// Futures of all kinds as one.
-class Pending {
-public:
-    template <typename R>
-    explicit Pending(Future<R> future) : future_(std::make_shared<Holder<R>>(std::move(future))) {}
-
-    bool ends_within(std::chrono::nanoseconds time) { return future_->ends_within(time); }
-    void take() { future_->take(); }
-    void disturb(Random& random) { future_->disturb(random); }
-
-private:
-    struct AnyHolder {
-        virtual ~AnyHolder() = default;
-        virtual bool ends_within(std::chrono::nanoseconds time) = 0;
-        virtual void take() = 0;
-        virtual void disturb(Random& random) = 0;
-    };
-    template <typename R>
-    struct Holder final : AnyHolder {
-        explicit Holder(Future<R> given) : future(std::move(given)) {}
-
-        bool ends_within(std::chrono::nanoseconds time) override {
-            return !future.valid() || future.wait_for(time);
-        }
-        void take() override {
-            try {
-                if (!future.valid()) return;
-                static_cast<void>(future.get_for(0s));
-                ++tally["returned"];
-            } catch (const prong::TimeoutError&) { // the word that said it was done has changed
-                future = {};
-            } catch (const std::exception& error) { // any end will do
-                ++tally[prong::detail::type_name(typeid(error))];
-            }
-        }
-        void disturb(Random& random) override {
-            if (!future.valid()) return;
-            switch (random() % 8) {
-            case 0:
-                future.cancel();
-                break;
-            case 1:
-                future.kill();
-                break;
-            case 2:
-                static_cast<void>(future.running() || future.cancelled());
-                break;
-            case 3:
-                if (future.done()) static_cast<void>(future.exception());
-                break;
-            case 4:
-                if (future.done()) take();
-                break;
-            case 5:
-                future = {};
-                break;
-            default:
-                static_cast<void>(future.wait_for(std::chrono::microseconds(random() % 2000)));
-            }
-        }
-        Future<R> future;
-    };
-
-    std::shared_ptr<AnyHolder> future_;
-};
-
-/// Submits a task of some kind, as long as the pool takes any.
-template <typename Pool>
-bool submit_something(Pool& pool, std::vector<Pending>& pending, Random& random) {
-    const auto number = static_cast<int>(random() % 1000);
-    const auto size =
-        static_cast<std::size_t>(random() % 4 == 0 ? random() % 30'000 : random() % 60);
-    const TaskOptions options{.timeout = random() % 2 == 0 ? prong::Timeout(50ms) : std::nullopt,
-                              .grace = 10ms,
-                              .max_retries = static_cast<int>(random() % 3),
-                              .priority = static_cast<prong::Priority>(random() % 3),
-                              .capture_output = random() % 4 == 0};
-    try {
-        switch (random() % 6) {
-        case 0:
-            pending.emplace_back(pool.submit(echo, std::string(size, 'x')));
-            break;
-        case 1:
-            pending.emplace_back(pool.submit(split, std::vector<int>(size / 8, number)));
-            break;
-        case 2:
-            pending.emplace_back(pool.submit(fail, number));
-            break;
-        case 3:
-            pending.emplace_back(pool.with(options).submit(square, number));
-            break;
-        case 4:
-            pending.emplace_back(pool.with(options).submit(echo, std::string(size, 'y')));
-            break;
-        default:
-            pending.emplace_back(pool.submit(square, number));
-        }
-        return true;
-    } catch (const std::runtime_error&) { // broken, shut down, or no shared memory
-        return false;
-    }
-}
-
-/// Whether all of them end while the pool is left alone.
-bool all_end(std::vector<Pending>& pending, std::chrono::nanoseconds each = patience) {
-    const bool ended =
-        std::ranges::all_of(pending, [&](Pending& one) { return one.ends_within(each); });
-    for (Pending& one : pending) one.take();
-    return ended;
-}
-
-bool another_pool_works() {
-    ProcessPoolExecutor pool(1);
-    return pool.submit(square, 7).get() == 49;
-}
-
-// ---- writing anything anywhere ------------------------------------------------------------------
 
 /// The pool's memory as a worker finds it that knows nothing of the pool.
 Bytes find_shared_memory() {
@@ -206,23 +41,6 @@ Bytes find_shared_memory() {
             largest = {reinterpret_cast<std::byte*>(begin), end - begin};
     }
     return largest;
-}
-
-/// Which parts of the memory are in use; a worker in its right mind never knows.
-struct Map {
-    std::uint64_t records;  ///< where they begin
-    std::uint64_t settings; ///< and these
-    std::uint64_t payload;
-};
-
-Map map_of(const SharedState& state) {
-    const auto offset = [&](const auto& part) {
-        return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&part) -
-                                          state.region.base());
-    };
-    return {.records = offset(state.records[0]),
-            .settings = offset(state.settings(0)),
-            .payload = offset(state.settings(0)) + state.records.size() * sizeof(TaskSettings)};
 }
 
 /// A word that may do harm: anything, a border, or what stands elsewhere in the memory.
@@ -270,30 +88,30 @@ void scribble(Bytes memory, const Map& map, std::uint64_t seed, Clock::time_poin
 }
 
 /// One life of a pool with workers that scribble.
-void live_with_mad_workers(Random& random) {
+void live_with_corrupting_workers(Random& random) {
     const unsigned workers = 1 + static_cast<unsigned>(random() % 3);
     BarePool pool(workers);
     const Map map = map_of(pool.state());
     pool.start_processes();
     std::vector<Pending> pending;
-    const auto mad = with_captures([map](std::uint64_t seed, std::int64_t milliseconds) {
+    const auto corrupt = with_captures([map](std::uint64_t seed, std::int64_t milliseconds) {
         const Bytes memory = find_shared_memory();
         const auto length = std::chrono::milliseconds(milliseconds);
         if (!memory.empty()) scribble(memory, map, seed, Clock::now() + length);
     });
-    const auto go_mad = [&] {
+    const auto start_corrupting = [&] {
         try {
-            pending.emplace_back(pool.submit(mad, random(), std::int64_t(1 + random() % 60)));
+            pending.emplace_back(pool.submit(corrupt, random(), std::int64_t(1 + random() % 60)));
         } catch (const std::runtime_error&) {
         }
     };
     for (int i = 0; i < 20; ++i) submit_something(pool, pending, random);
     const auto until = Clock::now() + std::chrono::milliseconds(30 + random() % 100);
-    go_mad();
+    start_corrupting();
     while (Clock::now() < until) {
         switch (random() % 16) {
         case 0:
-            go_mad();
+            start_corrupting();
             break;
         case 1:
             static_cast<void>(pool.core().stats());
@@ -329,7 +147,7 @@ void live_with_mad_workers(Random& random) {
 
 } // namespace
 
-TEST_CASE("an failure_report tells of no exit code that cannot be") {
+TEST_CASE("a failure report has no impossible exit code") {
     const BarePool pool(1);
     Record& record = pool.state().records[0];
     const auto written = [&](int last, int earlier) {
@@ -357,489 +175,9 @@ TEST_CASE("workers write nonsense over all shared memory, and nothing crashes or
         const std::uint64_t seed = random();
         INFO("round " << rounds << " with seed " << seed);
         Random of_round(seed);
-        live_with_mad_workers(of_round);
+        live_with_corrupting_workers(of_round);
         if (rounds % 8 == 0) CHECK(another_pool_works());
     }
-    print_tally(std::to_string(rounds) + " pools with mad workers");
+    print_tally(std::to_string(rounds) + " pools with workers that corrupt memory");
     CHECK(another_pool_works());
-}
-
-// ---- one word at a time -------------------------------------------------------------------------
-
-namespace {
-
-/// What an attack aims at, as the attacking worker finds it.
-struct Scene {
-    SharedState& state;
-    unsigned self;      ///< the attacker's number
-    Record& running;    ///< of a task that the other worker runs
-    Record& queued;     ///< of one that waits
-    Record& returned;   ///< of one that has ended, and whose result nobody has taken
-    std::uint64_t step; ///< counts the attacker's rounds
-};
-
-struct Attack {
-    std::string name;
-    void (*strike)(const Scene& scene);
-};
-
-constexpr std::uint64_t huge = std::numeric_limits<std::uint64_t>::max();
-
-template <typename Change>
-void change_status(Record& record, Change change) {
-    Status status = Status::unpack(record.status.load());
-    change(status);
-    record.status.store(status.pack());
-}
-
-Record& record_in(const SharedState& state, TaskState wanted, unsigned not_of) {
-    for (Record& record : state.records) {
-        const Status status = Status::unpack(record.status.load());
-        const bool is_mine = prong::ring::is_claimed(status.state) && status.owner == not_of;
-        if (status.state == wanted && !is_mine) return record;
-    }
-    return state.records.back();
-}
-
-template <typename T>
-std::uint64_t offset_in(const SharedState& state, const T& object) {
-    return static_cast<std::uint64_t>(reinterpret_cast<const std::byte*>(&object) -
-                                      state.region.base());
-}
-
-std::atomic<std::uint64_t>& word_at(const SharedState& state, std::uint64_t offset) {
-    return *reinterpret_cast<std::atomic<std::uint64_t>*>(state.region.base() + offset);
-}
-
-void set_result(const Scene& scene, std::uint64_t offset, std::uint64_t length) {
-    for (Record* const record : {&scene.returned, &scene.queued, &scene.running}) {
-        record->result_offset = offset;
-        record->result_length = length;
-        change_status(*record, [](Status& status) { status.state = TaskState::returned; });
-    }
-}
-
-std::uint64_t payload_begin(const SharedState& state) {
-    return map_of(state).payload;
-}
-
-/// The words of the payload's lists of free blocks: the total, then a top and a first fresh block
-/// for each size.
-template <typename Change>
-void change_lists(const SharedState& state, Change change) {
-    for (std::uint64_t i = 0; i < 15; ++i) {
-        const std::uint64_t head = payload_begin(state) + 64 + 64 * i;
-        change(word_at(state, head), word_at(state, head + 8));
-    }
-}
-
-/// Every word in the table of the blocks of 256 bytes, and of the next larger ones.
-template <typename Change>
-void change_blocks(const SharedState& state, Change change) {
-    const std::uint64_t table = payload_begin(state) + 64 + 64 * 15;
-    for (std::uint64_t i = 0; i < 1 << 15; ++i) change(word_at(state, table + 8 * i), i);
-}
-
-std::vector<Attack> attacks() {
-    std::vector<Attack> all{
-        {"the head far ahead",
-         [](const Scene& s) { s.state.control().lanes.cursors[0].head.store(1 << 20); }},
-        {"the head as far as it goes",
-         [](const Scene& s) { s.state.control().lanes.cursors[0].head.store(huge); }},
-        {"the head just beyond the tail",
-         [](const Scene& s) {
-             auto& head = s.state.control().lanes.cursors[0].head;
-             head.store(s.state.lanes[prong::ring::Lane::normal].tail() + 5 + head.load() % 7);
-         }},
-        {"the heads of lanes that nobody uses",
-         [](const Scene& s) {
-             s.state.control().lanes.cursors[1].head.store(3);
-             s.state.control().lanes.cursors[2].head.store(huge / 2);
-         }},
-        {"the head at the beginning",
-         [](const Scene& s) { s.state.control().lanes.cursors[0].head.store(0); }},
-        {"the end before its time",
-         [](const Scene& s) { s.state.control().lanes.cursors[0].final_tail.store(1); }},
-        {"an end that never comes",
-         [](const Scene& s) {
-             for (auto& cursor : s.state.control().lanes.cursors) cursor.final_tail.store(huge);
-         }},
-        {"no end",
-         [](const Scene& s) {
-             for (auto& cursor : s.state.control().lanes.cursors) cursor.final_tail.store(0);
-         }},
-        {"waiting for room",
-         [](const Scene& s) {
-             s.state.control().lanes.cursors[0].waiting_for_room.store(~0U);
-             s.state.control().lanes.cursors[0].room.store(~0U);
-         }},
-        {"lanes denied", [](const Scene& s) { s.state.control().lanes.several.store(false); }},
-        {"lanes announced", [](const Scene& s) { s.state.control().lanes.several.store(true); }},
-        {"parked, all of them",
-         [](const Scene& s) {
-             std::memset(static_cast<void*>(&s.state.control().notifier.parked), 0xff, 128);
-         }},
-        {"parked, nobody",
-         [](const Scene& s) {
-             std::memset(static_cast<void*>(&s.state.control().notifier.parked), 0, 128);
-         }},
-        {"searching, all of them",
-         [](const Scene& s) {
-             std::memset(static_cast<void*>(&s.state.control().notifier.searching), 0xff, 128);
-         }},
-        {"completions",
-         [](const Scene& s) {
-             s.state.control().completions.store(static_cast<std::uint32_t>(s.step));
-             s.state.control().waiting_for_completions.store(0);
-         }},
-        {"the alarm in the past", [](const Scene& s) { s.state.control().next_alarm_ns.store(1); }},
-        {"the alarm never",
-         [](const Scene& s) { s.state.control().next_alarm_ns.store(prong::executor::no_alarm); }},
-        {"the counts",
-         [](const Scene& s) {
-             s.state.control().retried.store(huge);
-             s.state.control().died.store(huge);
-             s.state.control().killed.store(huge);
-             s.state.control().starts.store(~0U);
-         }},
-        {"broken, with a cause too long",
-         [](const Scene& s) {
-             std::memset(static_cast<void*>(&s.state.control().cause), 0xff,
-                         sizeof(s.state.control().cause));
-             s.state.control().broken.store(true);
-         }},
-        {"a record with another's task",
-         [](const Scene& s) {
-             s.running.task_type = s.queued.task_type;
-             s.running.arguments_offset = s.queued.arguments_offset + 1;
-             s.running.arguments_length = huge;
-         }},
-        {"a task type that is none",
-         [](const Scene& s) { s.queued.task_type = s.running.task_type = 0x1000; }},
-        {"arguments far away",
-         [](const Scene& s) { s.queued.arguments_offset = s.running.arguments_offset = huge; }},
-        {"results that lie about their sizes",
-         [](const Scene& s) {
-             for (Record* const record : {&s.returned, &s.running}) {
-                 const std::uint64_t words[] = {std::uint64_t{1} << 63, huge, 1, huge / 8};
-                 std::memcpy(record->bytes, words, sizeof(words));
-                 record->result_offset = Record::bytes_offset;
-                 record->result_length = 80;
-                 change_status(*record, [&](Status& status) {
-                     status.state = static_cast<TaskState>(4 + s.step % 6);
-                 });
-             }
-         }},
-        {"a queued task that is queued nowhere",
-         [](const Scene& s) {
-             for (Record* const record : {&s.returned, &s.running})
-                 change_status(*record, [](Status& status) { status.state = TaskState::queued; });
-         }},
-        {"a running task that nobody runs",
-         [](const Scene& s) {
-             for (Record* const record : {&s.returned, &s.queued}) {
-                 change_status(*record, [&](Status& status) {
-                     status.state = TaskState::running;
-                     status.owner = static_cast<std::uint16_t>(s.step % 3);
-                 });
-             }
-         }},
-        {"owners that do not exist",
-         [](const Scene& s) {
-             change_status(s.running, [](Status& status) { status.owner = 0xffff; });
-         }},
-        {"condemned, all of them",
-         [](const Scene& s) {
-             for (Record* const record : {&s.returned, &s.queued, &s.running})
-                 change_status(*record,
-                               [](Status& status) { status.state = TaskState::condemned; });
-         }},
-        {"told to stop",
-         [](const Scene& s) {
-             for (Record* const record : {&s.returned, &s.queued, &s.running})
-                 change_status(*record, [](Status& status) { status.flags = 0xff; });
-         }},
-        {"other generations",
-         [](const Scene& s) {
-             for (Record* const record : {&s.returned, &s.queued, &s.running})
-                 change_status(*record, [](Status& status) { ++status.generation; });
-         }},
-        {"queued with another generation",
-         [](const Scene& s) {
-             for (Record* const record : {&s.returned, &s.queued, &s.running}) {
-                 change_status(*record, [](Status& status) {
-                     status.state = TaskState::queued;
-                     status.generation += 1000;
-                 });
-             }
-         }},
-        {"the notes of others",
-         [](const Scene& s) {
-             for (unsigned worker = 0; worker < s.state.workers(); ++worker) {
-                 s.state.slot(worker).intent.record.store(
-                     s.step % 2 == 0 ? huge : offset_in(s.state, s.queued) % 128);
-                 s.state.slot(worker).intent.block.store(payload_begin(s.state) + 12345);
-                 s.state.slot(worker).intent.outgrown_block.store(huge);
-             }
-         }},
-        {"retries of tasks that are no such",
-         [](const Scene& s) {
-             for (unsigned worker = 0; worker < s.state.workers(); ++worker) {
-                 const Status status = Status::unpack(s.queued.status.load());
-                 const auto index = static_cast<std::uint64_t>(&s.queued - s.state.records.data());
-                 s.state.slot(worker).intent.retry.store(
-                     s.step % 2 == 0 ? huge : std::uint64_t{status.generation} << 32 | (index + 1));
-             }
-         }},
-        {"the workers' places",
-         [](const Scene& s) {
-             for (unsigned worker = 0; worker < s.state.workers(); ++worker) {
-                 const auto value = s.step % 2 == 0 ? std::numeric_limits<std::int64_t>::min()
-                                                    : std::numeric_limits<std::int64_t>::max();
-                 WorkerSlot& slot = s.state.slot(worker);
-                 slot.since_ns.store(value);
-                 slot.stop_at_ns.store(value);
-                 slot.cpu_ns_at_start.store(value);
-                 slot.resident_at_start.store(huge);
-                 slot.finished.store(huge);
-                 slot.failed.store(huge);
-                 slot.deaths.store(huge);
-                 slot.stopped.store(s.step % 3 == 0);
-                 slot.start.store(static_cast<StartState>(s.step % 4));
-                 slot.leaving.store(s.step % 3 == 2);
-                 slot.crash.signal.store(std::numeric_limits<int>::min());
-                 slot.crash.frames.fill(huge);
-                 std::memset(static_cast<void*>(&slot.failure), 0xff, sizeof(slot.failure));
-             }
-         }},
-        {"settings of all tasks",
-         [](const Scene& s) {
-             for (std::uint32_t i = 0; i < 64; ++i) {
-                 std::memset(static_cast<void*>(&s.state.settings(i)),
-                             s.step % 2 == 0 ? 0xff : 0x7f, sizeof(TaskSettings));
-             }
-         }},
-        {"retries without end",
-         [](const Scene& s) {
-             for (std::uint32_t i = 0; i < 64; ++i) {
-                 s.state.settings(i).max_retries = ~0U;
-                 s.state.settings(i).deaths.store(0);
-             }
-         }},
-        {"free lists that begin outside",
-         [](const Scene& s) {
-             change_lists(s.state, [](auto& top, auto& fresh) {
-                 top.store(0xffffffff);
-                 fresh.store(huge);
-             });
-         }},
-        {"free lists that begin anywhere",
-         [](const Scene& s) {
-             change_lists(s.state, [&](auto& top, auto& fresh) {
-                 top.store(1 + s.step % 3);
-                 fresh.store(s.step % 3);
-             });
-         }},
-        {"a total that cannot be",
-         [](const Scene& s) {
-             word_at(s.state, payload_begin(s.state)).store(huge / 2 - s.step % 2);
-         }},
-        {"free lists in circles",
-         [](const Scene& s) {
-             change_blocks(s.state,
-                           [](auto& word, std::uint64_t i) { word.store(2 | (i + 1) << 2); });
-             change_lists(s.state, [](auto& top, auto&) { top.store(1); });
-         }},
-        {"free lists that lead outside",
-         [](const Scene& s) {
-             change_blocks(s.state, [](auto& word, std::uint64_t) { word.store(huge - 1); });
-             change_lists(s.state, [](auto& top, auto&) { top.store(1); });
-         }},
-        {"blocks that belong to nobody",
-         [](const Scene& s) {
-             change_blocks(s.state, [](auto& word, std::uint64_t) { word.store(huge); });
-         }},
-    };
-    return all;
-}
-
-std::vector<std::uint64_t> numbers_up_to(std::uint64_t last) {
-    std::vector<std::uint64_t> numbers;
-    for (std::uint64_t i = 0; i <= last; ++i) numbers.push_back(i);
-    return numbers;
-}
-
-enum class How { once, again_and_again };
-
-/// What the attacking worker and the parent say to each other.
-struct Stage {
-    Gate gate;         ///< the other worker's task stands before it
-    Counter struck{0}; ///< the attack has been made
-    Counter over{0};   ///< no more of it
-};
-
-/// Makes a pool, has one of two workers attack while the other runs a task and others wait or have
-/// results, does all that a parent does, and ends the pool.
-template <typename Strike>
-void withstand(const std::string& name, How how, Strike strike) {
-    INFO(name << (how == How::once ? ", once" : ", again and again"));
-    Random random(7);
-    const Shared<Stage> stage;
-    std::vector<Pending> pending;
-    {
-        BarePool pool(2);
-        pool.start_processes();
-        std::vector<Future<std::string>> results;
-        for (int i = 0; i < 4; ++i)
-            results.push_back(pool.submit(echo, std::string(i % 2 == 0 ? 10 : 1000, 'r')));
-        for (auto& future : results) future.wait();
-        const auto held = with_captures([place = stage.get()] {
-            place->gate.pass();
-            return 1;
-        });
-        pending.emplace_back(pool.with({.timeout = 60s, .max_retries = 2}).submit(held));
-        REQUIRE(stage->gate.await_arrivals(1));
-        const auto attack = with_captures([place = stage.get(), strike, core = &pool.core(),
-                                           how]() mutable {
-            SharedState& state = core->state();
-            const auto self = static_cast<unsigned>(prong::this_worker::index());
-            while (place->over.load() == 0) { // until there is something that waits
-                if (&record_in(state, TaskState::queued, self) != &state.records.back()) break;
-                std::this_thread::sleep_for(1ms);
-            }
-            Scene scene{.state = state,
-                        .self = self,
-                        .running = record_in(state, TaskState::running, self),
-                        .queued = record_in(state, TaskState::queued, self),
-                        .returned = record_in(state, TaskState::returned, self),
-                        .step = 0};
-            do {
-                strike(scene);
-                ++scene.step;
-                place->struck.store(1);
-                if (how == How::again_and_again)
-                    std::this_thread::sleep_for(std::chrono::microseconds(20));
-            } while (how == How::again_and_again && place->over.load() == 0 && scene.step < 3000);
-        });
-        pending.emplace_back(pool.submit(attack));
-        for (int i = 0; i < 12; ++i) submit_something(pool, pending, random);
-        REQUIRE(eventually([&] { return stage->struck.load() != 0; }));
-        static_cast<void>(pool.core().stats());
-        for (int i = 0; i < 8; ++i) submit_something(pool, pending, random);
-        for (auto& future : results) pending.emplace_back(std::move(future));
-        for (int i = 0; i < 20; ++i) pending[random() % pending.size()].disturb(random);
-        stage->gate.open();
-        if (random() % 2 == 0) pool.core().shutdown(false, false);
-        std::this_thread::sleep_for(how == How::once ? 0ms : 20ms); // while it strikes
-        stage->over.store(1);
-        CHECK(all_end(pending));
-    }
-    CHECK(another_pool_works());
-}
-
-} // namespace
-
-TEST_CASE("no word of shared memory that is written over stops or crashes the parent") {
-    for (const Attack& attack : attacks()) {
-        for (const How how : {How::once, How::again_and_again})
-            withstand(attack.name, how, attack.strike);
-    }
-    print_tally("attacks");
-}
-
-TEST_CASE("a parent that looks at nothing but the task's word would wait for ever") {
-    ThreadPool pool(1); // here nobody has a supervisor, so nobody looks after the memory
-    pool.start_all();
-    Future<int> future = pool.submit(square, 3);
-    future.wait();
-    Record& record = record_in(pool.state(), TaskState::returned, 1);
-    change_status(record, [](Status& status) { status.state = TaskState::running; });
-    CHECK_FALSE(future.wait_for(300ms));
-    change_status(record, [](Status& status) { status.state = TaskState::returned; });
-    CHECK(future.get() == 9);
-}
-
-TEST_CASE("a stop mode that a worker has written is none") {
-    for (const std::uint64_t mode : {0U, 1U, 2U, 3U, 4U, 77U, ~0U}) {
-        for (const How how : {How::once, How::again_and_again}) {
-            withstand("mode " + std::to_string(mode), how, [mode](const Scene& s) {
-                s.state.control().stop_mode.store(static_cast<StopMode>(mode));
-            });
-        }
-    }
-}
-
-TEST_CASE("a task whose state was overwritten comes to an end in every state") {
-    auto states = numbers_up_to(static_cast<std::uint64_t>(TaskState::lost) + 1);
-    states.push_back(0xff);
-    for (const std::uint64_t state : states) {
-        withstand("state " + std::to_string(state), How::once, [state](const Scene& s) {
-            for (Record* const record : {&s.returned, &s.queued, &s.running}) {
-                change_status(*record, [state](Status& status) {
-                    status.state = static_cast<TaskState>(state);
-                });
-            }
-        });
-    }
-}
-
-TEST_CASE("a result that lies outside of the pool's memory, or half, is not read") {
-    const std::uint64_t inside = sizeof(Record);
-    const std::uint64_t borders[][2] = {
-        {0, 8},
-        {47, 1},
-        {48, 81},
-        {48, 80},
-        {127, 1},
-        {127, 2},
-        {inside, 0},
-        {inside, 1},
-        {inside + 1, 8},
-        {huge, 0},
-        {huge, 1},
-        {huge - 7, 8},
-        {48, huge},
-        {48, huge - 47},
-        {1 << 20, 1},
-        {1 << 30, 64},
-        {huge / 2, huge / 2},
-    };
-    for (const auto& border : borders) {
-        const std::uint64_t offset = border[0];
-        const std::uint64_t length = border[1];
-        withstand("result at " + std::to_string(offset) + " of " + std::to_string(length) +
-                      " bytes",
-                  How::once, [=](const Scene& s) { set_result(s, offset, length); });
-    }
-    // Blocks: their first, a byte too many, their last, between two, the end of all.
-    for (const std::int64_t shift : {0, 1, -1, 255, 256, 257}) {
-        for (const std::uint64_t length : {std::uint64_t{256}, std::uint64_t{257}, huge}) {
-            withstand("block at " + std::to_string(shift), How::once, [=](const Scene& s) {
-                const std::uint64_t end = s.state.region.size();
-                const std::uint64_t first = end - 15 * (std::uint64_t{1} << 22);
-                const auto moved = static_cast<std::uint64_t>(shift);
-                set_result(s, (s.step % 2 == 0 ? first : end) + moved, length);
-            });
-        }
-    }
-}
-
-TEST_CASE("entries of the queue that name nothing, or others, lead nowhere") {
-    const std::pair<const char*, std::uint64_t (*)(std::uint64_t)> changes[] = {
-        {"index out of range", [](std::uint64_t word) { return word | 0xffffffff; }},
-        {"index of another", [](std::uint64_t word) { return word ^ 1; }},
-        {"never written", [](std::uint64_t) { return std::uint64_t{0}; }},
-        {"another lap", [](std::uint64_t word) { return word + (std::uint64_t{1} << 33); }},
-        {"all ones", [](std::uint64_t) { return huge; }},
-    };
-    for (const auto& [name, change] : changes) {
-        withstand(std::string("entries: ") + name, How::once, [change = change](const Scene& s) {
-            const std::uint64_t entries =
-                offset_in(s.state, s.state.records[0]) - 3 * 8 * (std::uint64_t{1} << 12);
-            for (std::uint64_t i = 0; i < 64; ++i) {
-                auto& word = word_at(s.state, entries + 8 * i);
-                if (word.load() != 0) word.store(change(word.load()));
-            }
-        });
-    }
 }

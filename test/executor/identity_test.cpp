@@ -14,9 +14,6 @@
 #include <vector>
 
 using namespace prong::test;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -68,7 +65,7 @@ void require_family(ProcessPoolExecutor& pool, int program, const std::string& p
     require(!worker.is_daemon, "no daemon");
 }
 
-/// Numbers from every generator of the C library that has a state of its own.
+/// Numbers from every generator of the C library that has its own state.
 std::vector<long> draw() {
     return {random(), rand(), static_cast<long>(drand48() * 1e9), lrand48(), mrand48()};
 }
@@ -107,7 +104,7 @@ TEST_CASE("a worker has a name, and the program is its parent") {
 TEST_CASE("each worker is named after its index, also one that replaces another") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(3);
-    const auto name = prong::with_captures([place = gate.get()] {
+    const auto name = with_captures([place = gate.get()] {
         place->pass();
         return prong::current_process().name() + " " + std::to_string(prong::this_worker::index());
     });
@@ -118,8 +115,7 @@ TEST_CASE("each worker is named after its index, also one that replaces another"
     std::set<std::string> names;
     for (auto& future : futures) names.insert(future.get());
     CHECK(names == std::set<std::string>{"PoolWorker-0 0", "PoolWorker-1 1", "PoolWorker-2 2"});
-    for (int i = 0; i < 3; ++i)
-        CHECK_THROWS_AS(pool.submit([] { _exit(3); }).get(), prong::WorkerDied);
+    for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(pool.submit([] { _exit(3); }).get(), WorkerDied);
     const std::string again = pool.submit(name).get();
     CHECK(names.contains(again));
 }
@@ -168,7 +164,7 @@ TEST_CASE("the C library's generators draw other numbers in each worker") {
     draw();
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(4);
-    const auto draw_together = prong::with_captures([place = gate.get()] {
+    const auto draw_together = with_captures([place = gate.get()] {
         place->pass();
         return draw();
     });
@@ -178,8 +174,7 @@ TEST_CASE("the C library's generators draw other numbers in each worker") {
     gate->open();
     std::vector<std::vector<long>> drawn;
     for (auto& future : futures) drawn.push_back(future.get());
-    for (int i = 0; i < 4; ++i)
-        CHECK_THROWS_AS(pool.submit([] { _exit(3); }).get(), prong::WorkerDied);
+    for (int i = 0; i < 4; ++i) CHECK_THROWS_AS(pool.submit([] { _exit(3); }).get(), WorkerDied);
     drawn.push_back(pool.submit(draw).get()); // of a replacement, most likely
     drawn.push_back(draw());
     for (std::size_t generator = 0; generator < drawn.front().size(); ++generator) {
@@ -206,10 +201,10 @@ TEST_CASE("each worker has a seed, the same whenever it asks, and no other worke
                 require(worker.first == worker.of_initializer, "the same as in the initializer");
                 require(pool.submit(seeds).get().first == worker.first, "in the next task, too");
                 of_workers.insert(worker.first);
-                require_throws<prong::WorkerDied>([&] { pool.submit([] { _exit(3); }).get(); },
-                                                  "replaced");
+                require_throws<WorkerDied>([&] { pool.submit([] { _exit(3); }).get(); },
+                                           "replaced");
             }
-            require(of_workers.size() == 5, "each replacement has a seed of its own");
+            require(of_workers.size() == 5, "each replacement has its own seed");
         });
     }
 }

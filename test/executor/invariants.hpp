@@ -14,12 +14,12 @@
 #include <utility>
 
 /// \file
-/// What must hold whatever happens to a pool; the same checks for every harness that makes things
-/// happen. That no process, descriptor or mapping is left is checked by every test's main program.
+/// What must hold in a pool at all times: the same checks for every harness. Each test's main
+/// program checks that no process, descriptor or mapping is left.
 
 namespace prong::test {
 
-/// How a task has ended for who holds its future.
+/// How a task has ended, by its future.
 enum class Ending { right, wrong, threw, died, poisoned, timed_out, cancelled, broken, pending };
 
 inline const char* name_of(Ending ending) {
@@ -67,7 +67,7 @@ Ending ending_of(IsRight is_right, std::string* error_text = nullptr) {
     }
 }
 
-/// A future, whatever its type, and how it should end.
+/// A future of any type, and how it should end.
 class Expected {
 public:
     /// The task counts its runs in `runs`. `normally`: how it ends if nothing happens to it.
@@ -93,7 +93,7 @@ public:
     [[nodiscard]] bool running() const { return running_(); }
     [[nodiscard]] int runs() const { return runs_->load(); }
 
-    /// How it should end, whatever was said before; either is right.
+    /// Sets how it should end, in place of what was set before; either is right.
     void expect(Ending ending) { expect(ending, ending); }
     void expect(Ending ending, Ending or_this) { expected_ = {ending, or_this}; }
     /// Now the workers that run anything die: that decides how it should end, unless something has
@@ -199,11 +199,11 @@ public:
             const bool keeps_end = ring::has_end_bytes(status.state) &&
                                    core.state().records[i].result_offset >= sizeof(ring::Record);
             require(!status.has(ring::Status::abandoned) || !keeps_end,
-                    "record " + std::to_string(i) + " keeps an end that nobody will ask for");
+                    "record " + std::to_string(i) + " keeps the result of a dropped future");
         }
     }
 
-    /// No block is owned by anybody or lost, but for one for each of `deaths` workers.
+    /// No block is owned or lost, except one for each of `deaths` workers.
     void check_payload(executor::PoolCore& core, std::uint64_t deaths) {
         const auto usage = core.state().payload.usage();
         if (core.record_counts().abandoned == 0) {

@@ -20,8 +20,6 @@
 #include <vector>
 
 using namespace prong::test;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -109,7 +107,7 @@ TEST_CASE("what was loaded later is refused, in words that say what to do") {
         for (const auto& call : calls_of(tasks)) {
             require_throws<std::invalid_argument>([&] { call(*pool, 1); }, "a call is refused");
         }
-        require(pool->submit(square, 3).get() == 9, "the pool goes on");
+        require(pool->submit(square, 3).get() == 9, "the pool continues");
     });
 }
 
@@ -158,7 +156,7 @@ TEST_CASE("exceptions that a module has registered go with it, and come back wit
         ProcessPoolExecutor before(1);
         require(comes_back(*module), "the module's exception comes back");
         module.reset();
-        require(dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD) == nullptr, "the module is gone");
+        require(dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD) == nullptr, "the module is unloaded");
 
         ProcessPoolExecutor after(1);
         for (ProcessPoolExecutor* const pool : {&before, &after}) {
@@ -174,13 +172,13 @@ TEST_CASE("exceptions that a module has registered go with it, and come back wit
     });
 }
 
-TEST_CASE("futures and statistics may outlive the module whose tasks they tell of") {
+TEST_CASE("futures and statistics may outlive the module of their tasks") {
     with_and_without_zygote([](auto fork_base_begins) {
         std::optional<Module> module(module_beside_program("throws.so"));
         const auto pool = fork_base_begins();
-        using Submit = void(ProcessPoolExecutor&, prong::Future<void>&);
-        prong::Future<void> dead;
-        prong::Future<void> paused;
+        using Submit = void(ProcessPoolExecutor&, Future<void>&);
+        Future<void> dead;
+        Future<void> paused;
         module->find<Submit>("submit_death")(*pool, dead);
         module->find<Submit>("submit_pause")(*pool, paused);
         dead.wait();
@@ -188,12 +186,11 @@ TEST_CASE("futures and statistics may outlive the module whose tasks they tell o
         require(contains(pool->stats().workers.front().task, "submit_pause"), "its name");
         module.reset();
         require(contains(pool->stats().workers.front().task, "unloaded"), "no name any more");
-        require(contains(require_throws<prong::WorkerDied>([&] { dead.get(); }, "the death"),
-                         "unloaded"),
+        require(contains(require_throws<WorkerDied>([&] { dead.get(); }, "the death"), "unloaded"),
                 "the error has no name");
         require(paused.kill(), "the task can be killed");
-        require_throws<prong::CancelledError>([&] { paused.get(); }, "it was killed");
-        require(pool->submit(square, 3).get() == 9, "the pool goes on");
+        require_throws<CancelledError>([&] { paused.get(); }, "it was killed");
+        require(pool->submit(square, 3).get() == 9, "the pool continues");
     });
 }
 

@@ -1,4 +1,4 @@
-// What a task may use, and what is told of its end.
+// What a task may use: memory, processor time, file size.
 
 #include "executor/helpers.hpp"
 #include "support/catch.hpp"
@@ -12,7 +12,6 @@
 #include <sys/resource.h>
 
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -21,14 +20,8 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using prong::LimitExceeded;
 using prong::LimitKind;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
-using prong::with_captures;
-using prong::WorkerDied;
 
 namespace {
 
@@ -66,28 +59,13 @@ void write_file(const std::string& path, std::size_t bytes) {
     std::ofstream(path) << std::string(bytes, 'x') << std::flush;
 }
 
-[[gnu::noinline]] int crash_in_here(volatile int* place) {
-    *place = 1;
-    return *place + 1;
-}
-
-int call_null() {
-    int (*volatile function)() = nullptr;
-    return function() + 1;
-}
-
-int crash() {
-    volatile int* volatile nowhere = nullptr; // so that the compiler does not know
-    return crash_in_here(nowhere) + 1;
-}
-
 } // namespace
 
 TEST_CASE("a task that takes more memory than it may ends with LimitExceeded, and no other") {
     ProcessPoolExecutor pool(2);
     auto greedy =
         pool.with(TaskOptions{.limits = {.memory_bytes = 32 * mebibyte}}).submit(eat_slowly);
-    std::vector<prong::Future<int>> others;
+    std::vector<Future<int>> others;
     for (int i = 0; i < 100; ++i) others.push_back(pool.submit(square, i));
     const auto error = error_of<LimitExceeded>(greedy);
     CHECK(error.kind() == LimitKind::memory);
@@ -113,7 +91,7 @@ TEST_CASE("a task that uses more processor time than it may ends with LimitExcee
 }
 
 TEST_CASE("an allocation beyond the address space that a task may have is LimitExceeded") {
-    if (address_sanitizer) return; // has huge mappings of its own
+    if (address_sanitizer) return; // has huge mappings
     ProcessPoolExecutor pool(1);
     auto limited = pool.with(TaskOptions{.limits = {.address_space_bytes = 64 * mebibyte}});
     const int before = pool.submit(pid_of_worker).get();
@@ -199,7 +177,7 @@ TEST_CASE("no core file is written") {
     CHECK(pool.submit(core_limit).get() == 0);
 }
 
-TEST_CASE("death for want of memory is told from any other SIGKILL") {
+TEST_CASE("death for lack of memory is distinguished from any other SIGKILL") {
     if (address_sanitizer) return;
     const Cgroup cgroup(Cgroup::memory, 48 * mebibyte);
     if (!cgroup.available()) {
@@ -223,132 +201,13 @@ TEST_CASE("death for want of memory is told from any other SIGKILL") {
     CHECK(result.exitcode == 0);
 }
 
-TEST_CASE("a crash tells where it was") {
-    ProcessPoolExecutor pool(1);
-    auto future = pool.submit(crash);
-    const auto death = error_of<WorkerDied>(future);
-    CHECK(death.signal() == SIGSEGV);
-    CHECK_THAT(death.backtrace(), Catch::Contains("crash_in_here(int volatile*)"));
-    CHECK_THAT(death.backtrace(), Catch::Contains("limits_test.cpp"));
-    auto aborted = pool.submit([] { std::abort(); });
-    const auto abortion = error_of<WorkerDied>(aborted);
-    CHECK(abortion.signal() == SIGABRT);
-    CHECK_THAT(abortion.backtrace(), Catch::Contains("abort"));
-    auto exited = pool.submit([] { _exit(3); });
-    CHECK(error_of<WorkerDied>(exited).backtrace().empty());
-    auto killed = pool.submit([] { return raise(SIGKILL); });
-    CHECK(error_of<WorkerDied>(killed).backtrace().empty());
-    auto nowhere = pool.submit(call_null);
-    CHECK_THAT(error_of<WorkerDied>(nowhere).backtrace(), Catch::Contains("call_null()"));
-}
-
-namespace {
-[[gnu::noinline]] int overflow(int n) {
-    volatile char place[256] = {};
-    place[0] = static_cast<char>(n);
-    return n < 0 ? n : overflow(n + 1) + place[0];
-}
-} // namespace
-
-TEST_CASE("a stack overflow and a crash in a thread are told, too") {
-    ProcessPoolExecutor pool(1);
-    auto deep = pool.submit(overflow, 0);
-    const auto death = error_of<WorkerDied>(deep);
-    CHECK(death.signal() == SIGSEGV);
-    if (!address_sanitizer) CHECK_THAT(death.backtrace(), Catch::Contains("overflow(int)"));
-    auto threaded = pool.submit([] { std::thread([] { crash(); }).join(); });
-    CHECK_THAT(error_of<WorkerDied>(threaded).backtrace(),
-               Catch::Contains("crash_in_here(int volatile*)"));
-    CHECK(pool.submit(square, 2).get() == 4);
-}
-
-TEST_CASE("captured output is handed out with the error") {
-    const auto talk_and_die = [](int n) {
-        std::cout << "to cout " << n << "\n";
-        std::fprintf(stderr, "to stderr %d\n", n);
-        std::cerr << "an unfinished "
-                  << "line";
-        if (n == 1) raise(SIGSEGV);
-        if (n == 2)
-            for (;;) pause();
-        return n;
-    };
-    const auto result = run_in_child([&] {
-        ProcessPoolExecutor pool(1);
-        auto captured = pool.with(TaskOptions{.timeout = 300ms, .capture_output = true});
-        auto crashed = captured.submit(talk_and_die, 1);
-        if (error_of<WorkerDied>(crashed).last_output() !=
-            "to cout 1\nto stderr 1\nan unfinished line")
-            return 1;
-        auto stuck = captured.submit(talk_and_die, 2);
-        if (error_of<prong::TaskTimeout>(stuck).last_output() != "to cout 2\nto stderr 2\n")
-            return 2;
-        if (captured.submit(talk_and_die, 3).get() != 3) return 3;
-        pool.submit([] { std::cout << "not captured" << std::endl; }).get();
-        return 0;
-    });
-    CHECK(result.exitcode == 0);
-    CHECK(result.out == "not captured\n");
-    CHECK(result.err == "");
-}
-
-TEST_CASE("of the output as much as fits into max_payload_bytes is kept") {
-    const auto [payload, least] =
-        GENERATE(table<std::size_t, std::size_t>({{1000, 900}, {300, 200}, {1, 20}}));
-    const int signal = GENERATE(SIGKILL, SIGSEGV); // a crash has frames to tell, too
-    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_payload_bytes = payload});
-    const auto talk_and_die = [](int how) {
-        for (int i = 0; i < 1000; ++i) std::printf("line %d\n", i);
-        raise(how);
-    };
-    auto future = pool.with(TaskOptions{.capture_output = true}).submit(talk_and_die, signal);
-    const std::string output = error_of<WorkerDied>(future).last_output();
-    CHECK(output.size() >= (signal == SIGKILL ? least : 20));
-    CHECK(output.ends_with("line 998\nline 999\n"));
-}
-
-TEST_CASE("only the end of much output is kept") {
-    ProcessPoolExecutor pool(1);
-    auto future = pool.with(TaskOptions{.capture_output = true}).submit([] {
-        for (int i = 0; i < 1'000'000; ++i) std::printf("line %d of the output\n", i);
-        raise(SIGKILL);
-    });
-    const std::string output = error_of<WorkerDied>(future).last_output();
-    CHECK(output.size() == 64 << 10);
-    CHECK_THAT(output, Catch::Contains("line 999000 of the output\n"));
-}
-
-TEST_CASE("lines of several workers do not mix within a line") {
-    const auto result = run_in_child([] {
-        ProcessPoolExecutor pool(4);
-        const auto talk = [](int n) {
-            const std::string piece(100, static_cast<char>('a' + n % 26));
-            for (int i = 0; i < 20; ++i) std::cout << piece << piece << piece << '\n';
-            for (int i = 0; i < 20; ++i) std::cerr << piece << piece << piece << '\n';
-        };
-        pool.map(talk, std::views::iota(0, 100)).get();
-        return 0;
-    });
-    CHECK(result.exitcode == 0);
-    int wrong = 0;
-    int lines = 0;
-    for (const std::string& text : {result.out, result.err}) {
-        std::istringstream stream(text);
-        for (std::string line; std::getline(stream, line); ++lines)
-            wrong +=
-                line.size() == 300 && line.find_first_not_of(line[0]) == std::string::npos ? 0 : 1;
-    }
-    CHECK(lines == 4000);
-    CHECK(wrong == 0);
-}
-
 TEST_CASE("limits of a pool that are out of range are refused when it is made") {
     CHECK_THROWS_AS(ProcessPoolExecutor(PoolOptions{.limits = {.memory_bytes = 0}}),
                     std::invalid_argument);
 }
 
 TEST_CASE("a worker that has no memory to say how its task ended dies alone") {
-    if (address_sanitizer) return; // has huge mappings of its own
+    if (address_sanitizer) return; // has huge mappings
     ProcessPoolExecutor pool(1);
     const TaskOptions options{.timeout = 20ms, .grace = 10s, .capture_output = true};
     auto starving = pool.with(options).submit([] {
@@ -363,80 +222,4 @@ TEST_CASE("a worker that has no memory to say how its task ended dies alone") {
     });
     CHECK_THROWS_AS(starving.get(), prong::TaskTimeout);
     CHECK(pool.submit(square, 3).get() == 9);
-}
-
-TEST_CASE("a future tells the output of its task, however it has ended") {
-    ProcessPoolExecutor pool(1);
-    const auto captured = pool.with(TaskOptions{.capture_output = true});
-    auto returned = captured.submit(
-        [](int n) {
-            std::cout << "of cout " << n << "\n" << std::flush;
-            std::fputs("of stderr", stderr);
-            return std::vector<int>(static_cast<std::size_t>(n), 7);
-        },
-        GENERATE(0, 3, 5000));
-    auto silent = captured.submit(square, 3);
-    auto nothing = captured.submit([] { std::puts("of void"); });
-    auto thrown = captured.submit([]() -> int {
-        std::puts("before");
-        throw std::domain_error("thrown");
-    });
-    auto died = captured.submit([] {
-        std::puts("last words");
-        std::fflush(stdout);
-        std::raise(SIGKILL);
-    });
-    auto unasked = pool.submit(square, 4);
-    CHECK_THAT(returned.output(), Catch::Contains("of cout") && Catch::Contains("of stderr"));
-    CHECK(silent.output().empty());
-    CHECK(silent.get() == 9);
-    CHECK(nothing.output() == "of void\n");
-    nothing.get();
-    CHECK(thrown.output() == "before\n");
-    CHECK_THROWS_WITH(thrown.get(), "thrown");
-    CHECK(died.output() == "last words\n");
-    CHECK(error_of<WorkerDied>(died).last_output() == "last words\n");
-    CHECK(unasked.output().empty());
-    CHECK(unasked.get() == 16);
-    const auto numbers = returned.get();
-    CHECK(std::ranges::count(numbers, 7) == static_cast<std::ptrdiff_t>(numbers.size()));
-}
-
-TEST_CASE("of much output the end comes with the result") {
-    ProcessPoolExecutor pool(1);
-    auto future = pool.with(TaskOptions{.capture_output = true}).submit([] {
-        for (int i = 0; i < 100'000; ++i) std::printf("%d\n", i);
-        return 5;
-    });
-    const std::string output = future.output();
-    CHECK(output.size() == 64 << 10);
-    CHECK(output.ends_with("99998\n99999\n"));
-    CHECK(future.get() == 5);
-}
-
-TEST_CASE("output for which there is no shared memory is left out, not the result") {
-    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_payload_bytes = 4096});
-    auto future = pool.with(TaskOptions{.capture_output = true}).submit([] {
-        std::puts("not told");
-        return std::string(4000, 'x');
-    });
-    CHECK(future.get() == std::string(4000, 'x'));
-    auto much = pool.with(TaskOptions{.capture_output = true}).submit([] {
-        for (int i = 0; i < 10'000; ++i) std::puts("0123456789");
-        return 3;
-    });
-    CHECK(much.output().empty());
-    CHECK(much.get() == 3);
-}
-
-TEST_CASE("the results of a captured map are what they are without") {
-    ProcessPoolExecutor pool(2);
-    const auto talk = [](int n) {
-        std::printf("%d\n", n);
-        return 2 * n;
-    };
-    const auto captured = pool.with(TaskOptions{.capture_output = true});
-    const auto results =
-        captured.map(prong::MapOptions{.chunksize = 4}, talk, std::views::iota(0, 10)).get();
-    for (int i = 0; i < 10; ++i) CHECK(results[static_cast<std::size_t>(i)] == 2 * i);
 }

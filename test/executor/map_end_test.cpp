@@ -12,16 +12,13 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
 using prong::MapOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
 /// Stands before the gate, then gives its number.
 auto pass_number(const Shared<Gate>& gate) {
-    return prong::with_captures([place = gate.get()](int n) {
+    return with_captures([place = gate.get()](int n) {
         place->pass();
         return n;
     });
@@ -29,10 +26,10 @@ auto pass_number(const Shared<Gate>& gate) {
 
 } // namespace
 
-TEST_CASE("get of a map goes on after its time was over, with what it had before") {
+TEST_CASE("get of a map continues after its timeout, with what it had before") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(1);
-    const auto pass_third = prong::with_captures([place = gate.get()](int n) {
+    const auto pass_third = with_captures([place = gate.get()](int n) {
         if (n == 3) place->pass();
         return n;
     });
@@ -43,11 +40,11 @@ TEST_CASE("get of a map goes on after its time was over, with what it had before
     CHECK(results.get() == std::vector<int>{1, 2, 3, 4});
 }
 
-TEST_CASE("map throws TimeoutError for a result that is not there in time, and can go on") {
+TEST_CASE("map throws TimeoutError for a result that is not there in time, and can continue") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
     const bool ordered = GENERATE(true, false);
-    const auto task = prong::with_captures([place = gate.get()](int n) {
+    const auto task = with_captures([place = gate.get()](int n) {
         if (n == 2) place->pass();
         return n;
     });
@@ -81,9 +78,10 @@ TEST_CASE("the get of a map throws the first TimeoutError, and a later one waits
     CHECK(results.get() == std::vector{0, 1, 2});
 }
 
-TEST_CASE("a map whose time is over does not wait for room, and loses nothing of its input") {
+TEST_CASE(
+    "a map whose timeout has expired does not wait for room, and loses nothing of its input") {
     const Shared<Gate> gate;
-    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_pending = 2});
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 2});
     auto held = occupy(pool, gate);
     const bool ordered = GENERATE(true, false);
     const bool has_room = GENERATE(true, false);
@@ -102,7 +100,7 @@ TEST_CASE("a map whose time is over does not wait for room, and loses nothing of
 
 TEST_CASE("dropping a map that has found no room drops what it has read") {
     const Shared<Gate> gate;
-    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 1, .max_pending = 1});
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_pending = 1});
     auto held = occupy(pool, gate);
     auto queued = pool.submit(square, 3);
     { auto dropped = pool.map(MapOptions{.timeout = 0ms}, square, std::views::iota(0, 20)); }
@@ -137,7 +135,7 @@ TEST_CASE("dropping a map cancels what has not started") {
     const Shared<Counter> runs;
     ProcessPoolExecutor pool(1);
     auto held = occupy(pool, gate);
-    const auto task = prong::with_captures([place = runs.get()](int) { ++*place; });
+    const auto task = with_captures([place = runs.get()](int) { ++*place; });
     {
         auto dropped = pool.map(task, std::views::iota(0, 1000));
         auto assigned = pool.map(task, std::views::iota(0, 1000));
@@ -148,7 +146,7 @@ TEST_CASE("dropping a map cancels what has not started") {
     CHECK(runs->load() == 0);
 }
 
-TEST_CASE("a map that has been moved goes on") {
+TEST_CASE("a map that has been moved continues") {
     ProcessPoolExecutor pool(2);
     auto first = pool.map(square, std::views::iota(0, 1000));
     CHECK(*first.begin() == 0);
@@ -190,7 +188,7 @@ TEST_CASE("shutdown with cancel_futures cancels what map has queued") {
     auto results = pool.map(square, std::views::iota(0, 10));
     pool.shutdown(false, true);
     gate->open();
-    CHECK_THROWS_AS(results.get(), prong::CancelledError);
+    CHECK_THROWS_AS(results.get(), CancelledError);
 }
 
 TEST_CASE("a worker that dies takes the elements of its chunk with it, and no others") {
@@ -208,7 +206,7 @@ TEST_CASE("a worker that dies takes the elements of its chunk with it, and no ot
     for (auto it = results.begin(); it != results.end(); ++it) {
         try {
             seen.push_back(*it);
-        } catch (const prong::WorkerDied& error) {
+        } catch (const WorkerDied& error) {
             CHECK(error.signal() == SIGKILL);
             ++died;
         }
@@ -262,7 +260,7 @@ TEST_CASE("several threads may each run a map over one pool") {
 }
 
 TEST_CASE("map waits for room when max_pending tasks wait") {
-    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 2, .max_pending = 3});
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 2, .max_pending = 3});
     auto results = pool.map(MapOptions{.chunksize = 1}, square, std::views::iota(0, 2000)).get();
     CHECK(results.size() == 2000);
     CHECK(results.back() == 1999 * 1999);

@@ -22,10 +22,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
 using prong::MapOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -117,8 +114,7 @@ TEST_CASE("map gives the results in the order of the input") {
                    std::vector<std::string>{"a", "", "ccc"})
               .get() == std::vector<std::size_t>{1, 0, 3});
     int factor = 3;
-    CHECK(pool.map(prong::with_captures([factor](int n) { return factor * n; }),
-                   std::views::iota(1, 4))
+    CHECK(pool.map(with_captures([factor](int n) { return factor * n; }), std::views::iota(1, 4))
               .get() == std::vector{3, 6, 9});
 }
 
@@ -204,13 +200,12 @@ TEST_CASE("map begins at once, and reads ahead only so far") {
     const Shared<Counter> runs;
     ProcessPoolExecutor pool(2);
     int read = 0;
-    auto results =
-        pool.map(MapOptions{.lookahead = 10}, prong::with_captures([place = runs.get()](int n) {
-                     ++*place;
-                     return n;
-                 }),
-                 Source(read));
-    CHECK(eventually([&] { return *runs == 10; })); // nobody has asked for a result
+    auto results = pool.map(MapOptions{.lookahead = 10}, with_captures([place = runs.get()](int n) {
+                                ++*place;
+                                return n;
+                            }),
+                            Source(read));
+    CHECK(eventually([&] { return *runs == 10; })); // before any result is taken
     CHECK(read == 10);
     auto it = results.begin();
     for (int i = 0; i < 1000; ++i, ++it) {
@@ -270,7 +265,7 @@ TEST_CASE("an error stands in the place of its element, and the next ones follow
     auto skipped =
         pool.map(MapOptions{.chunksize = chunksize}, odd_throws, std::views::iota(0, 100));
     int count = 0;
-    for (auto it = skipped.begin(); it != skipped.end(); ++it) ++count; // nobody looks
+    for (auto it = skipped.begin(); it != skipped.end(); ++it) ++count; // does not dereference
     CHECK(count == 100);
     CHECK_THROWS_WITH(
         pool.map(MapOptions{.chunksize = chunksize}, odd_throws, std::views::iota(0, 9)).get(),
@@ -317,7 +312,7 @@ TEST_CASE("move-only results, no results and large results come through map") {
     CHECK(pool.map(in_a_box, std::views::iota(0, 50)).get().size() == 50);
     const Shared<Counter> runs;
     ProcessPoolExecutor other(2);
-    const auto nothing = prong::with_captures([place = runs.get()](int) { ++*place; });
+    const auto nothing = with_captures([place = runs.get()](int) { ++*place; });
     other.map(nothing, std::views::iota(0, 50)).get();
     CHECK(runs->load() == 50);
     for (std::monostate unit : other.map(nothing, std::views::iota(0, 50))) {
@@ -387,7 +382,7 @@ TEST_CASE("map with const members in arguments and results") {
 TEST_CASE("without order the results come as they are there") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
-    const auto task = prong::with_captures([place = gate.get()](int n) {
+    const auto task = with_captures([place = gate.get()](int n) {
         if (n == 0) place->pass();
         return n;
     });

@@ -1,4 +1,4 @@
-// The system denies what a pool needs, or a pool is used for so long that what it kept would show.
+// The system denies what a pool needs, or a pool is used until anything that it kept would show.
 
 #include "base/fd.hpp"
 #include "executor/helpers.hpp"
@@ -29,12 +29,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
-using prong::BrokenProcessPool;
-using prong::Future;
-using prong::ProcessPoolExecutor;
-using prong::WorkerDied;
 
 namespace {
 
@@ -84,8 +79,7 @@ private:
     std::vector<prong::base::UniqueFd> descriptors_;
 };
 
-/// In a child that may only have so many processes and sees to it that it has them; `limit` sets
-/// how many.
+/// For a child process with a limited number of processes, which `limit` sets.
 void lack_processes(const std::function<void(unsigned)>& limit) {
     const Shared<Gate> gate;
     {
@@ -97,7 +91,7 @@ void lack_processes(const std::function<void(unsigned)>& limit) {
         // One worker less: the other one does the work.
         limit(1);
         kill(workers_of(supervisor).front(), SIGKILL);
-        require(eventually([&] { return count() == 1; }), "a worker is gone");
+        require(eventually([&] { return count() == 1; }), "a worker has ended");
         for (int i = 0; i < 100; ++i) require(pool.submit(square, i).get() == i * i, "result");
         require(count() == 1, "no worker can be forked");
         limit(100);
@@ -119,17 +113,17 @@ void lack_processes(const std::function<void(unsigned)>& limit) {
             "a pool that has no workers");
         require(cause.find("no worker can be forked") != std::string::npos &&
                     cause.find("allow more processes") != std::string::npos,
-                "the cause is told, not " + cause);
+                "the cause is named, not " + cause);
     }
     const std::string refusal =
         require_throws<std::system_error>([] { ProcessPoolExecutor(1); }, "a new pool");
-    require(refusal.find("fork") != std::string::npos, "what failed is told, not " + refusal);
+    require(refusal.find("fork") != std::string::npos, "what failed is named, not " + refusal);
     limit(100);
     ProcessPoolExecutor pool(2);
     use(pool);
 }
 
-/// Runs `body` with a /dev/shm of its own; false if that cannot be had.
+/// Runs `body` with its own /dev/shm. Returns false if that is not possible.
 bool with_shm(const char* options, unsigned long flags, const std::function<void()>& prepare,
               const std::function<void()>& body) {
     const ChildResult result = run_in_child([&] {
@@ -201,7 +195,7 @@ TEST_CASE("a pool that is there works on without a free descriptor in the progra
                 const std::string refusal =
                     require_throws<std::system_error>([] { ProcessPoolExecutor(1); }, "a new pool");
                 require(refusal.find("Too many open files") != std::string::npos,
-                        "the cause is told, not " + refusal);
+                        "the cause is named, not " + refusal);
             }
             auto captured = pool.with({.capture_output = true}).submit(square, 5);
             require(captured.get() == 25, "a task with captured output");
@@ -249,7 +243,7 @@ TEST_CASE("a program without address space gets an error for a pool, and no harm
         set_limit(RLIMIT_AS, pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + mebibyte);
         const std::string refusal =
             require_throws<std::system_error>([] { ProcessPoolExecutor(1); }, "a new pool");
-        require(refusal.find("memory") != std::string::npos, "the cause is told, not " + refusal);
+        require(refusal.find("memory") != std::string::npos, "the cause is named, not " + refusal);
         for (int i = 0; i < 100; ++i) require(there.submit(square, i).get() == i * i, "result");
         require_throws<WorkerDied>([&] { there.submit(die).get(); }, "a task that dies");
         require(there.submit(square, 4).get() == 16, "a result of the next worker");
@@ -287,10 +281,10 @@ TEST_CASE("workers die and come again in a memory cgroup that their tasks fill")
                 large[i].get();
                 throw std::runtime_error("200 MiB found room in 64");
             } catch (const WorkerDied& death) {
-                require(i % 2 == 0 && death.out_of_memory(), "want of memory is told");
+                require(i % 2 == 0 && death.out_of_memory(), "lack of memory is reported");
             } catch (const prong::PoisonedTask& poison) {
                 require(i % 2 == 1 && poison.deaths().back().out_of_memory,
-                        "want of memory is told after a retry");
+                        "lack of memory is reported after a retry");
             }
         }
         for (std::size_t i = 0; i < small.size(); ++i)
@@ -324,7 +318,7 @@ TEST_CASE("the same for a user who may not have more processes") {
             rlimit limit{};
             getrlimit(RLIMIT_NPROC, &limit);
             limit.rlim_cur = most;
-            // Each process has a limit of its own.
+            // Each process has its own limit.
             for (const ProcessInfo& process : children_of(tester))
                 require(prlimit(process.pid, RLIMIT_NPROC, &limit, nullptr) == 0, "prlimit");
             require(setrlimit(RLIMIT_NPROC, &limit) == 0, "setrlimit");
@@ -386,7 +380,7 @@ TEST_CASE("nothing grows while workers die") {
                 for (auto& future : futures) REQUIRE_THROWS_AS(future.get(), prong::Error);
                 futures.clear();
             }
-            prong::TaskOptions options{.capture_output = i % 7 == 0};
+            TaskOptions options{.capture_output = i % 7 == 0};
             if (i % 3 == 0) options.max_retries = 1;
             futures.push_back(pool.with(options).submit(die_in_some_way, i));
         }

@@ -9,12 +9,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
 using prong::PoisonedTask;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
-using prong::with_captures;
 
 namespace {
 
@@ -42,14 +37,14 @@ TEST_CASE("a task is tried again when its worker has died") {
     auto patient = pool.with(TaskOptions{.max_retries = 3});
     for (int attempt = 1; attempt <= 4; ++attempt)
         CHECK(patient.submit(succeed_at, attempt).get() == attempt);
-    const std::string text(3000, 'x'); // arguments in a block of their own are kept, too
+    const std::string text(3000, 'x'); // arguments in a payload block are kept, too
     CHECK(patient.submit(repeat, text, 40).get().size() == 120'000);
     CHECK(pool.stats().retried == 7);
     CHECK(prong::this_task::attempt() == 1);
     CHECK(pool.submit([] { return prong::this_task::attempt(); }).get() == 1);
 }
 
-TEST_CASE("a task that kills its workers again and again is poisoned, and no other suffers") {
+TEST_CASE("a task that kills its workers again and again is poisoned, and affects no other") {
     ProcessPoolExecutor pool(2);
     auto poison = pool.with(TaskOptions{.max_retries = 4}).submit(die);
     std::vector<Future<int>> others;
@@ -91,7 +86,7 @@ TEST_CASE("what throws, runs too long, is killed or exceeds a limit is not tried
     auto unwanted = pool.with(TaskOptions{.max_retries = 3}).submit(misbehave(1));
     REQUIRE(eventually([&] { return unwanted.running(); }));
     CHECK(unwanted.kill());
-    CHECK_THROWS_AS(unwanted.get(), prong::CancelledError);
+    CHECK_THROWS_AS(unwanted.get(), CancelledError);
     CHECK(*runs <= 4);
 }
 
@@ -114,7 +109,7 @@ TEST_CASE("a retry is in time for shutdown, and not after kill_workers") {
         auto future = pool.with(TaskOptions{.max_retries = 5}).submit(die_and_wait);
         REQUIRE(gate->await_arrivals(1));
         pool.kill_workers();
-        CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+        CHECK_THROWS_AS(future.get(), WorkerDied);
     }
     SECTION("kill_workers") {
         const Shared<Gate> gate;

@@ -19,11 +19,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::PoolOptions;
 using prong::PoolShutdown;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -41,7 +37,7 @@ std::vector<Future<int>> submit_counting(ProcessPoolExecutor& pool, const Shared
 
 } // namespace
 
-TEST_CASE("shutdown runs what is pending, then the workers are gone") {
+TEST_CASE("shutdown runs what is pending, then the workers end") {
     const Shared<Counter> runs;
     ProcessPoolExecutor pool(3);
     auto futures = submit_counting(pool, runs, 1000);
@@ -139,7 +135,7 @@ TEST_CASE("shutdown with cancel_futures cancels what no worker has claimed, and 
     });
     pool.shutdown(wait, true);
     opener.join();
-    for (auto& future : futures) CHECK_THROWS_AS(future.get(), prong::CancelledError);
+    for (auto& future : futures) CHECK_THROWS_AS(future.get(), CancelledError);
     for (auto& future : held) CHECK(future.get() > 0);
     pool.shutdown();
     CHECK(runs->load() == 0);
@@ -244,10 +240,10 @@ TEST_CASE("terminate_workers and kill_workers end everything at once") {
     kills ? pool.kill_workers() : pool.terminate_workers();
     CHECK_THROWS_AS(pool.submit(square, 1), PoolShutdown);
     for (auto& future : held) {
-        const auto error = error_of<prong::WorkerDied>(future);
+        const auto error = error_of<WorkerDied>(future);
         CHECK(error.signal() == (kills ? SIGKILL : SIGTERM));
     }
-    for (auto& future : futures) CHECK_THROWS_AS(future.get(), prong::CancelledError);
+    for (auto& future : futures) CHECK_THROWS_AS(future.get(), CancelledError);
     CHECK(eventually([] { return !has_children(); }));
     pool.kill_workers();
     pool.terminate_workers();
@@ -269,7 +265,7 @@ TEST_CASE("a worker that ignores SIGTERM can still be killed") {
     const Shared<Gate> gate;
     const Shared<Counter> ignoring;
     ProcessPoolExecutor pool(1);
-    auto stubborn = pool.submit(prong::with_captures([place = gate.get(), count = ignoring.get()] {
+    auto stubborn = pool.submit(with_captures([place = gate.get(), count = ignoring.get()] {
         std::signal(SIGTERM, SIG_IGN);
         ++*count;
         place->pass();
@@ -278,7 +274,7 @@ TEST_CASE("a worker that ignores SIGTERM can still be killed") {
     pool.terminate_workers();
     CHECK_FALSE(stubborn.done());
     pool.kill_workers();
-    CHECK(error_of<prong::WorkerDied>(stubborn).signal() == SIGKILL);
+    CHECK(error_of<WorkerDied>(stubborn).signal() == SIGKILL);
 }
 
 TEST_CASE("shutdown wakes workers that are stopped, so that it ends") {
@@ -307,7 +303,7 @@ TEST_CASE("workers that die during shutdown are replaced while there is work") {
     auto futures = submit_counting(pool, runs, 100);
     pool.shutdown(false);
     for (const pid_t worker : workers_of(supervisor_of(getpid()))) kill(worker, SIGKILL);
-    for (auto& future : held) CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+    for (auto& future : held) CHECK_THROWS_AS(future.get(), WorkerDied);
     pool.shutdown();
     CHECK(runs->load() == 100);
     for (auto& future : futures) CHECK(future.get() < 100);

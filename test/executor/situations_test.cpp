@@ -34,10 +34,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
 
 namespace {
 
@@ -50,15 +46,11 @@ std::size_t length_of(const std::string& text) {
     return text.size();
 }
 
-void loop() {
-    for (;;) pause();
-}
-
 void become_nobody() {
     require(setgroups(0, nullptr) == 0 && setgid(65534) == 0 && setuid(65534) == 0, "setuid");
 }
 
-/// Runs `body` in a thread with attributes of its own.
+/// Runs `body` in a thread with other attributes.
 void in_thread(const std::function<void()>& body,
                const std::function<void(pthread_attr_t&)>& prepare) {
     pthread_attr_t attributes;
@@ -112,7 +104,7 @@ int open_terminal() {
 template <typename Leave>
 void leave_and_wait(Leave leave, clockid_t clock) {
     ProcessPoolExecutor pool(1);
-    const auto busy = [](int which) { // until the timer would have gone off
+    const auto busy = [](int which) { // until the timer would have expired
         timespec now{};
         clock_gettime(which, &now);
         const auto in_ms = [](timespec t) { return t.tv_sec * 1000 + t.tv_nsec / 1'000'000; };
@@ -154,7 +146,7 @@ TEST_CASE("a program whose files may not be large (ulimit -f) has a pool, and no
     });
 }
 
-TEST_CASE("a limit of files that is too small for a pool is told in words") {
+TEST_CASE("a limit of files that is too small for a pool is named in the error") {
     check_child([] {
         for (const rlim_t most : {rlim_t{100'000}, rlim_t{0}}) {
             limit(RLIMIT_FSIZE, most);
@@ -165,7 +157,7 @@ TEST_CASE("a limit of files that is too small for a pool is told in words") {
     });
 }
 
-TEST_CASE("a task that may write little can make a pool of its own") {
+TEST_CASE("a task that may write little can create its own pool") {
     ProcessPoolExecutor pool(1);
     TaskOptions little;
     little.limits.max_file_bytes = 16 << 20;
@@ -207,17 +199,17 @@ TEST_CASE("a program that gives up its rights after making the pool still rules 
         require(pool.submit(square, 1).get() == 1, "a result");
         if (!with_zygote) become_nobody();
         const auto slow = pool.with(TaskOptions{.timeout = 50ms});
-        auto late = slow.submit(loop);
+        auto late = slow.submit(sleep_for_ever);
         require_throws<prong::TaskTimeout>([&] { late.get(); }, "a timeout");
-        auto killed = pool.submit(loop);
+        auto killed = pool.submit(sleep_for_ever);
         require(eventually([&] { return killed.running(); }), "it runs");
         require(killed.kill(), "kill");
-        require_throws<prong::CancelledError>([&] { killed.get(); }, "a killed task");
+        require_throws<CancelledError>([&] { killed.get(); }, "a killed task");
         require(pool.submit(square, 7).get() == 49, "new tasks run");
-        auto ended = pool.submit(loop);
+        auto ended = pool.submit(sleep_for_ever);
         require(eventually([&] { return ended.running(); }), "it runs");
         pool.terminate_workers();
-        require_throws<prong::WorkerDied>([&] { ended.get(); }, "a terminated task");
+        require_throws<WorkerDied>([&] { ended.get(); }, "a terminated task");
     });
 }
 
@@ -225,7 +217,7 @@ TEST_CASE("a worker that has given up its rights is timed out at once") {
     if (geteuid() != 0) return;
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .initializer = [] { become_nobody(); }});
     const auto slow = pool.with(TaskOptions{.timeout = 50ms});
-    auto late = slow.submit(loop);
+    auto late = slow.submit(sleep_for_ever);
     CHECK_THROWS_AS(late.get(), prong::TaskTimeout);
     CHECK(pool.submit(square, 7).get() == 49);
 }
@@ -233,15 +225,15 @@ TEST_CASE("a worker that has given up its rights is timed out at once") {
 TEST_CASE("terminate_workers ends tasks that ignore SIGTERM, too") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
-    auto stubborn = pool.submit(prong::with_captures([place = gate.get()] {
+    auto stubborn = pool.submit(with_captures([place = gate.get()] {
         std::signal(SIGTERM, SIG_IGN);
         place->pass();
-        loop();
+        sleep_for_ever();
     }));
     gate->open();
     REQUIRE(gate->await_arrivals(1));
     pool.terminate_workers();
-    CHECK(error_of<prong::WorkerDied>(stubborn).signal() == SIGKILL);
+    CHECK(error_of<WorkerDied>(stubborn).signal() == SIGKILL);
 }
 
 TEST_CASE("tasks have a stack of the usual size though the pool's thread has a small one") {
@@ -344,12 +336,12 @@ TEST_CASE("a task that lets the terminal stop it dies of that, and shutdown ends
             std::signal(SIGTTIN, SIG_DFL);
             raise(SIGTTIN); // as a tool does that is not in the foreground
         });
-        require(error_of<prong::WorkerDied>(asks).signal() == SIGTTIN, "died of SIGTTIN");
-        require(pool.submit(square, 7).get() == 49, "the pool goes on");
+        require(error_of<WorkerDied>(asks).signal() == SIGTTIN, "died of SIGTTIN");
+        require(pool.submit(square, 7).get() == 49, "the pool continues");
     });
 }
 
-TEST_CASE("a task that stops again and again is let go on until it is done") {
+TEST_CASE("a task that stops again and again is continued until it is done") {
     ProcessPoolExecutor pool(1);
     auto stops = pool.submit([] {
         for (int i = 0; i < 4; ++i) raise(SIGSTOP);
@@ -398,7 +390,7 @@ TEST_CASE("an alarm or a timer that a task leaves does not kill the next one") {
 TEST_CASE("a task that leaves an alarm is found out though it did not do so the first times") {
     const Shared<Counter> calls;
     ProcessPoolExecutor pool(1);
-    const auto sometimes = prong::with_captures([place = calls.get()] {
+    const auto sometimes = with_captures([place = calls.get()] {
         if (place->fetch_add(1) != 100) return;
         const itimerval soon{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_usec = 100'000}};
         setitimer(ITIMER_REAL, &soon, nullptr);
@@ -452,7 +444,7 @@ TEST_CASE("a task reads the terminal through no descriptor that the program has 
     });
 }
 
-TEST_CASE("a timer whose signal a task handles goes on") {
+TEST_CASE("a timer whose signal a task handles continues") {
     ProcessPoolExecutor pool(1);
     pool.submit([] {
             std::signal(SIGALRM, [](int) {});

@@ -21,10 +21,7 @@
 
 using namespace prong::test;
 using Catch::Matchers::Contains;
-using prong::Future;
 using prong::LimitExceeded;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -180,7 +177,7 @@ TEST_CASE("an argument list and a result of the largest size fit at once") {
     check_echo(pool, mib - 16);
 }
 
-TEST_CASE("when all shared memory is held, submit says so, and goes on when it is given back") {
+TEST_CASE("when all shared memory is held, submit says so, and works again when it is free") {
     if (address_sanitizer) return; // needs terabytes of address space itself
     const ChildResult child = run_in_child([] {
         const rlimit little{.rlim_cur = gib, .rlim_max = gib}; // then a pool reserves little

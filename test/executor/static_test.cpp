@@ -1,5 +1,5 @@
 // Pools with static storage duration. In a static build the program's objects are made before those
-// of the library, so this shows that the library needs none of its own.
+// of the library, so this shows that the library has none.
 
 #include "support/catch.hpp"
 #include "support/child.hpp"

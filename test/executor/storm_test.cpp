@@ -14,10 +14,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::ProcessPoolExecutor;
-using prong::WorkerDied;
 
 namespace {
 
@@ -35,7 +31,7 @@ std::vector<std::uint64_t> work(std::uint64_t n) {
     return result;
 }
 
-/// Kills workers at random until told to stop; then says how many it has killed.
+/// Kills workers at random until `stop`, which returns how many it has killed.
 class Killer {
 public:
     Killer(pid_t supervisor, std::uint64_t seed)
@@ -128,10 +124,10 @@ TEST_CASE("threads submit, cancel, wait and drop futures while workers are kille
                             wrong += future.get() != n * n || cancelled ? 1 : 0;
                         } catch (const WorkerDied&) {
                             wrong += cancelled ? 1 : 0;
-                        } catch (const prong::CancelledError&) {
+                        } catch (const CancelledError&) {
                             wrong += cancelled ? 0 : 1;
                         }
-                    } catch (const prong::BrokenProcessPool& error) {
+                    } catch (const BrokenProcessPool& error) {
                         ++wrong;
                         std::cerr << error.what() << std::endl;
                         return;

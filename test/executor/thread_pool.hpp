@@ -16,8 +16,8 @@ public:
     using BarePool::BarePool;
     ~ThreadPool() { drain(); }
 
-    /// A worker begins to take tasks. When it leaves, what the supervisor would do is done: the
-    /// others look again, of whom one may have gone to sleep before the last task was claimed.
+    /// Starts a worker. When it leaves, does what the supervisor would do: wakes the others,
+    /// because one may have fallen asleep before the last task was claimed.
     void start(unsigned worker) {
         threads_.emplace_back([this, worker] {
             executor::run_tasks(state(), worker);

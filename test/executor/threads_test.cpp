@@ -4,7 +4,10 @@
 #include "executor/thread_pool.hpp"
 #include "support/catch.hpp"
 
+#include <prong/pool.hpp>
+
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -14,6 +17,8 @@ using namespace prong::test;
 using namespace std::chrono_literals;
 using prong::Future;
 using prong::with_captures;
+using prong::detail::AsyncCall;
+using prong::detail::Deadline;
 
 namespace {
 
@@ -31,6 +36,15 @@ std::string repeat(const std::string& text, int times) {
     std::string result;
     for (int i = 0; i < times; ++i) result += text;
     return result;
+}
+
+/// What `Pool::apply_async` makes.
+template <typename F, typename... Args>
+std::shared_ptr<AsyncCall> call_async(ThreadPool& pool, F f, Args... args) {
+    auto future = pool.submit(f, args...);
+    std::vector<prong::detail::CallTask> tasks(1);
+    tasks[0].handle = std::move(prong::detail::FutureAccess::task(future));
+    return std::make_shared<AsyncCall>(pool.core(), std::move(tasks));
 }
 
 template <typename Body>
@@ -78,7 +92,7 @@ TEST_CASE("threads take tasks as they complete, cancel some and drop others") {
                 if (ended % 3 == 0) continue; // dropped
                 try {
                     wrong += future.get().size() % 100 != 0 ? 1 : 0;
-                } catch (const prong::CancelledError&) {
+                } catch (const CancelledError&) {
                 }
             }
             wrong += ended != count ? 1 : 0;
@@ -125,7 +139,7 @@ TEST_CASE("exceptions of tasks come to the threads that wait for them") {
     CHECK(wrong == 0);
 }
 
-TEST_CASE("each task is either cancelled or runs once, whoever is faster") {
+TEST_CASE("each task is either cancelled or runs once") {
     constexpr int count = 2000;
     std::vector<Counter> runs(3 * count);
     std::atomic<int> wrong = 0;
@@ -281,9 +295,9 @@ TEST_CASE("the task of a thread that dies fails with WorkerDied, and no other") 
     CHECK_FALSE(victim.cancel());
     std::vector<Future<int>> others;
     for (int i = 0; i < 100; ++i) others.push_back(pool.submit(square, i));
-    std::optional<prong::WorkerDied> death;
+    std::optional<WorkerDied> death;
     {
-        const std::jthread waiter([&] { death = error_of<prong::WorkerDied>(victim); });
+        const std::jthread waiter([&] { death = error_of<WorkerDied>(victim); });
         pool.start(1);
         prong::executor::repair_after_death(pool.state(), 0,
                                             {.exit = {.pid = 4711, .exitcode = -11}});
@@ -305,7 +319,7 @@ TEST_CASE("workers die again and again while another works and threads wait") {
     REQUIRE(claim_and_die(pool, 0)); // one at least, however fast the other is
     prong::executor::repair_after_death(pool.state(), 0, {.exit = {.pid = 1, .exitcode = -9}});
     ++deaths;
-    CHECK_THROWS_AS(first.get(), prong::WorkerDied);
+    CHECK_THROWS_AS(first.get(), WorkerDied);
     pool.start(1);
     {
         std::jthread reaper([&] {
@@ -322,7 +336,7 @@ TEST_CASE("workers die again and again while another works and threads wait") {
             for (int i = 0; i < count; ++i) {
                 try {
                     wrong += futures[static_cast<std::size_t>(i)].get() != i * i ? 1 : 0;
-                } catch (const prong::WorkerDied&) {
+                } catch (const WorkerDied&) {
                     ++died;
                 }
             }
@@ -352,15 +366,15 @@ TEST_CASE("payload that was lost by a worker's death is there again when no task
     std::atomic<std::uint64_t> unnoted;
     REQUIRE(pool.state().payload.allocate(1 << 20, 0, unnoted));
     prong::executor::repair_after_death(pool.state(), 0, {.exit = {.pid = 1, .exitcode = -9}});
-    CHECK_THROWS_AS(future.get(), prong::WorkerDied);
+    CHECK_THROWS_AS(future.get(), WorkerDied);
     CHECK(usage().owned == 1);
     pool.start(1);
-    const std::string text(100'000, 'x'); // it takes a block of its own, and is not disturbed
+    const std::string text(100'000, 'x'); // it takes a payload block, and is not disturbed
     CHECK(pool.submit(repeat, text, 2).get().size() == 200'000);
     CHECK(usage().owned == 0);
 }
 
-TEST_CASE("a task that a dead worker has left is tried again by whoever is free") {
+TEST_CASE("a task that a dead worker has left is tried again by any free worker") {
     ThreadPool pool(2);
     auto future = pool.with({.max_retries = 1}).submit(square, 3);
     REQUIRE(claim_and_die(pool, 0));
@@ -399,7 +413,7 @@ TEST_CASE("threads cancel and ask to stop what another thread is taking, up to t
                 try {
                     wrong += futures[i].get() != static_cast<int>(i * i) ? 1 : 0;
                     wrong += cancelled[i] ? 1 : 0;
-                } catch (const prong::CancelledError&) {
+                } catch (const CancelledError&) {
                 }
             }
         }
@@ -409,4 +423,52 @@ TEST_CASE("threads cancel and ask to stop what another thread is taking, up to t
         }
     }
     CHECK(wrong == 0);
+}
+
+TEST_CASE("threads make calls with callbacks, and others wait for them") {
+    std::atomic<int> sum = 0;
+    std::atomic<int> wrong = 0;
+    ThreadPool pool(3);
+    prong::detail::CallbackThread callbacks(pool.core());
+    pool.start_all();
+    in_threads(4, [&](int thread) {
+        callbacks.start();
+        for (int i = 0; i < 50; ++i) {
+            const auto call = call_async(pool, std::plus<>(), thread, i);
+            int received = 0;
+            call->set_callback([&] {
+                received = prong::detail::decode_result<int>(*call);
+                sum += received;
+            });
+            callbacks.add(call);
+            std::jthread other([call] { static_cast<void>(call->wait_until(Deadline::never())); });
+            static_cast<void>(call->wait_until(Deadline::never()));
+            wrong += received != thread + i ? 1 : 0;
+        }
+    });
+    callbacks.wait_until_idle();
+    CHECK(sum == 50 * (0 + 1 + 2 + 3) + 4 * (49 * 50 / 2));
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("the callback thread is stopped while calls end and others are made") {
+    std::atomic<int> calls = 0;
+    std::atomic<int> ended = 0;
+    ThreadPool pool(2);
+    pool.start_all();
+    {
+        prong::detail::CallbackThread callbacks(pool.core());
+        callbacks.start();
+        in_threads(3, [&](int thread) {
+            for (int i = 0; i < 50; ++i) {
+                const auto call = call_async(pool, square, i);
+                call->set_callback([&] { ++calls; });
+                callbacks.add(call);
+                if (thread == 0 && i == 25) callbacks.stop();
+                ended += call->wait_until(Deadline::never()) ? 1 : 0;
+            }
+        });
+    }
+    CHECK(ended == 150);
+    CHECK(calls < 150);
 }

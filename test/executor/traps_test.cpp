@@ -27,24 +27,11 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::BrokenProcessPool;
-using prong::CancelledError;
-using prong::Future;
-using prong::PoolOptions;
 using prong::PoolShutdown;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
-using prong::with_captures;
-using prong::WorkerDied;
 
 namespace {
 
 constexpr std::size_t mebibyte = 1 << 20;
-
-void sleep_for_ever() {
-    for (;;) pause();
-}
 
 std::size_t length_of(std::string_view text) {
     return text.size();
@@ -61,7 +48,7 @@ enum class Moment {
 
 constexpr int exit_code = 7;
 
-void suffer(Mishap mishap) {
+void cause(Mishap mishap) {
     if (mishap == Mishap::exits) std::exit(exit_code);
     if (mishap == Mishap::crashes) raise(SIGSEGV);
     throw std::domain_error("mishap");
@@ -78,18 +65,18 @@ struct Fateful {
     void save(Archive& archive) const {
         archive(mishap, moment, is_result, ballast);
         if (moment == (is_result ? Moment::encoding_result : Moment::encoding_arguments))
-            suffer(mishap);
+            cause(mishap);
     }
     template <typename Archive>
     void load(Archive& archive) {
         archive(mishap, moment, is_result, ballast);
         if (moment == (is_result ? Moment::decoding_result : Moment::decoding_arguments))
-            suffer(mishap);
+            cause(mishap);
     }
 };
 
 Fateful pass_on(const Fateful& fateful) {
-    if (fateful.moment == Moment::running) suffer(fateful.mishap);
+    if (fateful.moment == Moment::running) cause(fateful.mishap);
     Fateful result = fateful;
     result.is_result = true;
     return result;
@@ -144,17 +131,17 @@ struct Unruly : std::runtime_error {
 
     template <typename Archive>
     void save(Archive& archive) const {
-        if (saving) suffer(mishap);
+        if (saving) cause(mishap);
         archive(mishap, saving);
     }
     template <typename Archive>
     void load(Archive& archive) {
         archive(mishap, saving);
-        suffer(mishap);
+        cause(mishap);
     }
 };
 
-/// All children are gone and reaped; for a test that is a subreaper.
+/// Returns whether all children have ended and are reaped; for a test that is a subreaper.
 bool nobody_left() {
     while (waitpid(-1, nullptr, WNOHANG) > 0) {
     }
@@ -382,7 +369,7 @@ TEST_CASE("an initializer that loops is replaced when its worker is killed") {
     CHECK(future.get() == 9);
 }
 
-TEST_CASE("when the supervisor is killed workers that have given up their user are gone, too") {
+TEST_CASE("when the supervisor is killed, workers that have given up their user end, too") {
     if (geteuid() != 0) {
         WARN("may not become another user: not tested");
         return;

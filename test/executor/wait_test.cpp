@@ -19,11 +19,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
-using prong::ProcessPoolExecutor;
 using prong::ReturnWhen;
-using prong::with_captures;
 
 namespace {
 
@@ -33,7 +29,7 @@ int fail(int n) {
     throw std::domain_error(std::to_string(n));
 }
 
-/// Three workers and three tasks, each of which stands before a gate of its own and then gives its
+/// Three workers and three tasks, each of which stands before its own gate and then gives its
 /// number, or throws.
 class ThreeTasks {
 public:
@@ -141,7 +137,7 @@ TEST_CASE("a worker's death is an exception to wait, and is a completion") {
     REQUIRE(failed.done.size() == 1);
     CHECK(failed.not_done.size() == 2);
     CHECK(prong::wait(futures, ReturnWhen::first_completed).done == failed.done);
-    CHECK_THROWS_AS(futures[failed.done[0]].get(), prong::WorkerDied);
+    CHECK_THROWS_AS(futures[failed.done[0]].get(), WorkerDied);
 }
 
 TEST_CASE("a cancelled future has completed, but not with an exception") {
@@ -190,7 +186,7 @@ TEST_CASE("a wait without time only looks") {
     CHECK_FALSE(tasks.futures[0].done());
 }
 
-TEST_CASE("a wait whose time is over tells what is done, and may be repeated") {
+TEST_CASE("a wait whose timeout expires returns what is done, and may be repeated") {
     ThreeTasks tasks;
     CHECK(prong::wait(tasks.futures, ReturnWhen::first_completed, 2ms).done.empty());
     CHECK(prong::wait(tasks.futures, ReturnWhen::first_exception, 2ms).done.empty());
@@ -211,6 +207,7 @@ TEST_CASE("an empty range is done at once") {
     }
     for (auto& future : prong::as_completed(none)) FAIL(future.valid());
     for (auto& future : prong::as_completed(none, 0s)) FAIL(future.valid());
+    for (auto& future : prong::as_completed({})) FAIL(future.valid());
 }
 
 TEST_CASE("a future without a task is a std::logic_error to wait and as_completed") {
@@ -247,17 +244,16 @@ TEST_CASE("a future that is in the range twice comes once, but has both of its p
     CHECK(results == std::vector{0, 1, 4});
 }
 
-TEST_CASE("as_completed gives tasks in whatever order they were submitted and end") {
+TEST_CASE("as_completed gives tasks for any order of their submission and end") {
     const auto priorities = GENERATE(false, true);
     const Shared<Gate> gate;
-    ProcessPoolExecutor pool(prong::PoolOptions{.max_workers = 2});
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 2});
     auto held = occupy(pool, gate);
     std::vector<Future<int>> futures;
     for (int i = 0; i < 3000; ++i) {
-        const prong::TaskOptions options{
-            .deadline = i % 7 == 0 ? prong::Timeout(1ms) : std::nullopt,
-            .max_retries = i % 1000 == 3 ? 1 : 0,
-            .priority = static_cast<prong::Priority>(priorities ? i % 3 : 1)};
+        const TaskOptions options{.deadline = i % 7 == 0 ? prong::Timeout(1ms) : std::nullopt,
+                                  .max_retries = i % 1000 == 3 ? 1 : 0,
+                                  .priority = static_cast<prong::Priority>(priorities ? i % 3 : 1)};
         futures.push_back(pool.with(options).submit(
             [](int n) {
                 if (n % 1000 == 3 && prong::this_task::attempt() == 1) raise(SIGKILL);
@@ -383,7 +379,7 @@ TEST_CASE("as_completed gives failed and cancelled futures too") {
             ++returned;
         } catch (const std::domain_error&) {
             ++failed;
-        } catch (const prong::CancelledError&) {
+        } catch (const CancelledError&) {
             CHECK(returned + failed == 0); // the gate was closed until now
             ++cancelled;
         }
@@ -393,7 +389,7 @@ TEST_CASE("as_completed gives failed and cancelled futures too") {
     CHECK(cancelled == 1);
 }
 
-TEST_CASE("as_completed throws TimeoutError when the time is over, after what has ended") {
+TEST_CASE("as_completed throws TimeoutError when the timeout expires, after what has ended") {
     ThreeTasks tasks;
     tasks.gate(1).open();
     tasks.futures[1].wait();
@@ -507,7 +503,7 @@ TEST_CASE("a supervisor that is killed ends every wait with BrokenProcessPool") 
             for (auto& future : prong::as_completed(futures[2])) {
                 try {
                     static_cast<void>(future.get());
-                } catch (const prong::BrokenProcessPool&) {
+                } catch (const BrokenProcessPool&) {
                     ++broken;
                 }
             }
@@ -521,7 +517,7 @@ TEST_CASE("a supervisor that is killed ends every wait with BrokenProcessPool") 
     CHECK_FALSE(futures[3][3].done());
     gate->open();
     CHECK(futures[3][3].get() > 0);
-    CHECK_THROWS_AS(futures[0][0].get(), prong::BrokenProcessPool);
+    CHECK_THROWS_AS(futures[0][0].get(), BrokenProcessPool);
 }
 
 TEST_CASE("futures of different types are waited for together") {
@@ -603,7 +599,7 @@ TEST_CASE("a view of a future does what the future does") {
     CHECK(any.kill());
     any.wait();
     CHECK(any.cancelled());
-    CHECK_THROWS_AS(running.get(), prong::CancelledError);
+    CHECK_THROWS_AS(running.get(), CancelledError);
     CHECK_FALSE(any.valid());
     CHECK_THROWS_AS(any.done(), std::logic_error);
     CHECK_FALSE(any.cancel());

@@ -13,16 +13,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::BrokenProcessPool;
-using prong::CancelledError;
-using prong::Future;
-using prong::PoolOptions;
 using prong::Priority;
-using prong::ProcessPoolExecutor;
-using prong::TaskOptions;
-using prong::with_captures;
-using prong::WorkerDied;
 using prong::WorkerState;
 
 namespace {
@@ -41,7 +32,7 @@ auto leave(const Shared<Trace>& trace, int entry) {
 
 } // namespace
 
-TEST_CASE("a worker makes room for a fresh one after so many tasks") {
+TEST_CASE("a worker is replaced after max_tasks_per_worker tasks") {
     const int workers = GENERATE(1, 3);
     const std::size_t most = GENERATE(1U, 2U, 20U);
     ProcessPoolExecutor pool(PoolOptions{.max_workers = workers, .max_tasks_per_worker = most});
@@ -166,7 +157,7 @@ TEST_CASE("max_pending counts tasks of all priorities") {
     running[0].get();
 }
 
-TEST_CASE("statistics tell what the pool and its workers are at") {
+TEST_CASE("statistics say what the pool and its workers do") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(2);
     auto running = pool.submit(pass(gate));
@@ -264,7 +255,7 @@ TEST_CASE("break_pool: a death breaks the pool, as in Python") {
     CHECK_THROWS_AS(pool.submit(square, 1), BrokenProcessPool);
 }
 
-TEST_CASE("break_pool does not mind workers that leave of their own accord") {
+TEST_CASE("break_pool ignores workers that exit normally") {
     ProcessPoolExecutor pool(PoolOptions{.max_workers = 2,
                                          .on_worker_death = prong::OnWorkerDeath::break_pool,
                                          .max_tasks_per_worker = 3});
@@ -286,7 +277,7 @@ TEST_CASE("break_pool lets a task be tried again before its death breaks the poo
     ProcessPoolExecutor pool(
         PoolOptions{.max_workers = 1, .on_worker_death = prong::OnWorkerDeath::break_pool});
     const auto dies_until = [&](int last) {
-        return prong::with_captures([place = attempts.get(), last] {
+        return with_captures([place = attempts.get(), last] {
             if (++*place < last) raise(SIGKILL);
             return place->load();
         });

@@ -17,11 +17,7 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::Future;
 using prong::Priority;
-using prong::TaskOptions;
-using prong::with_captures;
 using prong::executor::Leaving;
 using prong::ring::Lane;
 using prong::ring::Position;
@@ -90,7 +86,7 @@ private:
         while (!stop.stop_requested()) {
             {
                 const std::lock_guard lock(supervising_);
-                limit_monitor_.look([](unsigned) {}); // whoever is condemned finds out by itself
+                limit_monitor_.look([](unsigned) {}); // a condemned worker finds out by itself
             }
             std::this_thread::sleep_for(500us);
         }
@@ -148,13 +144,13 @@ void work(MortalPool& pool, int count, std::uint64_t seed, std::map<std::string,
         std::string end = "returned";
         try {
             is_right = is_right && future.get() == i && ran >= 1;
-        } catch (const prong::CancelledError&) {
+        } catch (const CancelledError&) {
             end = "cancelled or killed";
             is_right = is_right && may_be_stopped;
         } catch (const prong::TaskTimeout&) {
             end = "timed out";
             is_right = is_right && may_be_stopped;
-        } catch (const prong::WorkerDied&) {
+        } catch (const WorkerDied&) {
             end = "died";
             is_right = is_right && attempts == 1;
         } catch (const prong::PoisonedTask& error) {

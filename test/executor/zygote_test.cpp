@@ -34,11 +34,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
-using prong::BrokenProcessPool;
-using prong::Future;
-using prong::PoolOptions;
-using prong::ProcessPoolExecutor;
 
 namespace {
 
@@ -49,8 +44,7 @@ int take_held_mutex(int n) {
     return n;
 }
 
-/// Threads that hold locks at any moment: malloc's now and then, one stream's and `held_mutex`
-/// always.
+/// Threads that hold locks: malloc's at times, one stream's and `held_mutex` always.
 class BusyThreads {
 public:
     BusyThreads() {
@@ -110,7 +104,7 @@ void use_pool(ProcessPoolExecutor& pool) {
         const int n = i % 50;
         require(futures[static_cast<std::size_t>(i)].get() == n * n, "result");
     }
-    require_throws<prong::WorkerDied>([&] { dies.get(); }, "a task that kills its worker");
+    require_throws<WorkerDied>([&] { dies.get(); }, "a task that kills its worker");
     require(pool.submit(square, 12).get() == 144, "a result after that");
 }
 
@@ -205,7 +199,7 @@ TEST_CASE("threads of a busy program make pools, and no lock of theirs hangs a w
 }
 
 TEST_CASE("without a zygote that program has what fork can give: no lock but the C library's") {
-    if (address_sanitizer) return; // has locks of its own
+    if (address_sanitizer) return; // has its own locks
     check_child([] {
         const BusyThreads busy;
         for (int i = 0; i < 10; ++i) {
@@ -218,7 +212,7 @@ TEST_CASE("without a zygote that program has what fork can give: no lock but the
         require_throws<prong::TimeoutError>([&] { hangs.get_for(200ms); }, "a held mutex");
         pool.kill_workers();
         pool.shutdown();
-        require_throws<prong::WorkerDied>([&] { hangs.get(); }, "the hanging task");
+        require_throws<WorkerDied>([&] { hangs.get(); }, "the hanging task");
     });
 }
 
@@ -234,7 +228,7 @@ TEST_CASE("a pool from the zygote can all that a pool can") {
         auto throws = pool.submit([] { throw std::out_of_range("beyond"); });
         require_throws<std::out_of_range>([&] { throws.get(); }, "a task that throws");
         auto ends = pool.submit([] { std::exit(3); });
-        require_throws<prong::WorkerDied>([&] { ends.get(); }, "a task that ends its process");
+        require_throws<WorkerDied>([&] { ends.get(); }, "a task that ends its process");
         pool.shutdown();
         require_throws<prong::PoolShutdown>([&] { pool.submit(square, 1); }, "after shutdown");
 
@@ -242,7 +236,7 @@ TEST_CASE("a pool from the zygote can all that a pool can") {
         auto running = ended.submit([] { pause(); });
         require(eventually([&] { return running.running(); }), "it runs");
         ended.terminate_workers();
-        require_throws<prong::WorkerDied>([&] { running.get(); }, "terminate_workers");
+        require_throws<WorkerDied>([&] { running.get(); }, "terminate_workers");
 
         ProcessPoolExecutor broken(PoolOptions{
             .max_workers = 1, .initializer = [] { throw std::runtime_error("tables"); }});
@@ -269,7 +263,7 @@ TEST_CASE("a pool's options and its tasks' reach workers from the zygote") {
 
         ProcessPoolExecutor pool(1);
         const auto with = [&pool](auto set) {
-            prong::TaskOptions options{.grace = 0ms};
+            TaskOptions options{.grace = 0ms};
             set(options);
             return pool.with(options);
         };
@@ -293,7 +287,7 @@ TEST_CASE("a pool's options and its tasks' reach workers from the zygote") {
             std::fflush(stdout);
             raise(SIGKILL);
         });
-        require(error_of<prong::WorkerDied>(dies).last_output() == "last words\n", "output");
+        require(error_of<WorkerDied>(dies).last_output() == "last words\n", "output");
 
         ProcessPoolExecutor fragile(
             PoolOptions{.max_workers = 1, .on_worker_death = prong::OnWorkerDeath::break_pool});
@@ -400,14 +394,14 @@ TEST_CASE("start_zygote is refused to a program with threads, and does nothing t
     });
 }
 
-TEST_CASE("when the zygote is killed, pools go on, and a new one is refused at once") {
+TEST_CASE("when the zygote is killed, pools continue, and a new one is refused at once") {
     check_child([] {
         prong::start_zygote();
         ProcessPoolExecutor pool(2);
         use_pool(pool);
         const auto supervisor = supervisor_in_zygote();
         kill_zygote();
-        require(is_running(supervisor), "the supervisor goes on");
+        require(is_running(supervisor), "the supervisor continues");
         use_pool(pool);
         for (int i = 0; i < 2; ++i) {
             const auto text = require_throws<prong::Error>([] { ProcessPoolExecutor(1); }, "new");
@@ -421,7 +415,7 @@ TEST_CASE("when the zygote is killed, pools go on, and a new one is refused at o
     });
 }
 
-TEST_CASE("a zygote that is killed while it is asked fails those who ask") {
+TEST_CASE("a zygote that is killed during a request fails the request") {
     check_child([] {
         prong::start_zygote();
         const pid_t pid = zygote();
@@ -480,8 +474,7 @@ TEST_CASE("a zygote is killed at random while pools are made and used") {
     }
 }
 
-TEST_CASE(
-    "when the supervisor is killed no wait hangs, its workers are gone, and a new pool works") {
+TEST_CASE("when the supervisor is killed no wait hangs, its workers end, and a new pool works") {
     check_child([] {
         const Shared<Gate> gate;
         prong::start_zygote();

@@ -18,7 +18,6 @@
 #include <vector>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 
 namespace {
 
@@ -90,7 +89,7 @@ void for_each_kind(const Scenario& scenario, Visit visit) {
     for (const auto& [run, usual] : kinds) visit(run, usual);
 }
 
-/// All there is: for each kind until nothing is left to fail.
+/// Tries every call of each kind.
 void run_all(Tally& tally) {
     for (const Scenario& scenario : all_scenarios()) {
         for_each_kind(scenario, [&](Run run, unsigned usual) {
@@ -142,7 +141,7 @@ const Scenario& bad_scenario(std::string_view name) {
 
 } // namespace
 
-TEST_CASE("whatever system call fails, prong works or says what happened") {
+TEST_CASE("if any system call fails, prong works or says what happened") {
     Tally tally;
     if (const char* const text = std::getenv("PRONG_FAULT")) {
         tally.run(run_of(text));

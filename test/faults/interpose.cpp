@@ -187,7 +187,7 @@ int __real_waitid(idtype_t type, id_t id, siginfo_t* info, int options);
 int __wrap_waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
     const int error = planned(Call::waitid);
     if (error == 0) return __real_waitid(type, id, info, options);
-    if (error == ECHILD && (options & WNOWAIT) == 0) { // somebody else takes it
+    if (error == ECHILD && (options & WNOWAIT) == 0) { // another waiter takes it
         siginfo_t theirs{};
         __real_waitid(type, id, &theirs, options);
     }

@@ -77,10 +77,10 @@ constexpr int no_group[] = {ESRCH, EPERM};
 constexpr int transfer_again[] = {EINTR, EAGAIN, partial};
 constexpr int no_transfer[] = {ENOBUFS, ENOMEM, torn};
 
-// A region that cannot be had is asked for again, smaller; so one such failure is no matter.
-// ECHILD from waitid: somebody else (the host's waitpid(-1)) was faster.
-// open: without /proc at all nobody can see how much memory a task uses.
-// kill: of a worker's process group, which may be gone.
+// A reservation that fails is repeated, smaller; so one such failure has no effect.
+// ECHILD from waitid: another waiter (the host's waitpid(-1)) was faster.
+// open: without /proc no process can measure how much memory a task uses.
+// kill: of a worker's process group, which may have ended.
 constexpr Fault faults[] = {
     {Call::fork, in_parent, no_process, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::fork, in_supervisor, no_process, Demand::works, Demand::may_fail, Times::always},
@@ -120,7 +120,7 @@ constexpr Fault faults[] = {
     {Call::getrlimit, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::sched_getaffinity, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::sched_setaffinity, everybody, denied, Demand::works, Demand::works, Times::always},
-    // As on kernels where a pidfd has no inode of its own.
+    // As on kernels where a pidfd does not have its own inode.
     {Call::fstatfs, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::getrandom, in_worker, denied, Demand::works, Demand::works, Times::always},
     {Call::open, everybody, no_file, Demand::works, Demand::works, Times::alternately},
@@ -134,7 +134,7 @@ constexpr Fault faults[] = {
     {Call::recv, everybody, transfer_again, Demand::works, Demand::works, Times::alternately},
 };
 
-const Shared<Board> shared_board; // before any test, which would be told to give it back
+const Shared<Board> shared_board; // before any test, so not a leak
 
 template <typename Names>
 std::optional<std::size_t> position(const Names& names, std::string_view name) {

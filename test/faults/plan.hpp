@@ -96,8 +96,8 @@ struct Fault {
     std::span<const Role> roles;
     std::span<const int> errors;
     Demand once;
-    Demand later; ///< when it goes on
-    Times times;  ///< how it goes on
+    Demand later; ///< when it recurs
+    Times times;  ///< how it recurs
 };
 std::span<const Fault> all_faults();
 

@@ -1,6 +1,6 @@
-// One scenario as a program of its own, for strace_check: program SCENARIO works|may_fail FAULT.
-// The fault only tells what an error should look like; somebody else makes the call fail. Exits
-// with 0 if the scenario does as it should.
+// One scenario as a program, for strace_check: program SCENARIO works|may_fail FAULT.
+// The fault only says how an error should look; strace makes the call fail. Exit code 0 if the
+// scenario does as it should.
 
 #include "faults/scenarios.hpp"
 

@@ -35,7 +35,7 @@ std::string describe(pid_t pid) {
         return process.name + " (" + std::to_string(pid) + ", child of " +
                std::to_string(process.parent) + ", state " + process.state + ", in " + where + ")";
     }
-    return "process " + std::to_string(pid) + ", now gone";
+    return "process " + std::to_string(pid) + ", ended";
 }
 
 /// Descriptors and shared mappings of this process, a line each.
@@ -101,7 +101,7 @@ void run_judged(const Scenario& scenario, Demand demand, const Shared<Gate>& gat
                              const std::function<void()>& prepare) {
     for (int signal = 1; signal < NSIG; ++signal) std::signal(signal, SIG_DFL);
     const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    dup2(null, STDOUT_FILENO); // nobody reads what a failing program says
+    dup2(null, STDOUT_FILENO); // what a failing program says is not read
     dup2(null, STDERR_FILENO);
     close(null);
     prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -15,7 +15,7 @@ struct Outcome {
     unsigned injected;      ///< how often the planned fault happened
 };
 
-/// Runs the scenario in a process of its own, with the planned fault if there is one, and judges
+/// Runs the scenario in a child process, with the planned fault if there is one, and judges
 /// what it does and leaves. `prepare` runs in that process before.
 Outcome run(
     const Scenario& scenario, const std::optional<Plan>& plan, Demand demand,

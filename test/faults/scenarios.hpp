@@ -8,8 +8,8 @@
 
 namespace prong::test {
 
-/// A program that uses prong as its user would: goes on after an error as far as that makes sense,
-/// and has nothing left at the end.
+/// A program that uses prong as its user would: continues after an error where that makes sense,
+/// and leaves nothing at the end.
 struct Scenario {
     std::string_view name;
     void (*run)(Judge& judge, const Shared<Gate>& gate);

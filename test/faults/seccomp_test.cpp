@@ -14,7 +14,6 @@
 #include <stdexcept>
 
 using namespace prong::test;
-using namespace std::chrono_literals;
 
 namespace {
 
@@ -46,7 +45,7 @@ constexpr Forbidden all[] = {
     {SYS_waitid, Call::waitid, Demand::may_fail},
 };
 
-/// A fault that never comes by itself, to tell what the error should look like.
+/// A fault that the harness does not cause, to say how the error should look.
 Plan plan_of(const Scenario& scenario, Call call, int error) {
     return {.role = scenario.first_child == Role::child ? Role::child : Role::parent,
             .call = call,

@@ -215,7 +215,7 @@ void look_at(const std::exception_ptr& error) {
         } catch (const WorkerDied& death) {
             static_cast<void>(death.backtrace());
         } catch (const std::exception& outer) {
-            static_cast<void>(std::strlen(outer.what()));
+            static_cast<void>(std::strlen(outer.what()) + thrown_at(outer).size());
             std::rethrow_if_nested(outer);
         }
     });
@@ -239,7 +239,8 @@ std::vector<Bytes> of_each_exception(Encode encode) {
 }
 
 std::vector<Bytes> encoded_exceptions() {
-    return of_each_exception([](BufferWriter& to) { codec::encode_current_exception(to); });
+    const std::vector<const void*> stack(2);
+    return of_each_exception([&](auto& to) { codec::encode_current_exception(to, stack); });
 }
 
 void decode_failure(std::span<const std::byte> input) {
@@ -291,7 +292,7 @@ std::vector<Bytes> written_failure_reports() {
 
 // ---- what a worker says in a record: state, where the result is, the result ---------------------
 
-/// Claims the oldest task of a pool in which nobody works, and lets `write` write its result.
+/// Claims the oldest task of a pool without workers, and lets `write` write its result.
 template <typename Write>
 void play_worker(executor::SharedState& state, Write write, TaskState end) {
     auto claim = state.lanes.claim(0, state.slot(0).intent, 0);

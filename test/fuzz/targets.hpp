@@ -14,7 +14,7 @@ struct FuzzTarget {
     std::string name;
     /// Whatever the bytes are, this returns, and nothing outside of them is touched.
     void (*run)(std::span<const std::byte> input);
-    /// What a process in its right mind writes.
+    /// What a process writes normally.
     std::vector<Bytes> (*seeds)();
 };
 
@@ -23,8 +23,7 @@ const std::vector<FuzzTarget>& fuzz_targets();
 /// What the fuzzer has found worth keeping, from the folder `corpus`.
 std::vector<Bytes> kept_inputs(const FuzzTarget& target);
 
-/// A decoder that is broken on purpose: it believes a length. Whoever tests with random bytes must
-/// find that out.
+/// A mutant: a decoder that trusts a length. Every test with random bytes must catch it.
 const FuzzTarget& trusting_target();
 
 } // namespace prong::test

@@ -62,7 +62,7 @@ void run_changed(const FuzzTarget& target, std::vector<Bytes> inputs, int rounds
 
 } // namespace
 
-TEST_CASE("what another process wrote is decoded or refused, whatever it is") {
+TEST_CASE("anything that another process wrote is decoded or refused") {
     for (const FuzzTarget& target : fuzz_targets()) {
         INFO(target.name);
         std::vector<Bytes> inputs = target.seeds();
@@ -73,7 +73,7 @@ TEST_CASE("what another process wrote is decoded or refused, whatever it is") {
     }
 }
 
-TEST_CASE("a decoder that believes a length is found out") {
+TEST_CASE("a decoder that trusts a length is caught") {
     const auto child = run_in_child([] {
         run_changed(trusting_target(), trusting_target().seeds(), 3'000);
         return 0;

@@ -145,7 +145,7 @@ TEST_CASE("a message of more than 2 GiB, whose size takes a longer header, arriv
     REQUIRE((bytes.front() == std::byte{7} && bytes.back() == std::byte{7}));
 }
 
-TEST_CASE("what was sent is received after the sender has gone") {
+TEST_CASE("what was sent is received after the sender has closed") {
     auto [a, b] = Pipe();
     a.send(1);
     a.send(2);
@@ -158,12 +158,12 @@ TEST_CASE("what was sent is received after the sender has gone") {
     REQUIRE(b.poll());
 }
 
-TEST_CASE("sending to an end that is gone is a broken pipe and no signal") {
+TEST_CASE("sending to a closed end is a broken pipe and no signal") {
     auto [a, b] = Pipe();
     SECTION("closed at once") {
         b.close();
     }
-    SECTION("closed with a message that nobody received") {
+    SECTION("closed with a message that was not received") {
         a.send(1);
         b.close();
     }
@@ -253,7 +253,7 @@ TEST_CASE("the end of a killed process is the end of file") {
     REQUIRE_THROWS_AS(ours.recv<int>(), EndOfFile);
 }
 
-TEST_CASE("a sender that is killed in the middle of a message is the end of file, and told so") {
+TEST_CASE("a sender that is killed in the middle of a message is an end of file that says so") {
     auto [ours, theirs] = Pipe();
     Process process([](Connection connection) { connection.send_bytes(pattern(64U << 20)); },
                     std::move(theirs));
@@ -279,7 +279,7 @@ TEST_CASE("a header cut short is the end of file in the middle") {
     REQUIRE_THROWS_AS(b.recv_bytes(), EndOfFile);
 }
 
-TEST_CASE("a peer that lies about the size makes nobody allocate it") {
+TEST_CASE("a size that a peer claims falsely is not allocated") {
     if (prong::test::address_sanitizer) return;
     const auto result = prong::test::run_in_child([] {
         const rlimit limit{.rlim_cur = 1U << 30, .rlim_max = 1U << 30};
@@ -339,7 +339,7 @@ TEST_CASE("a message that is not of the type asked for is used up") {
     REQUIRE(b.recv<int>() == 3);
 }
 
-TEST_CASE("poll tells whether there is something to receive") {
+TEST_CASE("poll returns whether there is something to receive") {
     auto [a, b] = Pipe();
     REQUIRE_FALSE(b.poll());
     REQUIRE_FALSE(b.poll(0s));

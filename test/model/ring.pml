@@ -1,7 +1,7 @@
 /* The words and steps of lib/ring/ring.cpp and lifecycle.cpp, for the models that include this.
  *
  * A d_step or atomic block is one step: a load, a store, or a compare-and-swap together with the
- * load before it (`change_status` goes on until what it has seen is still true, so all of it is as
+ * load before it (`change_status` repeats until what it has seen is still true, so all of it is as
  * good as one step) and with what a process does to its own variables. Death and all other
  * processes come between any two steps.
  *
@@ -27,7 +27,7 @@ typedef Record {
     byte owner;
     byte generation;
     bool watched;
-    bool abandoned; /* the future is gone */
+    bool abandoned; /* the future was dropped */
     bool stop_requested; /* not to be tried again */
     mtype verdict; /* while condemned: the state that it ends in */
     byte result;   /* whose result the bytes are: its position + 1 */

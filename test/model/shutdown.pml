@@ -60,7 +60,7 @@ byte faults = FAULTS;
 #define drained() (final_tail != 0 && head >= final_tail - 1)
 #endif
 
-/* The notifier as sleeping.pml shows it to be: a worker that sets its bit and then looks once more
+/* The notifier as sleeping.pml shows it to be: a worker that sets its bit and then checks again
  * misses no task. */
 bool woken[WORKERS] = true;
 

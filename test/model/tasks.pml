@@ -274,7 +274,7 @@ inline kill_condemned(w) {
 #define is_over stop_at[w]
 #endif
 
-/* LimitMonitor::look_at_time: condemns a worker's task if its time is over. */
+/* LimitMonitor::look_at_time: condemns a worker's overdue task. */
 inline time_out(w) {
 #ifdef STOP_AT_LOOKED_AT_FIRST
     over = stop_at[w];

@@ -96,7 +96,7 @@ TEST_CASE("only the listed descriptors and the standard ones are kept") {
         sockaddr_in address{};
         socklen_t size = sizeof(address);
         require(getsockname(network, reinterpret_cast<sockaddr*>(&address), &size) == 0,
-                "what is listed stays, whatever it is");
+                "what is listed stays, of any kind");
         require(write(STDERR_FILENO, "", 0) == 0, "the standard ones stay");
     });
 }
@@ -168,7 +168,7 @@ TEST_CASE("a descriptor whose number user code has closed or used again is no lo
     });
 }
 
-TEST_CASE("passed descriptors get their numbers, whatever stands there") {
+TEST_CASE("passed descriptors get their numbers, also if those are taken") {
     check_child([] {
         std::vector<PassedFd> passed;
         std::array<std::array<int, 2>, 3> pipes{};

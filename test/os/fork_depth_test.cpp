@@ -81,7 +81,7 @@ TEST_CASE("without the page that the kernel clears", "[.]") {
     check_children();
 }
 
-TEST_CASE("where the kernel clears no page a child is told by its number") {
+TEST_CASE("where the kernel clears no page, a child is detected by its number") {
     const ChildResult result = run_self({"without the page that the kernel clears"});
     INFO(result.out);
     CHECK(result.exitcode == 0);

@@ -164,7 +164,7 @@ TEST_CASE("After leave_quietly_on_exit, exit() runs the handlers of this process
     CHECK(result.err == "own handler ran;");
 }
 
-TEST_CASE("Reaping tells the exit code or the signal") {
+TEST_CASE("Reaping returns the exit code or the signal") {
     for (const int code : {0, 1, 255}) {
         const pid_t pid = fork_process();
         if (pid == 0) _exit(code);
@@ -183,7 +183,7 @@ TEST_CASE("Reaping tells the exit code or the signal") {
     }
 }
 
-TEST_CASE("Reaping what somebody else has reaped gives nothing") {
+TEST_CASE("Reaping what is already reaped returns nothing") {
     const pid_t pid = fork_process();
     if (pid == 0) _exit(0);
     CHECK(waitpid(pid, nullptr, 0) == pid);
@@ -224,7 +224,7 @@ TEST_CASE("A pidfd of no process is a system_error that names the call") {
     }
 }
 
-TEST_CASE("A pipe whose writer is gone counts as readable") {
+TEST_CASE("A pipe whose writer is closed counts as readable") {
     int ends[2];
     REQUIRE(pipe(ends) == 0);
     close(ends[1]);
@@ -252,7 +252,7 @@ TEST_CASE("A child that asked for it is killed with its parent") {
     CHECK(eventually([&] { return !is_running(std::stoi(parent.out)); }));
 }
 
-TEST_CASE("A child learns that the parent it was forked by is gone already") {
+TEST_CASE("A child detects that its parent has already ended") {
     CHECK(run_forked([] { return set_parent_death_signal(SIGKILL, 1 << 22) ? 1 : 0; }) == 0);
 }
 

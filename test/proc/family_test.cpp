@@ -109,7 +109,7 @@ TEST_CASE("a daemon outlives the thread that started it, and still dies with the
     parent.start();
     const auto pidfd = prong::os::open_pidfd(channel.get<pid_t>());
     REQUIRE(channel.get<pid_t>() == parent.pid());
-    // Asked once more, it has surely had the signal of the thread's end.
+    // By a second answer it has received the signal of the thread's end.
     ended_thread.put('a');
     REQUIRE(channel.get<pid_t>() == parent.pid());
     REQUIRE_FALSE(has_ended(pidfd.get()));

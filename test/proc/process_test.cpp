@@ -134,7 +134,7 @@ TEST_CASE("run called directly runs here") {
     REQUIRE(ran_in == getpid());
 }
 
-TEST_CASE("the exit code tells how a process ended") {
+TEST_CASE("the exit code says how a process ended") {
     REQUIRE(exitcode_of([] {}) == 0);
     REQUIRE(exitcode_of([] { return 5; }) == 0); // what the function returns is ignored
     REQUIRE(exitcode_of([] { std::exit(7); }) == 7);
@@ -158,7 +158,7 @@ TEST_CASE("exit in the child runs none of the parent's exit handlers") {
     REQUIRE(result.out == "parent\nthe child's own handler\n");
 }
 
-TEST_CASE("an exception that escapes is told on stderr and gives exit code 1") {
+TEST_CASE("an exception that escapes is printed on stderr and gives exit code 1") {
     const auto result = run_in_child([] {
         Process process([] {
             try {
@@ -178,7 +178,7 @@ TEST_CASE("an exception that escapes is told on stderr and gives exit code 1") {
     REQUIRE(run_in_child([] { return exitcode_of([] { throw 5; }); }).err.ends_with(": int: 5\n"));
 }
 
-TEST_CASE("a process that ends by an exception with very many nested in it tells of all") {
+TEST_CASE("a process that ends by an exception with very many nested in it prints all") {
     const auto result = run_in_child([] {
         return exitcode_of([] {
             std::exception_ptr chain;
@@ -251,7 +251,7 @@ TEST_CASE("a running process is ended by a signal") {
     REQUIRE_FALSE(process.is_alive());
     REQUIRE_FALSE(is_active(process.pid()));
     REQUIRE(process.exitcode() == -signal);
-    process.kill(); // no error, and no signal to a stranger
+    process.kill(); // no error, and no signal to another process
 }
 
 TEST_CASE("a signal right after start finds the child") {

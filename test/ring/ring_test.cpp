@@ -146,7 +146,7 @@ TEST_CASE("a result that was published before the death stays") {
     CHECK(fail_dead(*claim, TaskState::died).state == TaskState::returned);
 }
 
-TEST_CASE("whoever waits is named to the one who ends the task") {
+TEST_CASE("the step that ends a task returns whether threads wait for it") {
     OneLane lane(1);
     push(lane.ring, 0);
     const auto claim = lane.claim(0);
@@ -206,7 +206,7 @@ TEST_CASE("a task that is asked to stop ends as it does by itself, but is not tr
         CHECK(fail_dead(*claim, TaskState::died).state == TaskState::died);
         CHECK_FALSE(claim_retry(lane.state.records, 0, lane.intent(0), lane.intent(0)));
     }
-    SECTION("its time is over, too") {
+    SECTION("it is overdue, too") {
         CHECK(mark_overdue(lane.record(0), claim->status).has(Status::overdue));
         CHECK(finish(*claim, TaskState::returned).state == TaskState::running);
         CHECK(fail_dead(*claim, TaskState::died).state == TaskState::timed_out);
@@ -227,7 +227,7 @@ TEST_CASE("a queued task that is asked to stop is cancelled, also when it is to 
     CHECK_FALSE(request_stop(lane.record(0), generation).made);
 }
 
-TEST_CASE("a task that is overdue has timed out, whatever it returns") {
+TEST_CASE("an overdue task has timed out, even if it returns") {
     OneLane lane(1);
     push(lane.ring, 0);
     const auto claim = lane.claim(0);
@@ -243,19 +243,19 @@ TEST_CASE("a task that is to be tried again waits for the dead worker's successo
     REQUIRE(requeue(*lane.claim(0), lane.intent(0)).state == TaskState::queued);
     CHECK(retried(lane.state.records, lane.intent(0)) == &lane.record(7));
     CHECK(lane.claim(1)->index == 8); // it is in no queue
-    SECTION("who claims it first") {
+    SECTION("which claims it first") {
         const auto again = claim_retry(lane.state.records, 0, lane.intent(0), lane.intent(0));
         REQUIRE(again);
         CHECK(again->index == 7);
         CHECK(again->status.generation == generation);
     }
-    SECTION("or by any other worker, whose own note stays as it is") {
+    SECTION("or any other worker, whose intent keeps its own retry") {
         lane.intent(1).retry = 4711;
         CHECK(claim_retry(lane.state.records, 1, lane.intent(1), lane.intent(0))->index == 7);
         CHECK(lane.intent(0).retry == 0);
         CHECK(lane.intent(1).retry == 4711);
     }
-    SECTION("and stays noted when somebody claims it in vain") {
+    SECTION("and stays noted when a claim fails") {
         REQUIRE(claim_retry(lane.state.records, 0, lane.intent(0), lane.intent(0)));
         const auto retry = lane.intent(0).retry = std::uint64_t{generation} << 32 | 8;
         CHECK_FALSE(claim_retry(lane.state.records, 1, lane.intent(1), lane.intent(0)));
@@ -310,7 +310,7 @@ TEST_CASE("of several that cancel or expire a task one has made the step") {
     CHECK_FALSE(cancel(lane.record(0), 0).made);
 }
 
-TEST_CASE("what was cancelled in the queue does not count, wherever it stands") {
+TEST_CASE("what was cancelled in the queue does not count, at any position") {
     const bool at_wrap = GENERATE(false, true);
     OneLane lane(2);
     lane.ring.start_at(start_position(at_wrap));

@@ -9,8 +9,7 @@ using namespace prong::ring;
 
 namespace {
 
-/// A sleepers of which the test sets the bits as workers would who are killed or stopped in
-/// between.
+/// A notifier whose bits the test sets, as workers would that are then killed or stopped.
 struct Notifier {
     NotifierWords words{};
     std::array<WakeWord, 3> wake_words{};
@@ -26,38 +25,38 @@ struct Notifier {
 } // namespace
 
 TEST_CASE("Work wakes one that is parked, unless another is searching") {
-    Notifier sleepers;
-    sleepers.words.parked.insert(2);
-    sleepers.words.searching.insert(1);
-    CHECK_FALSE(sleepers.wakes(2));
-    sleepers.notifier.stop_searching(1);
-    CHECK(sleepers.wakes(2));
-    CHECK(sleepers.words.searching.contains(2));
-    CHECK_FALSE(sleepers.words.parked.contains(2));
+    Notifier workers;
+    workers.words.parked.insert(2);
+    workers.words.searching.insert(1);
+    CHECK_FALSE(workers.wakes(2));
+    workers.notifier.stop_searching(1);
+    CHECK(workers.wakes(2));
+    CHECK(workers.words.searching.contains(2));
+    CHECK_FALSE(workers.words.parked.contains(2));
 }
 
-TEST_CASE("A worker that dies while it chooses another keeps nobody asleep") {
-    Notifier sleepers;
-    sleepers.words.searching.insert(1); // by 0, which dies here; 1 is busy with a long task
-    sleepers.notifier.forget(0);
-    CHECK(sleepers.wake_words[2].woken == 1); // looks, finds nothing
-    sleepers.words.parked.insert(2);
-    CHECK(sleepers.wakes(2));
+TEST_CASE("A worker that dies while it chooses another keeps no other asleep") {
+    Notifier workers;
+    workers.words.searching.insert(1); // by 0, which dies here; 1 is busy with a long task
+    workers.notifier.forget(0);
+    CHECK(workers.wake_words[2].woken == 1); // looks, finds nothing
+    workers.words.parked.insert(2);
+    CHECK(workers.wakes(2));
 }
 
-TEST_CASE("A worker that was chosen and is stopped keeps nobody asleep") {
-    Notifier sleepers;
-    sleepers.words.searching.insert(1); // chosen, stopped
-    sleepers.notifier.forget(1);
-    sleepers.words.parked.insert(2);
-    CHECK(sleepers.wakes(2));
+TEST_CASE("A worker that was chosen and is stopped keeps no other asleep") {
+    Notifier workers;
+    workers.words.searching.insert(1); // chosen, stopped
+    workers.notifier.forget(1);
+    workers.words.parked.insert(2);
+    CHECK(workers.wakes(2));
 }
 
-TEST_CASE("Nobody chooses a worker that is stopped") {
-    Notifier sleepers;
-    sleepers.words.parked.insert(1);
-    sleepers.words.parked.insert(2);
-    sleepers.notifier.forget(1);
-    sleepers.words.parked.insert(2);
-    CHECK(sleepers.wakes(2));
+TEST_CASE("A stopped worker is not chosen") {
+    Notifier workers;
+    workers.words.parked.insert(1);
+    workers.words.parked.insert(2);
+    workers.notifier.forget(1);
+    workers.words.parked.insert(2);
+    CHECK(workers.wakes(2));
 }

@@ -97,7 +97,7 @@ TEST_CASE("freeing what is not allocated harms nothing") {
     CHECK(again->offset != other->offset);
 }
 
-TEST_CASE("trim forgets a flood of small blocks") {
+TEST_CASE("trim releases a flood of small blocks") {
     Space space(64 * mebibyte);
     std::vector<Block> blocks;
     for (int i = 0; i < 50'000; ++i) blocks.push_back(*space.allocate(256));

@@ -4,7 +4,6 @@
 #include "executor/shared/failure_report.hpp"
 #include "executor/shared/result_writer.hpp"
 #include "executor/supervisor/delegate.hpp"
-#include "executor/worker/loop.hpp"
 #include "proc/supervisor.hpp"
 #include "steps/parent_trial.hpp"
 #include "steps/trial.hpp"
@@ -35,7 +34,7 @@ enum class Mutation {
     early_end,           ///< says that the task has ended, then runs it
     no_repair,           ///< the supervisor replaces a dead worker, no more
     payload_forgotten,   ///< the supervisor repairs the record, not the payload
-    abandoned_result,    ///< ends a task as if somebody would ask for its result
+    abandoned_result,    ///< keeps the result of a dropped future
 };
 
 /// As a ring does whose position is the claim: each position is given to one worker, which then
@@ -187,7 +186,7 @@ TEST_CASE("a claim that is noted after it is made is caught") {
     CHECK(violations(Mutation::late_note, killed, three_tasks, all) > 0);
 }
 
-TEST_CASE("an end that is told before the task has run is caught") {
+TEST_CASE("an end that is announced before the task has run is caught") {
     if (skipped()) return;
     CHECK(violations(Mutation::early_end, killed, small_task, some) > 0);
 }
@@ -208,13 +207,13 @@ TEST_CASE("a supervisor that does not take back payload is caught") {
     CHECK(violations(Mutation::payload_forgotten, killed, block_task, some) > 0);
 }
 
-TEST_CASE("a parent that is told of an end before it is there is seen to be wrong") {
+TEST_CASE("an end that is announced too early to a waiting parent is caught") {
     if (skipped()) return;
     CHECK(violations(Mutation::none, worker_dies_under_sleeper, one_small, some) == 0);
     CHECK(violations(Mutation::early_end, worker_dies_under_sleeper, one_small, some) > 0);
 }
 
-TEST_CASE("a parent that waits for ever is seen to do so") {
+TEST_CASE("a parent that waits for ever is caught") {
     if (skipped()) return;
     CHECK(violations(Mutation::none, worker_dies_under_parent, everything, some) == 0);
     CHECK(violations(Mutation::no_repair, worker_dies_under_parent, everything, some) > 0);

@@ -1,4 +1,4 @@
-// The parent is a process of its own here, so that it can be stepped through, and killed, too.
+// Here the parent is a child of the test, so that it can be stepped through and killed.
 
 #include "steps/parent_trial.hpp"
 #include "support/catch.hpp"

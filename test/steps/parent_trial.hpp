@@ -108,7 +108,7 @@ struct ParentTrial {
     Path (ProcessTree::*way)();
     /// `work`: the worker's way. Returns whether it has come to the point.
     bool (*round)(ProcessTree& tree, const Point& point, const Path& work, Invariants& invariants);
-    bool ends_household = false;
+    bool ends_tree = false;
 };
 
 inline void finish_act(ProcessTree& tree, Invariants& invariants) {
@@ -155,7 +155,7 @@ inline constexpr ParentTrial parent_dies{
             invariants.require(tree.supervisor().await_end() == 0, "the supervisor failed");
             return reached;
         },
-    .ends_household = true};
+    .ends_tree = true};
 
 /// `supervise` replaces the real supervisor.
 inline Tally try_points(const ParentTrial& trial, const Script& script, const Share& share,
@@ -163,7 +163,7 @@ inline Tally try_points(const ParentTrial& trial, const Script& script, const Sh
     Path work;
     const auto find_way = [&](ProcessTree& tree) {
         // The first time is not like the others.
-        if (!trial.ends_household) static_cast<void>(tree.to_next_act());
+        if (!trial.ends_tree) static_cast<void>(tree.to_next_act());
         const Path way = (tree.*trial.way)();
         static_cast<void>(tree.to_next_act());
         work = tree.way_of_worker();
@@ -176,7 +176,7 @@ inline Tally try_points(const ParentTrial& trial, const Script& script, const Sh
         [&](ProcessTree& tree, const Point& point, Invariants& invariants) {
             return trial.round(tree, point, work, invariants);
         },
-        trial.ends_household);
+        trial.ends_tree);
 }
 
 } // namespace prong::test

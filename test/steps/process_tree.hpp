@@ -55,7 +55,7 @@ public:
     ProcessTree(const ProcessTree&) = delete;
     ProcessTree& operator=(const ProcessTree&) = delete;
     ~ProcessTree() {
-        if (!parent_.is_nobody()) parent_.kill(); // the others follow when they are let go
+        if (!parent_.is_empty()) parent_.kill(); // the others follow when they are let go
     }
 
     Tracee& parent() { return parent_; }
@@ -94,7 +94,7 @@ public:
         require_worker();
         return reached;
     }
-    /// From wherever the parent stands.
+    /// From any point of the parent.
     void to_curtain_down() {
         if (at(&curtain_down)) return;
         parent_goes_on();
@@ -114,11 +114,11 @@ public:
     }
 
     /// At the door: whether it has been woken.
-    [[nodiscard]] bool worker_is_called() { return !worker().is_nobody() && worker_.is_called(); }
+    [[nodiscard]] bool worker_is_called() { return !worker().is_empty() && worker_.is_called(); }
 
     /// The worker is killed, and the replacement, if there is to be one, has done what there was.
     void kill_worker() {
-        if (worker().is_nobody()) return; // it has left, since the pool is to end
+        if (worker().is_empty()) return; // it has left, since the pool is to end
         worker().kill();
         auto next = supervisor_.await_fork_or_end();
         if (!next) return; // the pool is to end, and there was nothing left to do
@@ -192,7 +192,7 @@ private:
     }
     /// It may only leave when the pool is to end.
     void require_worker() {
-        if (worker().is_nobody() && !play_.ends_pool)
+        if (worker().is_empty() && !play_.ends_pool)
             throw std::runtime_error("the worker has ended");
     }
 

@@ -19,14 +19,14 @@
 
 namespace prong::test {
 
-/// Where a worker that has nothing to do goes to sleep. It is never let in: a worker that stands
-/// here is as good as asleep, and goes on as if woken. Some leave instead.
+/// Where a worker that has nothing to do goes to sleep. It never enters: a worker that stands here
+/// counts as asleep, and continues as if woken. Some leave instead.
 inline const Halt door{.places = {address_of(&os::futex_wait)}, .or_end = true};
 
 /// Where the supervisor begins to replace a worker, having repaired what it has left.
 inline const Halt repaired{.places = {address_of(&os::fork_process)}};
 
-/// A worker in the harness's hand, which comes back to the door after whatever it had to do.
+/// A worker that the harness moves. It returns to the door when its work is done.
 class Puppet {
 public:
     explicit Puppet(Tracee tracee) : tracee_(std::move(tracee)) {}
@@ -34,15 +34,15 @@ public:
     Tracee& tracee() { return tracee_; }
     void to_door() { tracee_.run_to(door); }
 
-    /// At the door, and nobody has woken it.
+    /// Returns whether it is at the door and has not been woken.
     [[nodiscard]] bool is_at_rest() const {
         try {
             return door.is_at(tracee_.address()) && !is_called();
-        } catch (const std::system_error&) { // it is gone, or about to be
+        } catch (const std::system_error&) { // it has ended, or is about to
             return false;
         }
     }
-    /// At the door: whether it would find that somebody has woken it.
+    /// At the door: returns whether it has been woken.
     [[nodiscard]] bool is_called() const {
         return static_cast<std::uint32_t>(tracee_.word_at(tracee_.first_argument())) != 0;
     }
@@ -51,8 +51,8 @@ private:
     Tracee tracee_;
 };
 
-/// What is unlike other pools: workers leave after so many tasks, or are killed by the
-/// supervisor.
+/// How workers differ from those of other pools: they leave after `max_tasks` tasks, or may be
+/// killed by the supervisor.
 struct Habits {
     std::optional<std::uint64_t> max_tasks = std::nullopt;
     bool workers_leave = max_tasks.has_value();
@@ -79,7 +79,7 @@ public:
         }
         pool_.state().notifier.wake_all(); // those that sleep: to the door
         for (Puppet& worker : workers_) worker.to_door();
-        // The word that a worker sleeps on tells which one it is.
+        // The address of the word that a worker sleeps on shows which one it is.
         std::ranges::sort(workers_, {},
                           [](Puppet& worker) { return worker.tracee().first_argument(); });
         come_to_rest();
@@ -92,7 +92,7 @@ public:
     Tracee& victim() { return workers_[0].tracee(); }
     [[nodiscard]] std::uint64_t deaths() const { return deaths_; }
 
-    /// Submits a scenario's tasks, as if somebody waited for each of them and for all together.
+    /// Submits a scenario's tasks, as if threads waited for each of them and for all together.
     std::vector<Expected> submit(const Scenario& scenario) {
         for (Counter& runs : *runs_) runs = 0;
         std::vector<Expected> tasks = scenario.submit(pool_, *runs_);
@@ -105,7 +105,7 @@ public:
         return tasks;
     }
 
-    /// Lets all workers but `held` go on until there is nothing to do for them.
+    /// Runs all workers but `held` until they have nothing to do.
     void come_to_rest(const Puppet* held = nullptr) {
         for (bool again = true; again;) {
             again = false;
@@ -117,7 +117,7 @@ public:
         }
     }
 
-    /// The same, while the supervisor may be about to wake somebody; until `done()`.
+    /// The same, while the supervisor may be about to wake a worker; until `done()`.
     template <typename Predicate>
     [[nodiscard]] bool come_to_rest_until(Predicate done, const Puppet* held = nullptr) {
         return eventually([&] {
@@ -129,23 +129,23 @@ public:
     /// SIGKILL for a worker that is in hand, if it has not left: decides the end of what it runs.
     static void kill(Tracee& worker, std::vector<Expected>& tasks) {
         for (Expected& task : tasks) task.workers_die();
-        if (!worker.is_nobody()) worker.kill();
+        if (!worker.is_empty()) worker.kill();
     }
     /// To the door; of those that may leave on the way, the one that stays.
     void to_door(Puppet& worker) {
-        const bool is_there = !worker.tracee().is_nobody();
+        const bool is_there = !worker.tracee().is_empty();
         if (is_there && !worker.is_at_rest()) worker.to_door();
-        while (worker.tracee().is_nobody()) {
+        while (worker.tracee().is_empty()) {
             if (!workers_leave_) throw std::runtime_error("a worker has ended");
             replace(worker);
         }
     }
-    /// The worker is gone: the supervisor repairs and replaces. The new one comes to the door.
+    /// The worker has ended: the supervisor repairs and replaces. Takes the new one to the door.
     void replace(Puppet& worker) {
         worker.tracee() = next_worker();
         worker.to_door();
     }
-    /// The worker that replaces the one that is gone, before its first instruction.
+    /// Returns the worker that replaces the one that has ended, before its first instruction.
     Tracee next_worker() {
         ++deaths_;
         Tracee worker = supervisor_.await_fork();
@@ -153,7 +153,7 @@ public:
         return worker;
     }
 
-    /// A task of the stage's own.
+    /// Submits one more task.
     Expected submit_another(const char* name) {
         Counter& runs = runs_->back();
         runs = 0;
@@ -174,7 +174,7 @@ public:
     Path way_of_victim(const Scenario& scenario) {
         std::vector<Expected> tasks = submit(scenario);
         const Path path = victim().record(door);
-        if (victim().is_nobody()) replace(workers_[0]);
+        if (victim().is_empty()) replace(workers_[0]);
         end(tasks);
         return path;
     }

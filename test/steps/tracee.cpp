@@ -154,7 +154,7 @@ void Tracee::trap(int request, int signal) {
 void Tracee::await_trap(int request) {
     for (;;) {
         const int status = wait_for_stop();
-        const bool was_continued = is_event(status, PTRACE_EVENT_STOP); // told before SIGCONT
+        const bool was_continued = is_event(status, PTRACE_EVENT_STOP); // reported before SIGCONT
         if (status >> 16 != 0 && !was_continued) fail(pid_, status);
         if (WSTOPSIG(status) == SIGTRAP && !was_continued) return;
         trap(request, was_continued ? 0 : WSTOPSIG(status));
@@ -217,12 +217,12 @@ bool Tracee::run_to(const Point& point, const Halt& halt) {
 
 void Tracee::expect_end_at(const Halt& halt) {
     if (!halt.or_end) throw;
-    if (is_nobody()) return;
+    if (is_empty()) return;
     try {
         throw;
     } catch (const std::system_error& error) {
         if (error.code() != std::errc::no_such_process) throw;
-        await_end(); // somebody has just killed it where it stood
+        await_end(); // another process has just killed it where it stood
     }
 }
 
@@ -325,7 +325,7 @@ void Tracee::detach() noexcept {
     try {
         if (!stands_) interrupt();
         remove_breakpoints();
-        if (ptrace(PTRACE_DETACH, pid_, 0, 0) != 0) collect(pid_); // somebody has killed it
+        if (ptrace(PTRACE_DETACH, pid_, 0, 0) != 0) collect(pid_); // another process has killed it
     } catch (const std::exception&) {                              // it has ended
     }
     pid_ = 0;

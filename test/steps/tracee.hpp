@@ -22,8 +22,8 @@ Address address_of(R (*function)(Args...) noexcept) {
     return reinterpret_cast<Address>(function);
 }
 
-/// An instruction of a run, and how a later run is brought there without stepping through all
-/// before it: so many steps after the `nth` time (from 1) that it comes to `mark`.
+/// An instruction of a run, and how a later run gets there without stepping through all before it:
+/// `steps` steps after it comes to `mark` for the `nth` time (from 1).
 struct Point {
     Address address;
     Address mark;
@@ -32,7 +32,7 @@ struct Point {
 };
 using Path = std::vector<Point>;
 
-/// Where a run may end, and what to do there: returns whether it goes on.
+/// Where a run may end, and what to do there: `go_on` returns whether it continues.
 struct Halt {
     std::vector<Address> places;
     std::function<bool()> go_on = [] { return false; };
@@ -53,11 +53,11 @@ const char* cannot_trace();
 class Tracee {
 public:
     Tracee() = default;
-    /// Takes a process that runs; it goes on running.
+    /// Attaches to a running process, which continues to run.
     explicit Tracee(pid_t pid);
     Tracee(Tracee&& other) noexcept { *this = std::move(other); }
     Tracee& operator=(Tracee&& other) noexcept;
-    /// It goes on, untraced.
+    /// Detaches: the process continues, untraced.
     ~Tracee() { detach(); }
 
     [[nodiscard]] pid_t pid() const { return pid_; }
@@ -71,14 +71,14 @@ public:
 
     /// One instruction; a repeated string instruction counts as one.
     void step();
-    // The runs. Where the halt says `or_end`, this may be nobody afterwards.
+    // The runs. With a halt that has `or_end`, this may be empty afterwards.
 
-    /// Every instruction from here on until a halt says so.
+    /// Records every instruction from here on until a halt ends the run.
     Path record(const Halt& halt);
-    /// Goes on to `point`, counted from here on; false when that was not there, or a halt has ended
-    /// the run before.
+    /// Continues to `point`, counted from here on. Returns false if it did not come there, or a
+    /// halt has ended the run before.
     bool run_to(const Point& point, const Halt& halt);
-    /// Goes on until a halt says so.
+    /// Continues until a halt ends the run.
     void run_to(const Halt& halt) { run_to({.address = 0, .mark = 0, .nth = 1, .steps = 0}, halt); }
 
     /// Lets it run, until one of the next.
@@ -86,23 +86,23 @@ public:
     /// Lets it run to one of these places, and waits until it is there.
     void set_out(const std::vector<Address>& places);
     void arrive();
-    /// Stops it, wherever it is. What it has forked meanwhile is let go.
+    /// Stops it at any point. Detaches what it has forked meanwhile.
     void interrupt();
     /// Running: until it forks. Returns the child before its first instruction; this stands, too.
     Tracee await_fork();
-    /// Likewise, or until it ends; then this is nobody.
+    /// Like `await_fork`, or until it ends; then this is empty.
     std::optional<Tracee> await_fork_or_end();
-    [[nodiscard]] bool is_nobody() const { return pid_ == 0; }
-    /// Running, or about to be killed by somebody: until it ends. Returns its exit code, or -N for
+    [[nodiscard]] bool is_empty() const { return pid_ == 0; }
+    /// Running, or about to be killed: waits until it ends. Returns its exit code, or -N for
     /// signal N.
     int await_end();
 
     /// SIGKILL: not one more instruction is executed.
     void kill();
-    /// SIGSTOP, likewise; stopped, but no longer traced.
+    /// Like `kill`, by SIGSTOP; stopped, but no longer traced.
     void stop();
     void detach() noexcept;
-    /// It is being, or has been, collected by somebody else.
+    /// Another process collects it, or has done so.
     void forget() { pid_ = 0; }
 
 private:

@@ -12,70 +12,63 @@
 
 namespace prong::test {
 
-/// What is tried at every point of a way. The pool is at rest before and afterwards.
-struct Trial {
-    const char* name;
-    unsigned workers;
-    Path (Stage::*way)(const Scenario&);
-    /// Returns whether it has come to the point; else it was at the end of the way.
-    bool (*round)(Stage& stage, const Scenario& scenario, const Point& point,
-                  Invariants& invariants);
-    bool ends_pool = false;
-    Habits habits = {};
-};
-
 /// The victim is dead: the supervisor repairs and replaces.
 inline void replace_victim(Stage& stage) {
     stage.replace(stage.worker(0));
     stage.come_to_rest();
 }
 
-/// All is over, and nothing else will happen: what has not ended by now never will.
+/// Checks all, at rest: a task that has not ended by now never will.
 inline void check_all(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
     for (Expected& task : tasks) invariants.check(task, {});
     stage.check_accepts_work(invariants);
     invariants.check_at_rest(stage.pool().core(), stage.deaths());
 }
 
-inline constexpr Trial killed{
-    .name = "SIGKILL",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
-            stage.kill(stage.victim(), tasks);
-            replace_victim(stage);
-            check_all(stage, tasks, invariants);
-            return reached;
-        },
+/// Submits the tasks and takes the victim to the point. Returns whether it has come there; else it
+/// is at the end of its way.
+inline bool run_victim_to(Stage& stage, const Scenario& scenario, const Point& point,
+                          std::vector<Expected>& tasks) {
+    tasks = stage.submit(scenario);
+    return stage.victim().run_to(point, door);
+}
+
+/// What is tried at every point of a way. The pool is at rest before and afterwards.
+struct Trial {
+    const char* name;
+    unsigned workers = 1;
+    Path (Stage::*way)(const Scenario&) = &Stage::way_of_victim;
+    /// Submits the tasks and goes to the point. Returns whether it was reached.
+    bool (*approach)(Stage& stage, const Scenario& scenario, const Point& point,
+                     std::vector<Expected>& tasks) = run_victim_to;
+    /// What happens at the point, and the checks.
+    void (*act)(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants);
+    bool ends_pool = false;
+    Habits habits = {};
 };
 
-/// Nobody wants the results any more.
-inline void drop(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
+/// Kills the victim, has it replaced, and checks all.
+inline void kill_and_check(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
+    stage.kill(stage.victim(), tasks);
+    replace_victim(stage);
+    check_all(stage, tasks, invariants);
+}
+
+inline constexpr Trial killed{.name = "SIGKILL", .act = kill_and_check};
+
+/// Drops the futures, then checks all.
+inline void drop_and_check(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
     tasks.clear();
     stage.come_to_rest();
     invariants.check_records(stage.pool().core()); // before others come, which release it
     check_all(stage, tasks, invariants);
 }
 
-inline constexpr Trial dropped{
-    .name = "the future is dropped",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
-            drop(stage, tasks, invariants);
-            return reached;
-        },
-};
+inline constexpr Trial dropped{.name = "the future is dropped", .act = drop_and_check};
 
-/// Tries something at points of a way. `make` makes where
-/// it takes place, `find_way` records the way there, `round` tries one point; after it a new place
-/// is made, if that is used up or something went wrong.
+/// Tries something at points of a way. `make` creates the processes, `find_way` records their way,
+/// `round` tries one point. New processes are created after each round if it ends them
+/// (`used_up`), and after a violation.
 template <typename Make, typename FindWay, typename Round>
 Tally try_points(const std::string& what, const Share& share, Make make, FindWay find_way,
                  Round round, bool used_up) {
@@ -86,7 +79,7 @@ Tally try_points(const std::string& what, const Share& share, Make make, FindWay
         Invariants invariants;
         bool reached = false;
         try {
-            // The clock decides how long somebody waits awake, so the way is not always the same.
+            // Waits spin for a time that the clock decides, so the way is not always the same.
             for (int attempt = 0; attempt < 3 && !reached && invariants.hold(); ++attempt) {
                 if (!place) place = make();
                 reached = round(*place, point, invariants);
@@ -113,7 +106,10 @@ inline Tally try_points(const Trial& trial, const Scenario& scenario, const Shar
             return (stage.*trial.way)(scenario);
         },
         [&](Stage& stage, const Point& point, Invariants& invariants) {
-            return trial.round(stage, scenario, point, invariants);
+            std::vector<Expected> tasks;
+            const bool reached = trial.approach(stage, scenario, point, tasks);
+            trial.act(stage, tasks, invariants);
+            return reached;
         },
         trial.ends_pool);
 }

@@ -1,6 +1,6 @@
 // A worker is taken through its work instruction by instruction, and at each of them something
-// happens to it. Neither clock nor chance plays a part: no worker moves but by the test, and the
-// supervisor only because of a death, so what the parent must see is exact.
+// happens to it. Neither clock nor chance plays a part: only the test moves workers, and only a
+// death moves the supervisor. So what the parent must see is exact.
 
 #include "steps/trial.hpp"
 #include "support/catch.hpp"
@@ -15,44 +15,41 @@
 #include <vector>
 
 using namespace prong::test;
-using prong::BrokenProcessPool;
 
 namespace {
 
 constexpr Trial killed_at_start{
     .name = "SIGKILL from the fork on",
-    .workers = 1,
     .way = &Stage::way_of_replacement,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
+    .approach =
+        [](Stage& stage, const Scenario& scenario, const Point& point,
+           std::vector<Expected>& tasks) {
+            tasks = stage.submit(scenario);
             stage.kill(stage.victim(), tasks);
             stage.victim() = stage.next_worker();
-            const bool reached = stage.victim().run_to(point, door);
-            stage.kill(stage.victim(), tasks);
-            replace_victim(stage);
-            check_all(stage, tasks, invariants);
-            return reached;
+            return stage.victim().run_to(point, door);
         },
+    .act = kill_and_check,
 };
+
+/// The way of a replacement. Recorded by the first round of `killed_twice`.
+Path start;
 
 /// The replacement is killed too, somewhere on its way.
 constexpr Trial killed_twice{
     .name = "SIGKILL, and for the replacement",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            static const Path start = stage.way_of_replacement(scenario);
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
+    .approach =
+        [](Stage& stage, const Scenario& scenario, const Point& point,
+           std::vector<Expected>& tasks) {
+            if (start.empty()) start = stage.way_of_replacement(scenario);
+            return run_victim_to(stage, scenario, point, tasks);
+        },
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             stage.kill(stage.victim(), tasks);
             stage.victim() = stage.next_worker();
             stage.victim().run_to(random_point(start), door);
-            stage.kill(stage.victim(), tasks);
-            replace_victim(stage);
-            check_all(stage, tasks, invariants);
-            return reached;
+            kill_and_check(stage, tasks, invariants);
         },
 };
 
@@ -60,30 +57,21 @@ constexpr Trial killed_twice{
 constexpr Trial killed_beside_another{
     .name = "SIGKILL after another worker has run",
     .workers = 2,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             tasks.push_back(stage.submit_another("another task"));
-            stage.pool().core().rewake_workers(); // as who waits for it does
+            stage.pool().core().rewake_workers(); // as a thread that waits for it does
             stage.come_to_rest(&stage.worker(0));
-            stage.kill(stage.victim(), tasks);
-            replace_victim(stage);
-            check_all(stage, tasks, invariants);
-            return reached;
+            kill_and_check(stage, tasks, invariants);
         },
 };
 
-/// A worker that is stopped holds up nobody, and goes on when it may.
+/// A stopped worker delays no other, and continues on SIGCONT.
 constexpr Trial stopped{
     .name = "SIGSTOP",
     .workers = 2,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             const pid_t pid = stage.victim().pid();
             stage.victim().stop();
             Expected other = stage.submit_another("another task");
@@ -107,19 +95,14 @@ constexpr Trial stopped{
                                "no new work");
             invariants.check(last, {});
             invariants.check_at_rest(stage.pool().core(), stage.deaths());
-            return reached;
         },
 };
 
 /// The parent kills the task: exactly then its worker dies, too.
 constexpr Trial killed_by_future{
     .name = "Future::kill",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             const bool was_running = tasks.front().running();
             if (tasks.front().kill() && was_running) {
                 invariants.require(stage.victim().await_end() == -SIGKILL, "no SIGKILL");
@@ -127,45 +110,34 @@ constexpr Trial killed_by_future{
             }
             stage.come_to_rest();
             check_all(stage, tasks, invariants);
-            return reached;
         },
 };
 
 /// The worker dies, and the parent kills the task that is to be tried again.
 constexpr Trial killed_before_retry{
     .name = "SIGKILL, and Future::kill before the retry",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             stage.kill(stage.victim(), tasks);
             stage.victim() = stage.next_worker();
             tasks.front().kill();
             stage.come_to_rest();
             check_all(stage, tasks, invariants);
-            return reached;
         },
 };
 
 constexpr Trial dropped_and_killed{
     .name = "the future is dropped, and SIGKILL",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             tasks.clear();
             stage.kill(stage.victim(), tasks);
             replace_victim(stage);
-            drop(stage, tasks, invariants);
-            return reached;
+            drop_and_check(stage, tasks, invariants);
         },
 };
 
-/// As the supervisor does when the time of what runs is over. Returns whether anything ran.
+/// Marks the running tasks as the supervisor does on timeout. Returns whether any ran.
 bool mark_overdue(Stage& stage) {
     bool is_overdue = false;
     for (prong::ring::Record& record : stage.pool().state().records.first(16)) {
@@ -178,79 +150,56 @@ bool mark_overdue(Stage& stage) {
 
 constexpr Trial overdue{
     .name = "overdue",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             if (mark_overdue(stage)) tasks.front().expect(Ending::timed_out);
             stage.come_to_rest();
             check_all(stage, tasks, invariants);
-            return reached;
         },
 };
 
 constexpr Trial overdue_and_killed{
     .name = "overdue, and SIGKILL",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             if (mark_overdue(stage)) tasks.front().expect(Ending::timed_out);
-            stage.kill(stage.victim(), tasks);
-            replace_victim(stage);
-            check_all(stage, tasks, invariants);
-            return reached;
+            kill_and_check(stage, tasks, invariants);
         },
 };
 
 /// The future asks the task to stop: it ends as it would, and the worker's next task is not asked.
 constexpr Trial asked_to_stop{
     .name = "Future::request_stop",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             const bool had_ended = tasks.front().done();
-            invariants.require(tasks.front().request_stop() != had_ended, "it is not the truth");
+            invariants.require(tasks.front().request_stop() != had_ended,
+                               "request_stop returned the wrong value");
             stage.come_to_rest();
             check_all(stage, tasks, invariants);
-            return reached;
         },
 };
 
 /// The same, and the worker dies: a task that has been asked to stop is not tried again.
 constexpr Trial asked_to_stop_and_killed{
     .name = "Future::request_stop, and SIGKILL",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             tasks.front().request_stop();
-            stage.kill(stage.victim(), tasks);
-            replace_victim(stage);
-            check_all(stage, tasks, invariants);
-            return reached;
+            kill_and_check(stage, tasks, invariants);
         },
 };
 
-/// The clock runs out while the worker stands: it may be killed then, but not once it has finished
-/// the task.
+/// The timeout expires while the worker stands still: it may then be killed, but not once it has
+/// finished the task.
 constexpr Trial time_is_over{
     .name = "timeout",
-    .workers = 1,
-    .way = &Stage::way_of_victim, // of a task with much time
-    .round =
-        [](Stage& stage, const Scenario&, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(hurried_task);
-            const bool reached = stage.victim().run_to(point, door);
+    .approach = // the way is that of a task with much time
+    [](Stage& stage, const Scenario&, const Point& point, std::vector<Expected>& tasks) {
+        return run_victim_to(stage, hurried_task, point, tasks);
+    },
+    .act =
+        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
             const pid_t pid = stage.victim().pid(); // 0: killed on its way already
             const bool has_finished = pid != 0 && tasks.front().done();
             tasks.front().expect(Ending::right, Ending::timed_out);
@@ -261,7 +210,6 @@ constexpr Trial time_is_over{
                                "a worker was killed for a task that it had finished");
             stage.come_to_rest();
             check_all(stage, tasks, invariants);
-            return reached;
         },
     .habits = {.workers_leave = true},
 };
@@ -269,13 +217,11 @@ constexpr Trial time_is_over{
 /// The worker leaves after its task, and is killed meanwhile.
 constexpr Trial killed_leaving{
     .name = "SIGKILL up to the exit of a worker for one task",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round = killed.round,
+    .act = kill_and_check,
     .habits = {.max_tasks = 1},
 };
 
-/// The supervisor is killed where it stands, and the worker with it; the parent has to notice.
+/// Kills the supervisor, and the worker with it; the parent must notice.
 void check_lost(Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
     for (Expected& task : tasks) {
         if (!task.done()) task.expect(Ending::broken);
@@ -285,7 +231,7 @@ void check_lost(Stage& stage, std::vector<Expected>& tasks, Invariants& invarian
     siginfo_t info{};
     waitid(P_PID, static_cast<id_t>(supervisor), &info, WEXITED | WNOWAIT);
     stage.supervisor().forget(); // the parent collects it
-    if (!stage.victim().is_nobody()) {
+    if (!stage.victim().is_empty()) {
         invariants.require(stage.victim().await_end() == -SIGKILL,
                            "the worker has outlived its supervisor");
     }
@@ -299,34 +245,25 @@ void check_lost(Stage& stage, std::vector<Expected>& tasks, Invariants& invarian
     invariants.check_records(stage.pool().core()); // its memory goes with the pool
 }
 
-/// Who is to repair is dead himself.
+/// The supervisor, which should repair, is killed.
 constexpr Trial supervisor_killed{
     .name = "SIGKILL for the supervisor",
-    .workers = 1,
-    .way = &Stage::way_of_victim,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
-            const bool reached = stage.victim().run_to(point, door);
-            check_lost(stage, tasks, invariants);
-            return reached;
-        },
+    .act = check_lost,
     .ends_pool = true,
 };
 
-/// The supervisor is killed while it repairs what a worker has left that died somewhere.
+/// The supervisor is killed while it repairs what a dead worker has left.
 constexpr Trial supervisor_killed_in_repair{
     .name = "SIGKILL for the supervisor while it repairs",
-    .workers = 1,
     .way = &Stage::way_of_repair,
-    .round =
-        [](Stage& stage, const Scenario& scenario, const Point& point, Invariants& invariants) {
-            auto tasks = stage.submit(scenario);
+    .approach =
+        [](Stage& stage, const Scenario& scenario, const Point& point,
+           std::vector<Expected>& tasks) {
+            tasks = stage.submit(scenario);
             stage.kill_within_task(tasks);
-            const bool reached = stage.supervisor().run_to(point, repaired);
-            check_lost(stage, tasks, invariants);
-            return reached;
+            return stage.supervisor().run_to(point, repaired);
         },
+    .act = check_lost,
     .ends_pool = true,
 };
 
@@ -414,7 +351,7 @@ TEST_CASE("a task is asked to stop by its future at every instruction of its wor
     require_none_wrong(asked_to_stop_and_killed, retried_task, {.few = 30});
 }
 
-TEST_CASE("a task's time is over at every instruction of its worker") {
+TEST_CASE("a task's timeout expires at every instruction of its worker") {
     if (skipped()) return;
     require_none_wrong(overdue, task_with_options, {.few = 30});
     require_none_wrong(overdue_and_killed, task_with_options, {.few = 30});

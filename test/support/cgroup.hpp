@@ -45,7 +45,7 @@ public:
 
     [[nodiscard]] bool available() const { return !path_.empty(); }
 
-    /// Also by who is in it.
+    /// May be called by a process in it, too.
     [[nodiscard]] bool set_limit(std::size_t limit) const {
         return write(limit_, std::to_string(limit));
     }

@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Empty when the process has gone, or is a zombie, or is not ours to look at.
+/// Empty if the process has ended, is a zombie, or may not be read.
 std::string link_target(const fs::path& link) {
     std::error_code ignored;
     return fs::read_symlink(link, ignored);
@@ -77,6 +77,7 @@ std::map<std::string, std::string> held_mappings() {
     std::map<std::string, std::string> held;
     std::ifstream maps("/proc/self/maps");
     for (std::string line; std::getline(maps, line);) {
+        if (line.find("memfd:prong-family") != std::string::npos) continue; // stays once it is there
         // A shared anonymous mapping is shown as /dev/zero.
         for (const char* const shared : {"memfd:", "/dev/zero", "/dev/shm/"}) {
             if (line.find(shared) != std::string::npos) held[line] = "mapping " + line;

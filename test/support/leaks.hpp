@@ -19,7 +19,7 @@ struct Holdings {
 };
 
 /// Describes, a line each, what is held now and was not held `before`; empty if there is nothing.
-/// Waits up to `grace` for it to vanish, for a process that was told to end needs a moment.
+/// Waits up to `grace` for it to vanish, because a process that was asked to end needs a moment.
 std::string leaks_since(const Holdings& before, std::chrono::milliseconds grace);
 
 } // namespace prong::test

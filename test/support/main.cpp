@@ -25,7 +25,7 @@ using ListenerBase = Catch::TestEventListenerBase;
 
 int leaking_tests = 0;
 
-/// How long a process that was told to end may take to vanish.
+/// How long a process that was asked to end may take to vanish.
 std::chrono::seconds grace() {
     const char* const text = std::getenv("PRONG_TEST_GRACE_S");
     return std::chrono::seconds(text == nullptr ? 5 : std::atoi(text));

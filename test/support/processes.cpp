@@ -14,7 +14,7 @@ namespace {
 std::optional<ProcessInfo> read_process(const std::string& pid) {
     std::ifstream file("/proc/" + pid + "/stat");
     std::string text;
-    if (!std::getline(file, text)) return std::nullopt; // it has gone in the meantime
+    if (!std::getline(file, text)) return std::nullopt; // it has ended meanwhile
     // "4711 (name) S 1 …", and the name itself may contain spaces and parentheses
     const std::size_t open = text.find('(');
     const std::size_t close = text.rfind(')');

@@ -7,7 +7,7 @@
 
 namespace prong::test {
 
-/// A line of the system's process table, as /proc/PID/stat tells it.
+/// A line of the system's process table, from /proc/PID/stat.
 struct ProcessInfo {
     pid_t pid;
     pid_t parent;
@@ -29,7 +29,7 @@ std::vector<ProcessInfo> descendants_of(pid_t pid);
 /// The processes of a session, its leader and zombies too.
 std::vector<ProcessInfo> processes_in_session(pid_t session);
 
-/// False once `pid` has ended, even if nobody has reaped it.
+/// Returns whether `pid` runs; false for a zombie.
 bool is_running(pid_t pid);
 
 } // namespace prong::test

@@ -6,7 +6,7 @@
 
 namespace prong::test {
 
-/// Whether this is built with AddressSanitizer: it needs descriptors and memory of its own, so a
+/// Whether this is built with AddressSanitizer: it needs descriptors and memory itself, so a
 /// test that takes all of those away cannot run with it.
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 inline constexpr bool address_sanitizer = true;
@@ -14,7 +14,7 @@ inline constexpr bool address_sanitizer = true;
 inline constexpr bool address_sanitizer = false;
 #endif
 
-/// Whether this is built with ThreadSanitizer, which starts a thread of its own beside the first.
+/// Whether this is built with ThreadSanitizer, which starts a thread beside the first.
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 inline constexpr bool thread_sanitizer = true;
 #else

@@ -50,7 +50,7 @@ std::string first_line(const std::filesystem::path& path) {
     return line;
 }
 
-/// What the kernel tells without a debugger: where each thread sleeps.
+/// Prints where each thread sleeps, which the kernel shows without a debugger.
 void print_threads(pid_t pid) {
     std::error_code gone;
     const std::filesystem::path tasks = "/proc/" + std::to_string(pid) + "/task";

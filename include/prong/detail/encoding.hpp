@@ -2,6 +2,7 @@
 
 #include <prong/detail/aggregate.hpp>
 #include <prong/detail/archive.hpp>
+#include <prong/detail/shared_object.hpp>
 #include <prong/detail/standard_bytes.hpp>
 #include <prong/detail/standard_type.hpp>
 
@@ -282,6 +283,7 @@ concept Contiguous = (is_a<T, std::vector> || is_a<T, std::basic_string> ||
 /// How a type is encoded.
 enum class Encoding {
     bitwise,        ///< as it lies in memory
+    handle,         ///< a lock, a queue and the like: what names the object
     contiguous,     ///< the number of elements, then the elements as they lie in memory
     path,           ///< std::filesystem::path, as a string
     optional,       ///< std::optional: a byte, then the value
@@ -310,6 +312,8 @@ template <class T>
 consteval Encoding encoding_of() {
     if constexpr (Bitwise<T>) {
         return Encoding::bitwise;
+    } else if constexpr (Handle<T>) {
+        return Encoding::handle;
     } else if constexpr (Contiguous<T>) {
         return Encoding::contiguous;
     } else if constexpr (std::same_as<T, std::filesystem::path>) {

@@ -209,7 +209,9 @@ void EncodeArchive::item(const T& value) {
 
 template <class T>
 void EncodeArchive::nested_item(const T& value) {
-    if constexpr (encoding_of<T>() == Encoding::optional) {
+    if constexpr (encoding_of<T>() == Encoding::handle) {
+        item(HandleAccess::parts(value));
+    } else if constexpr (encoding_of<T>() == Encoding::optional) {
         item(value.has_value());
         if (value) item(*value);
     } else if constexpr (encoding_of<T>() == Encoding::variant) {
@@ -325,6 +327,8 @@ T DecodeArchive::read() {
         return decode_bitwise<T>(reader_);
     } else if constexpr (encoding_of<T>() == Encoding::contiguous) {
         return decode_contiguous<T>(reader_);
+    } else if constexpr (encoding_of<T>() == Encoding::handle) {
+        return HandleAccess::make<T>(read<HandleAccess::Parts<T>>());
     } else if constexpr (encoding_of<T>() == Encoding::path) {
         return T(decode_contiguous<typename T::string_type>(reader_));
     } else if constexpr (encoding_of<T>() == Encoding::optional) {

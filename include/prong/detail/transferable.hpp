@@ -336,6 +336,8 @@ consteval auto find_obstacle() {
         return find_obstacle<std::remove_all_extents_t<T>, Within...>();
     } else if constexpr (is_bitwise<T, may_call>()) {
         return NoneFound{};
+    } else if constexpr (Handle<T>) {
+        return NoneFound{};
     } else if constexpr (std::is_scalar_v<T>) {
         return Found<Obstacle::function_state, T>{};
     } else if constexpr (is_one_of<T, Within...>) {

@@ -87,8 +87,9 @@ private:
     std::vector<std::byte> buffer_;
 };
 
-/// Reads encoded bytes, front to back. The bytes may have been written by a process that has gone
-/// mad: every read is checked against the bytes that are left, and throws `CodecError` past them.
+/// Reads encoded bytes, front to back. The bytes may have been written by a process that
+/// corrupts memory: every read is checked against the bytes that are left, and throws `CodecError`
+/// past them.
 ///
 /// Thread safety: one thread at a time.
 class PRONG_API Reader {

@@ -24,7 +24,7 @@ namespace {
 using Nanoseconds = std::chrono::nanoseconds;
 
 /// Waits are split into slices, after which the waiter checks the processes that it waits for. The
-/// first slices are short, because a wake may have gone to a worker that was stopped.
+/// first slices are short, because a wake may have reached a stopped worker.
 constexpr Nanoseconds first_slice = std::chrono::milliseconds(2);
 constexpr Nanoseconds longest_slice = std::chrono::milliseconds(64);
 

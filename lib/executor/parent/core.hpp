@@ -24,7 +24,7 @@ namespace prong::executor {
 /// The parent's side of a pool, on which executor, task writers and futures are built. It lives
 /// until the executor and the last future are destroyed.
 ///
-/// Thread safety: any thread. The core has no thread of its own: threads that submit or wait detect
+/// Thread safety: any thread. The core starts no thread: threads that submit or wait detect
 /// that the supervisor has died, and end tasks that no process is left to end.
 class PoolCore {
 public:
@@ -33,7 +33,7 @@ public:
         std::uint64_t max_pending;
         SharedState::Sizes sizes;
         SupervisorOptions supervisor = {};
-        TaskLimits limits = {}; ///< for tasks without limits of their own
+        TaskLimits limits = {}; ///< for tasks that have no limits in their options
     };
     /// Creates the shared memory, but no process yet. Throws `std::system_error`.
     static PoolCore* create(Setup setup);
@@ -100,8 +100,7 @@ public:
     /// queue. Aborts the pool if a worker has overwritten the record.
     ring::Status update(const detail::TaskKey& task) noexcept;
     /// Does the same, and makes a task `lost` that no process is left to end. May reap the
-    /// supervisor and abort the pool: prong has no thread of its own, so threads that wait must do
-    /// this.
+    /// supervisor and abort the pool: prong starts no thread, so threads that wait must do this.
     ring::Status resolve(const detail::TaskKey& task);
 
     ring::Status watch(std::uint32_t index, std::uint8_t flag) const noexcept {
@@ -139,7 +138,7 @@ public:
     /// ended, continues one that is stopped, and aborts the pool if shared memory is corrupt.
     /// Returns `has_ended()`.
     bool poll_health();
-    /// Wakes sleeping workers if tasks are queued: an earlier wake may have gone to a worker that
+    /// Wakes sleeping workers if tasks are queued: an earlier wake may have reached a worker that
     /// was then stopped.
     void rewake_workers() noexcept;
     [[nodiscard]] std::string broken_cause();

@@ -10,6 +10,7 @@
 #include "proc/inherit.hpp"
 #include "proc/process_state.hpp"
 #include "proc/zygote.hpp"
+#include "shm/family_memory.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -198,6 +199,7 @@ os::PidFd ForkBase::start_supervisor(SharedState& state, const SupervisorOptions
     if (zygote_ != nullptr) return start_by_zygote(state, options, memory.get());
     memory.reset();
     proc::prepare_authkey();
+    shm::FamilyMemory::prepare_fork();
     // Blocked, so that no signal is lost or kills the supervisor before it handles signals.
     os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
     // `_exit`: the parent's buffers and objects must not be flushed or destroyed twice.

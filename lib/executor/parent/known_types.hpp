@@ -10,7 +10,7 @@
 namespace prong::executor {
 
 /// The task types that this process has submitted, in private memory: a type that a record in
-/// shared memory names is believed only if it is one of them. When the set is full, further types
+/// shared memory names is used only if it is one of them. When the set is full, further types
 /// are not added, and some statistics lack names.
 ///
 /// Thread safety: any thread.

@@ -1,8 +1,7 @@
 #include "executor/shared/shared_state.hpp"
 
+#include "os/rlimit.hpp"
 #include "os/usage.hpp"
-
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <bit>
@@ -19,13 +18,6 @@ constexpr std::uint64_t most_ring_entries = 1 << 24;
 constexpr std::uint64_t most_records = 1 << 26;
 constexpr std::uint64_t least_ring_entries = 1 << 10;
 constexpr std::uint64_t least_payload_span = 1 << 16;
-
-/// Returns the largest file that this process may create: shared memory is a file.
-std::uint64_t largest_file() {
-    rlimit limit{};
-    const bool is_limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-    return is_limited ? limit.rlim_cur : std::numeric_limits<std::uint64_t>::max();
-}
 
 } // namespace
 
@@ -81,7 +73,7 @@ SharedState::Sizes SharedState::choose_sizes(unsigned workers, std::uint64_t mos
     constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
     const std::uint64_t address_space = os::address_space_left();
     const std::uint64_t share =
-        std::min(address_space == unlimited ? unlimited : address_space / 4, largest_file());
+        std::min(address_space == unlimited ? unlimited : address_space / 4, os::largest_file());
     Sizes sizes{.workers = workers,
                 .ring_entries = most_ring_entries,
                 .records = most_records,
@@ -168,13 +160,15 @@ void SharedState::discard_arguments(const ring::Record& record) const noexcept {
 
 void SharedState::announce(const ring::Record& record, std::uint8_t flags) const noexcept {
     if ((flags & ring::Status::watched) != 0) os::futex_wake(record.status, os::everyone);
-    if ((flags & ring::Status::watched_with_others) != 0) {
-        // Sequentially consistent with a thread that is about to sleep: either this sees its count,
-        // or it sees the change.
-        control_->completions.fetch_add(1);
-        if (control_->waiting_for_completions.load() != 0) {
-            os::futex_wake(control_->completions, os::everyone);
-        }
+    if ((flags & ring::Status::watched_with_others) != 0) notify_completion();
+}
+
+void SharedState::notify_completion() const noexcept {
+    // Sequentially consistent with a thread that is about to sleep: either this sees its count, or
+    // it sees the change.
+    control_->completions.fetch_add(1);
+    if (control_->waiting_for_completions.load() != 0) {
+        os::futex_wake(control_->completions, os::everyone);
     }
 }
 

@@ -42,7 +42,7 @@ enum class StartState : std::uint32_t {
 class SharedText {
 public:
     void set(std::string_view text) noexcept;
-    /// Returns the text; safe whatever another process has written over it.
+    /// Returns the text. Safe even if another process has overwritten it with anything.
     [[nodiscard]] std::string get() const;
     void clear() noexcept { length_.store(0, std::memory_order_release); }
 
@@ -100,7 +100,7 @@ struct WorkerSlot {
     std::atomic<std::int64_t> cpu_ns_at_start;
 
     // Written by the supervisor.
-    /// 0: no process. The worker writes it, too: it may run a task before the supervisor goes on.
+    /// 0: no process. The worker writes it, too: it may run a task before the supervisor continues.
     alignas(64) std::atomic<int> pid;
     shm::Flag stopped;
     std::atomic<std::uint64_t> deaths;
@@ -188,6 +188,9 @@ public:
 
     /// Wakes the threads that wait for a task that has ended, as the flags of its status say.
     void announce(const ring::Record& record, std::uint8_t flags) const noexcept;
+
+    /// Makes the threads that wait for several tasks check these again.
+    void notify_completion() const noexcept;
 
     /// Returns pages of the rings that will not be read again to the system.
     void retire_entries() noexcept;

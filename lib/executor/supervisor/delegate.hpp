@@ -3,7 +3,7 @@
 #include "executor/shared/shared_state.hpp"
 #include "executor/supervisor/hook_monitor.hpp"
 #include "executor/supervisor/limit_monitor.hpp"
-#include "executor/worker/loop.hpp"
+#include "executor/worker/process.hpp"
 #include "os/descriptor.hpp"
 #include "os/doorbell.hpp"
 #include "os/usage.hpp"

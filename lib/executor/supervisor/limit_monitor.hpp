@@ -10,7 +10,7 @@
 
 namespace prong::executor {
 
-/// Watches running tasks in the supervisor. Requests tasks to stop whose time is over, condemns
+/// Watches running tasks in the supervisor. Requests overdue tasks to stop, condemns
 /// tasks that do not stop or exceed a limit, and has the workers of condemned tasks killed. A
 /// worker is only killed for a task that it can no longer finish, so never for one that it has
 /// finished.

@@ -2,40 +2,29 @@
 
 #include "base/clock.hpp"
 #include "codec/exception.hpp"
-#include "diag/crash_dump.hpp"
+#include "diag/throw_trace.hpp"
 #include "executor/shared/result_writer.hpp"
 #include "executor/worker/this_task.hpp"
 #include "executor/worker/timer_sweep.hpp"
+#include "os/capture.hpp"
 #include "os/process.hpp"
-#include "os/seed.hpp"
 #include "os/usage.hpp"
 #include "ring/spinner.hpp"
 
 #include <prong/detail/task_type.hpp>
-#include <prong/this_task.hpp>
 
 #include <cxxabi.h>
-#include <fcntl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include <array>
 #include <csignal>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <new>
 #include <string>
-#include <thread>
 #include <utility>
 
 namespace prong::executor {
 namespace {
-
-/// How long a condemned worker waits to be killed. It kills itself after that: the supervisor does
-/// not find it if shared memory is corrupt.
-constexpr std::chrono::seconds condemned_patience{1};
 
 detail::Reader arguments_of(const SharedState& state, const ring::Record& record) {
     const auto bytes = state.arguments_of(record);
@@ -57,25 +46,29 @@ std::uint64_t kind_of(const SharedState& state, const ring::Record& record) {
 }
 
 /// Writes the exception that is being handled in place of a result.
-ring::TaskState write_exception(ResultWriter& writer) {
+ring::TaskState write_exception(ResultWriter& writer, diag::ThrowTrace* trace) {
     writer.start_over();
     try {
-        codec::encode_current_exception(writer);
+        codec::encode_current_exception(writer, diag::take_frames(trace));
     } catch (...) { // no shared memory: the parent finds an empty result
         writer.start_over();
     }
     return ring::TaskState::thrown;
 }
 
-/// Runs the task and writes its result or exception. Returns how it ended. `on_bad_alloc` handles a
-/// `std::bad_alloc` in another way, if it returns a state.
+/// Runs the task and writes its result or exception. Returns how it ended. `trace` is null if the
+/// place of the exception is not recorded. `on_bad_alloc` handles a `std::bad_alloc` in another
+/// way, if it returns a state.
 template <typename OnBadAlloc>
 ring::TaskState execute(const SharedState& state, const ring::Record& record, ResultWriter& writer,
-                        OnBadAlloc on_bad_alloc) {
+                        diag::ThrowTrace* trace, OnBadAlloc on_bad_alloc) {
     try {
         const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
         detail::Reader arguments = arguments_of(state, record);
-        type->run(arguments, writer);
+        if (trace != nullptr)
+            trace->call([&] { type->run(arguments, writer); });
+        else
+            type->run(arguments, writer);
         detail::end_copy_of_worker(0);
         return ring::TaskState::returned;
     } catch (abi::__forced_unwind&) { // pthread_exit in the task ends this process
@@ -84,10 +77,10 @@ ring::TaskState execute(const SharedState& state, const ring::Record& record, Re
     } catch (const std::bad_alloc&) {
         detail::end_copy_of_worker(1);
         if (const auto end = on_bad_alloc()) return *end;
-        return write_exception(writer);
+        return write_exception(writer, trace);
     } catch (...) {
         detail::end_copy_of_worker(1);
-        return write_exception(writer);
+        return write_exception(writer, trace);
     }
 }
 
@@ -129,7 +122,7 @@ private:
     }
     std::optional<ring::Claim> claim_retry();
     [[nodiscard]] bool has_work() const;
-    /// Returns whether no task will come any more. The rings alone are not believed: a worker may
+    /// Returns whether no task will come any more. Does not rely on the rings alone: a worker may
     /// have overwritten them.
     [[nodiscard]] bool is_over() const {
         return state_.control().stop_mode.load(std::memory_order_relaxed) != proc::StopMode::none &&
@@ -164,31 +157,6 @@ private:
     std::optional<TimerSweep> timers_;
 };
 
-/// Makes the kernel choose a worker before the parent when memory runs out.
-void volunteer_for_out_of_memory() {
-    const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    [[maybe_unused]] const ssize_t written = write(fd, "500", 3);
-    close(fd);
-}
-
-void prepare_process(WorkerSlot& slot) {
-    signal(SIGINT, SIG_IGN); // the parent handles Ctrl-C
-    // A process that opens a terminal is in no foreground group there: it may write, and reads
-    // fail.
-    signal(SIGTTOU, SIG_IGN);
-    signal(SIGTTIN, SIG_IGN);
-    rlimit core{};
-    if (getrlimit(RLIMIT_CORE, &core) == 0) {
-        core.rlim_cur = 0; // an initializer may raise it again
-        setrlimit(RLIMIT_CORE, &core);
-    }
-    os::leave_quietly_on_exit();
-    volunteer_for_out_of_memory();
-    os::write_whole_lines();
-    diag::dump_crashes_to(slot.crash);
-}
-
 Leaving Worker::run() {
     state_.notifier.set_searching(worker_);
     for (;;) {
@@ -205,7 +173,7 @@ Leaving Worker::run() {
         } else if (!searching_) {
             searching_ = true;
             slot_.since_ns.store(base::coarse_now_ns(), std::memory_order_relaxed);
-            state_.notifier.set_searching(worker_); // and look once more
+            state_.notifier.set_searching(worker_); // and check again
         } else if (!spinner_.spin(state_.notifier.searching())) {
             if (!dies_with_supervisor()) return Leaving::orphaned;
             if (timers_) timers_->idle();
@@ -258,7 +226,7 @@ bool Worker::complete() {
 ring::TaskState Worker::execute_task() {
     const auto not_special = []() -> std::optional<ring::TaskState> { return std::nullopt; };
     ResultWriter writer(state_, worker_, *claim_->record);
-    const ring::TaskState end = execute(state_, *claim_->record, writer, not_special);
+    const ring::TaskState end = execute(state_, *claim_->record, writer, nullptr, not_special);
     writer.store();
     forget_stop_token();
     if (surroundings_.supervisor != 0) os::flush_task_output();
@@ -282,7 +250,7 @@ ring::TaskState Worker::execute_with_options() {
                              {.death = {.last_output = scope.last_output()}, .excess = excess});
         return ring::TaskState::over_limit;
     };
-    const ring::TaskState end = execute(state_, record, writer, over_limit);
+    const ring::TaskState end = execute(state_, record, writer, scope.trace(), over_limit);
     forget_stop_token();
     scope.leave();
     if (end == ring::TaskState::over_limit) return end;
@@ -358,66 +326,11 @@ bool Worker::dies_with_supervisor() const {
            os::set_parent_death_signal(SIGKILL, surroundings_.supervisor);
 }
 
-/// Reduces the number of tasks by up to an eighth, so that workers that started together do not
-/// leave together.
-Recycling with_jitter(Recycling recycling) {
-    if (recycling.max_tasks)
-        *recycling.max_tasks -=
-            static_cast<std::uint64_t>(getpid()) * 2654435761U % (*recycling.max_tasks / 8 + 1);
-    return recycling;
-}
-
-/// Runs a hook. Returns what it threw as text, or an empty text.
-std::string trouble_in(const WorkerHook& hook, const std::string& name) {
-    try {
-        if (hook) hook();
-        detail::end_copy_of_worker(0);
-        return {};
-    } catch (const std::exception& error) {
-        detail::end_copy_of_worker(1);
-        return name + " threw: " + error.what();
-    } catch (...) {
-        detail::end_copy_of_worker(1);
-        return name + " threw an object that is not a std::exception";
-    }
-}
-
 } // namespace
 
 Leaving run_tasks(SharedState& state, unsigned worker, const Recycling& recycling,
                   const WorkerSurroundings& surroundings) {
     return Worker(state, worker, recycling, surroundings).run();
-}
-
-int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& hooks,
-                       const Recycling& recycling, const WorkerSurroundings& surroundings) {
-    WorkerSlot& slot = state.slot(worker);
-    slot.pid.store(getpid(), std::memory_order_relaxed);
-    prepare_process(slot);
-    become_worker(state, worker);
-    os::seed_c_library(this_worker::seed()); // otherwise all workers would draw the same numbers
-    std::string trouble = trouble_in(hooks.initializer, "the initializer");
-    if (trouble.empty()) trouble = trouble_in(hooks.on_start, "on_worker_start");
-    if (!trouble.empty()) {
-        slot.failure.set(trouble);
-        return 1;
-    }
-    // Again: an initializer that changes the user clears `PR_SET_PDEATHSIG`.
-    if (!os::set_parent_death_signal(SIGKILL, surroundings.supervisor)) return 1;
-    StartState expected = StartState::starting;
-    // The supervisor kills it.
-    if (!slot.start.compare_exchange_strong(expected, StartState::ready)) return 1;
-    state.control().starts.fetch_add(1, std::memory_order_release);
-    const Leaving leaving = run_tasks(state, worker, with_jitter(recycling), surroundings);
-    if (leaving == Leaving::condemned) {
-        std::this_thread::sleep_for(condemned_patience); // for the supervisor's SIGKILL
-        kill(getpid(), SIGKILL);
-    }
-    slot.leaving.store(true, std::memory_order_release);
-    if (hooks.limit && hooks.on_exit) surroundings.notify_supervisor();
-    trouble = trouble_in(hooks.on_exit, "on_worker_exit");
-    if (!trouble.empty()) std::fprintf(stderr, "prong: %s\n", trouble.c_str());
-    return 0;
 }
 
 } // namespace prong::executor

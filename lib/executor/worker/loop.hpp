@@ -3,9 +3,6 @@
 #include "executor/shared/shared_state.hpp"
 #include "executor/worker/task_scope.hpp"
 
-#include <prong/timeout.hpp>
-#include <prong/worker_hook.hpp>
-
 #include <cstdint>
 #include <optional>
 
@@ -15,14 +12,6 @@ namespace prong::executor {
 struct Recycling {
     std::optional<std::uint64_t> max_tasks;
     std::optional<std::uint64_t> max_resident_bytes;
-};
-
-/// The user's functions that each worker runs besides tasks.
-struct WorkerHooks {
-    WorkerHook initializer;
-    WorkerHook on_start;
-    WorkerHook on_exit;
-    Timeout::Value limit = std::nullopt; ///< of the first two together, and of the last
 };
 
 /// Why a worker stops claiming tasks.
@@ -37,10 +26,5 @@ enum class Leaving : std::uint8_t {
 /// in a thread of a test.
 Leaving run_tasks(SharedState& state, unsigned worker, const Recycling& recycling = {},
                   const WorkerSurroundings& surroundings = {});
-
-/// Runs a worker process: prepares it, calls the hooks, marks it as ready, runs tasks. Returns the
-/// exit status.
-int run_worker_process(SharedState& state, unsigned worker, const WorkerHooks& hooks,
-                       const Recycling& recycling, const WorkerSurroundings& surroundings);
 
 } // namespace prong::executor

@@ -1,0 +1,96 @@
+#pragma once
+
+#include "os/futex.hpp"
+#include "sync/member.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace prong::sync {
+
+/// The number and name of a process that died, in shared memory.
+struct DeadHolderText {
+    std::atomic<int> pid;
+    std::array<char, 44> name;
+
+    void set(const DeadHolder& holder) noexcept {
+        name[holder.name.copy(name.data(), name.size() - 1)] = '\0';
+        pid.store(holder.pid);
+    }
+    [[nodiscard]] DeadHolder get() const {
+        auto copy = name;
+        copy.back() = '\0';
+        return {.pid = pid.load(), .name = copy.data()};
+    }
+};
+
+/// A lock's words (lock.cpp).
+struct LockWords {
+    std::atomic<std::uint64_t> holder;    ///< a ThreadId, and bit 31 if threads wait; 0: free
+    std::atomic<std::uint32_t> depth;     ///< of a recursive lock; only the holder uses it
+    std::atomic<std::uint32_t> abandoned; ///< 1: a holder has died
+};
+
+/// A semaphore's words (semaphore.cpp).
+struct SemaphoreWords {
+    std::atomic<std::uint64_t> value; ///< free permits, of a semaphore without owners
+    std::atomic<std::uint32_t> bound; ///< permits, of a semaphore with owners
+    os::FutexWord changes;            ///< number of releases, and bit 0 if threads wait
+};
+
+/// An event's word (event.cpp).
+struct EventWords {
+    os::FutexWord state; ///< how often it was set, and bit 0 while it is set
+};
+
+/// A condition's word (condition.cpp).
+struct ConditionWords {
+    os::FutexWord notifications; ///< how many there were
+};
+
+/// A barrier's words (barrier.cpp).
+struct BarrierWords {
+    os::FutexWord phase; ///< number of the phase, and bit 0 if it is broken
+    std::atomic<std::uint32_t> parties;
+    std::atomic<std::uint32_t> reset;  ///< the last phase that `reset` has ended
+    std::atomic<std::uint64_t> runner; ///< phase, and the member that runs its action
+    DeadHolderText dead;               ///< the party whose death broke it
+};
+
+/// A queue's words (queue.cpp). Each counts changes, and has bit 0 if threads wait for one.
+struct QueueWords {
+    os::FutexWord items;
+    os::FutexWord room;
+    os::FutexWord finished;
+};
+
+} // namespace prong::sync
+
+/// An object of the family. Each kind of object uses its own words, so that a late access to an
+/// object that has ended cannot harm one of another kind in the same place.
+struct alignas(64) prong::detail::SharedCell {
+    std::atomic<std::uint64_t> stamp; ///< 0: there is no object
+    std::atomic<std::uint64_t> data;  ///< offset of the object's further memory; 0: none
+    std::atomic<std::uint64_t> data_bytes;
+    std::atomic<ObjectKind> kind;
+    sync::LockWords lock;
+    sync::SemaphoreWords semaphore;
+    sync::EventWords event;
+    sync::ConditionWords condition;
+    sync::BarrierWords barrier;
+    sync::QueueWords queue;
+};
+
+namespace prong::sync {
+using Cell = detail::SharedCell;
+static_assert(sizeof(Cell) <= 256);
+
+/// Returns the lower half of a lock's word, which threads sleep on.
+inline const os::FutexWord& futex_of(const std::atomic<std::uint64_t>& word) noexcept {
+    return reinterpret_cast<const os::FutexWord&>(word);
+}
+
+} // namespace prong::sync
