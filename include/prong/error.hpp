@@ -257,12 +257,19 @@ private:
     DeadHolder dead_;
 };
 
-/// Thrown when the other end of a pipe, or a queue, is closed and all its messages have been
+/// Thrown when the other end of a connection, or a queue, is closed and all its messages have been
 /// received.
 class PRONG_API EndOfFile : public Error {
 public:
     using Error::Error; ///< stores the text for `what()`
     ~EndOfFile() override;
+};
+
+/// Reports that the other side of a connection does not have the same authkey, or none.
+class PRONG_API AuthenticationError : public Error {
+public:
+    using Error::Error; ///< stores the text for `what()`
+    ~AuthenticationError() override;
 };
 
 /// Returns the call stack of the place where a task threw this exception, one line per call,

@@ -8,6 +8,7 @@ namespace prong {
 class AnyFuture;
 class Connection;
 class Inherit;
+class Listener;
 class Process;
 class ProcessInfo;
 class ProcessPoolExecutor;

@@ -1,7 +1,7 @@
 #pragma once
 
 /// \file
-/// All of prong: process pools with futures, processes and pipes, locks and queues.
+/// All of prong: process pools with futures, processes and connections, locks and queues.
 
 #include <prong/as_completed.hpp>
 #include <prong/async_result.hpp>
@@ -9,12 +9,14 @@
 #include <prong/callbacks.hpp>
 #include <prong/codec.hpp>
 #include <prong/condition.hpp>
+#include <prong/connection.hpp>
 #include <prong/error.hpp>
 #include <prong/event.hpp>
 #include <prong/exception.hpp>
 #include <prong/future.hpp>
 #include <prong/fwd.hpp>
 #include <prong/inherit.hpp>
+#include <prong/listener.hpp>
 #include <prong/lock.hpp>
 #include <prong/map.hpp>
 #include <prong/pipe.hpp>

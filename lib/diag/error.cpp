@@ -23,6 +23,7 @@ ObjectGone::~ObjectGone() = default;
 QueueClosed::~QueueClosed() = default;
 BrokenBarrier::~BrokenBarrier() = default;
 EndOfFile::~EndOfFile() = default;
+AuthenticationError::~AuthenticationError() = default;
 
 namespace {
 
