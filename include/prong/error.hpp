@@ -257,6 +257,14 @@ private:
     DeadHolder dead_;
 };
 
+/// Thrown by every call of an object of a `Manager` whose process has ended, by `shutdown()` or
+/// otherwise, also if the call was in progress. Whether such a call had an effect is unknown.
+class PRONG_API ManagerDied : public Error {
+public:
+    using Error::Error; ///< stores the text for `what()`
+    ~ManagerDied() override;
+};
+
 /// Thrown when the other end of a connection, or a queue, is closed and all its messages have been
 /// received.
 class PRONG_API EndOfFile : public Error {

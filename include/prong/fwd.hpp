@@ -9,6 +9,7 @@ class AnyFuture;
 class Connection;
 class Inherit;
 class Listener;
+class Manager;
 class Process;
 class ProcessInfo;
 class ProcessPoolExecutor;

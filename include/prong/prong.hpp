@@ -18,6 +18,7 @@
 #include <prong/inherit.hpp>
 #include <prong/listener.hpp>
 #include <prong/lock.hpp>
+#include <prong/manager.hpp>
 #include <prong/map.hpp>
 #include <prong/pipe.hpp>
 #include <prong/pool.hpp>

@@ -441,6 +441,7 @@ constexpr ExceptionType known_types[] = {
     by<PoolShutdown>,
     by<CodecError>,
     by<EndOfFile>,
+    by<ManagerDied>,
     by<ObjectGone>,
     by<QueueClosed>,
     by<BrokenBarrier, BrokenBarrierCodec>,

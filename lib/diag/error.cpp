@@ -22,6 +22,7 @@ RemoteError::~RemoteError() = default;
 ObjectGone::~ObjectGone() = default;
 QueueClosed::~QueueClosed() = default;
 BrokenBarrier::~BrokenBarrier() = default;
+ManagerDied::~ManagerDied() = default;
 EndOfFile::~EndOfFile() = default;
 AuthenticationError::~AuthenticationError() = default;
 

@@ -1,7 +1,10 @@
 #include "os/modules.hpp"
 
+#include <prong/detail/code_place.hpp>
+
 #include <dlfcn.h>
 #include <link.h>
+#include <sys/auxv.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -32,17 +35,34 @@ std::uint64_t hash(std::uint64_t seed, const void* data, std::size_t size) {
     return seed;
 }
 
-/// Hashes the module's name, address, layout and notes. The build id, which changes with the code,
-/// is a note; without one, a rebuilt module may have the same hash.
-std::uint64_t identity_of(const dl_phdr_info& info) {
-    std::uint64_t identity = hash(info.dlpi_addr, info.dlpi_name, std::strlen(info.dlpi_name));
+/// Calls `visit(bytes)` for each segment of notes.
+template <typename Visit>
+void visit_notes(const dl_phdr_info& info, Visit visit) {
     for (const ElfW(Phdr) & header : headers_of(info)) {
-        identity = hash(identity, &header, sizeof(header));
         if (header.p_type != PT_NOTE) continue;
         const auto place = info.dlpi_addr + header.p_vaddr;
-        identity = hash(identity, reinterpret_cast<const void*>(place), header.p_memsz);
+        visit(std::string_view(reinterpret_cast<const char*>(place), header.p_memsz));
     }
-    return identity;
+}
+
+/// Hashes the module's layout and notes. The build id, which changes with the code, is a note;
+/// without one, a rebuilt module may have the same hash.
+std::uint64_t hash_content(std::uint64_t seed, const dl_phdr_info& info) {
+    for (const ElfW(Phdr) & header : headers_of(info)) seed = hash(seed, &header, sizeof(header));
+    visit_notes(info,
+                [&](std::string_view notes) { seed = hash(seed, notes.data(), notes.size()); });
+    return seed;
+}
+
+/// Hashes the module's name and address as well.
+std::uint64_t identity_of(const dl_phdr_info& info) {
+    return hash_content(hash(info.dlpi_addr, info.dlpi_name, std::strlen(info.dlpi_name)), info);
+}
+
+/// Identifies a shared object in every execution of the program.
+std::uint64_t build_of(const dl_phdr_info& info) {
+    constexpr std::uint64_t seed = 0xcbf29ce484222325; // FNV-1a
+    return hash_content(seed, info);
 }
 
 /// Calls `visit(begin, end)` for each loaded segment of the module.
@@ -100,11 +120,15 @@ std::string module_path(const void* address) {
     return dladdr(address, &info) != 0 && info.dli_fname != nullptr ? info.dli_fname : "?";
 }
 
+namespace {
+
 #if __GLIBC_PREREQ(2, 35)
 
-std::uint64_t module_identity(const void* address) noexcept {
+/// Calls `visit(info)` for the module that contains the address, if one does.
+template <typename Visit>
+void visit_module_of(const void* address, Visit visit) {
     dl_find_object found{};
-    if (_dl_find_object(const_cast<void*>(address), &found) != 0) return 0;
+    if (_dl_find_object(const_cast<void*>(address), &found) != 0) return;
     dl_phdr_info info{};
     info.dlpi_addr = found.dlfo_link_map->l_addr;
     info.dlpi_name = found.dlfo_link_map->l_name;
@@ -114,24 +138,66 @@ std::uint64_t module_identity(const void* address) noexcept {
         info.dlpi_phdr = reinterpret_cast<const ElfW(Phdr)*>(begin + header->e_phoff);
         info.dlpi_phnum = header->e_phnum;
     }
-    return identity_of(info);
+    visit(info);
 }
 
 #else
 
-std::uint64_t module_identity(const void* address) noexcept {
+template <typename Visit>
+void visit_module_of(const void* address, Visit visit) {
     const auto place = reinterpret_cast<std::uintptr_t>(address);
-    std::uint64_t identity = 0;
     visit_modules([&](const dl_phdr_info& info) {
+        bool is_here = false;
         visit_segments(info, [&](std::uintptr_t begin, std::uintptr_t end) {
-            if (begin <= place && place < end) identity = identity_of(info);
+            is_here = is_here || (begin <= place && place < end);
         });
-        return identity != 0;
+        if (is_here) visit(info);
+        return is_here;
     });
-    return identity;
 }
 
 #endif
+
+/// Calls `visit(info)` for the program.
+template <typename Visit>
+void visit_program(Visit visit) {
+    visit_module_of(reinterpret_cast<const void*>(getauxval(AT_PHDR)), visit);
+}
+
+/// Returns the build id among the notes, or an empty text.
+std::string build_id_in(std::string_view notes) {
+    constexpr std::string_view owner("GNU", 4); // with the zero at its end
+    const auto aligned = [](std::size_t size) { return (size + 3) / 4 * 4; };
+    ElfW(Nhdr) header{};
+    while (notes.size() >= sizeof(header)) {
+        std::memcpy(&header, notes.data(), sizeof(header));
+        notes.remove_prefix(sizeof(header));
+        const std::size_t name_size = aligned(header.n_namesz);
+        if (name_size + header.n_descsz > notes.size()) break;
+        if (header.n_type == NT_GNU_BUILD_ID && notes.substr(0, header.n_namesz) == owner)
+            return std::string(notes.substr(name_size, header.n_descsz));
+        notes.remove_prefix(std::min(notes.size(), name_size + aligned(header.n_descsz)));
+    }
+    return {};
+}
+
+} // namespace
+
+std::uint64_t module_identity(const void* address) noexcept {
+    std::uint64_t identity = 0;
+    visit_module_of(address, [&](const dl_phdr_info& info) { identity = identity_of(info); });
+    return identity;
+}
+
+std::string program_build_id() {
+    std::string id;
+    visit_program([&](const dl_phdr_info& info) {
+        visit_notes(info, [&](std::string_view notes) {
+            if (id.empty()) id = build_id_in(notes);
+        });
+    });
+    return id;
+}
 
 bool is_in_program(const void* address) noexcept {
     Dl_info info{};
@@ -150,3 +216,41 @@ std::uint64_t unloaded_modules() noexcept {
 }
 
 } // namespace prong::os
+
+namespace prong::detail {
+
+using namespace os;
+
+CodePlace place_of(const void* address) noexcept {
+    const auto number = reinterpret_cast<std::uintptr_t>(address);
+    CodePlace place{.module = CodePlace::none, .offset = number};
+    visit_module_of(address, [&](const dl_phdr_info& info) {
+        const bool is_program = *info.dlpi_name == '\0';
+        place = {.module = is_program ? CodePlace::program : build_of(info),
+                 .offset = number - info.dlpi_addr};
+    });
+    return place;
+}
+
+const void* at_place(const CodePlace& place, std::size_t size) noexcept {
+    if (place.module == CodePlace::none) return reinterpret_cast<const void*>(place.offset);
+    std::uintptr_t address = 0;
+    const auto look = [&](const dl_phdr_info& info) {
+        const std::uintptr_t wanted = info.dlpi_addr + place.offset;
+        visit_segments(info, [&](std::uintptr_t begin, std::uintptr_t end) {
+            if (begin <= wanted && wanted < end && size <= end - wanted) address = wanted;
+        });
+    };
+    if (place.module == CodePlace::program) {
+        visit_program(look);
+    } else {
+        visit_modules([&](const dl_phdr_info& info) {
+            const bool is_it = *info.dlpi_name != '\0' && build_of(info) == place.module;
+            if (is_it) look(info);
+            return is_it;
+        });
+    }
+    return reinterpret_cast<const void*>(address);
+}
+
+} // namespace prong::detail

@@ -49,6 +49,9 @@ std::uint64_t module_identity(const void* address) noexcept;
 /// Returns whether the address is in the program itself, which is never unloaded.
 bool is_in_program(const void* address) noexcept;
 
+/// Returns the build id of the program, in bytes; empty if it was linked without one.
+std::string program_build_id();
+
 /// Returns how many modules have been unloaded since the program began.
 std::uint64_t unloaded_modules() noexcept;
 

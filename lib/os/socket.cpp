@@ -135,6 +135,19 @@ void send_without_delay(int fd) noexcept {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
+void detect_lost_peer(int fd) noexcept {
+    const int on = 1;
+    const int idle_seconds = 15;
+    const int interval_seconds = 5;
+    const int probes = 3;
+    const unsigned unacknowledged_ms = 30'000;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_seconds, sizeof(idle_seconds));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_seconds, sizeof(interval_seconds));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms, sizeof(unacknowledged_ms));
+}
+
 void limit_sending(int fd, prong::detail::Deadline deadline) {
     using namespace std::chrono;
     timeval limit{}; // none

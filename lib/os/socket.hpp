@@ -24,6 +24,10 @@ void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte
 /// Turns off the delay by which TCP collects small messages. Does nothing to other sockets.
 void send_without_delay(int fd) noexcept;
 
+/// Lets TCP end the connection if the peer's machine has not answered for half a minute. Does
+/// nothing to other sockets.
+void detect_lost_peer(int fd) noexcept;
+
 /// Bounds `connect` and blocking sends. They then fail with EINPROGRESS or EAGAIN.
 void limit_sending(int fd, prong::detail::Deadline deadline);
 

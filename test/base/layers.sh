@@ -16,6 +16,7 @@ declare -A allowed=(
     [proc]='base os diag shm'
     [sync]='base os shm proc'
     [ipc]='base os codec diag'
+    [manager]='base os codec diag ipc proc'
     [executor/shared]='base os diag shm codec ring proc'
     [executor/worker]='base os diag shm codec ring proc executor/shared'
     [executor/supervisor]='base os diag shm codec ring proc executor/shared executor/worker'

@@ -230,6 +230,31 @@ consteval bool require_result() {
     }
 }
 
+/// Compiles only if the arguments fit the parameters; else the compiler says why not.
+template <Misfit misfit>
+consteval bool require_fit() {
+    static_assert(misfit != Misfit::count,
+                  "prong: the number of arguments is not the number of the callable's "
+                  "parameters (default arguments do not count)");
+    static_assert(misfit != Misfit::conversion,
+                  "prong: an argument cannot be converted to the type of its parameter");
+    static_assert(misfit != Misfit::mutable_reference,
+                  "prong: a parameter that is a non-const reference would change a copy in "
+                  "another process: take it by value and return what has changed");
+    static_assert(misfit != Misfit::stop_token,
+                  "prong: a std::stop_token does not reach another process: leave it out, and "
+                  "a task whose first parameter it is gets its own, which "
+                  "Future::request_stop and timeouts stop");
+    static_assert(misfit != Misfit::mutable_span,
+                  "prong: a std::span<T> would change a copy in another process: take a "
+                  "std::span<const T> and return what has changed");
+    static_assert(misfit != Misfit::span_element,
+                  "prong: the elements of a std::span<const T> parameter must be trivially "
+                  "copyable without pointers, and aligned to at most 16 bytes: take a const "
+                  "std::vector<T>& instead");
+    return misfit == Misfit::none;
+}
+
 /// Compiles only if `f(args...)` can be called in another process; else the compiler says why not.
 template <class F, class... Args>
 consteval bool require_call() {
@@ -237,26 +262,7 @@ consteval bool require_call() {
     constexpr Misfit misfit = BindingOf<F, Args...>::misfit;
     if constexpr (!CallableCodec<Function>::require()) {
         return false;
-    } else if constexpr (misfit != Misfit::none) {
-        static_assert(misfit != Misfit::count,
-                      "prong: the number of arguments is not the number of the callable's "
-                      "parameters (default arguments do not count)");
-        static_assert(misfit != Misfit::conversion,
-                      "prong: an argument cannot be converted to the type of its parameter");
-        static_assert(misfit != Misfit::mutable_reference,
-                      "prong: a parameter that is a non-const reference would change a copy in "
-                      "another process: take it by value and return what has changed");
-        static_assert(misfit != Misfit::stop_token,
-                      "prong: a std::stop_token does not reach another process: leave it out, and "
-                      "a task whose first parameter it is gets its own, which "
-                      "Future::request_stop and timeouts stop");
-        static_assert(misfit != Misfit::mutable_span,
-                      "prong: a std::span<T> would change a copy in another process: take a "
-                      "std::span<const T> and return what has changed");
-        static_assert(misfit != Misfit::span_element,
-                      "prong: the elements of a std::span<const T> parameter must be trivially "
-                      "copyable without pointers, and aligned to at most 16 bytes: take a const "
-                      "std::vector<T>& instead");
+    } else if constexpr (!require_fit<misfit>()) {
         return false;
     } else if constexpr (!TaskCall<F, Args...>::require_parameters()) {
         return false;
