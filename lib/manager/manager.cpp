@@ -45,8 +45,7 @@ Manager::Manager() : Manager(random_address()) {}
 Manager::Manager(ManagerAddress address) : address_(std::move(address)) {
     ipc::require_hmac();
     auto [ours, theirs] = Pipe();
-    process_.emplace([given = address_](Connection& creator) { manager::serve(creator, given); },
-                     std::move(theirs));
+    process_.emplace(manager::serve, std::move(theirs), address_);
     process_->set_name("Manager");
     process_->set_daemon(true);
     process_->start();

@@ -138,7 +138,7 @@ void accept_clients(Objects& objects, Listener& listener) {
 
 } // namespace
 
-void serve(Connection& creator, const detail::ManagerAddress& address) {
+void serve(Connection creator, const detail::ManagerAddress& address) {
     std::signal(SIGINT, SIG_IGN); // Ctrl-C is for the program, which may still use the objects
     Objects objects;
     objects.add(typeid(Directory), std::make_shared<Directory>());

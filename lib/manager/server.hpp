@@ -13,7 +13,7 @@ using Directory = std::map<std::string, std::uint64_t>;
 
 /// What the manager's process does: listens, reports the address to the creator, or what went
 /// wrong, and serves clients until it is killed.
-void serve(Connection& creator, const detail::ManagerAddress& address);
+void serve(Connection creator, const detail::ManagerAddress& address);
 
 /// For the creator: waits for that report. Throws what went wrong.
 std::string receive_address(Connection& server);
