@@ -57,7 +57,6 @@ public:
     friend bool operator==(const Proxy&, const Proxy&) = default;
 
 private:
-    friend class Manager;
     friend struct detail::HandleAccess;
     using Parts = detail::RemoteObject;
 

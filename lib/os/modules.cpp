@@ -166,7 +166,7 @@ void visit_program(Visit visit) {
 
 /// Returns the build id among the notes, or an empty text.
 std::string build_id_in(std::string_view notes) {
-    constexpr std::string_view owner("GNU", 4); // with the zero at its end
+    constexpr std::string_view owner("GNU\0", 4);
     const auto aligned = [](std::size_t size) { return (size + 3) / 4 * 4; };
     ElfW(Nhdr) header{};
     while (notes.size() >= sizeof(header)) {

@@ -247,6 +247,7 @@ TEST_CASE("prong's own errors come back with what they carry", "[exception]") {
     check_text<PoolShutdown>();
     check_text<CodecError>();
     check_text<EndOfFile>();
+    check_text<ManagerDied>();
     check_text<ObjectGone>();
     check_text<QueueClosed>();
     const auto broken = check_comes_back<BrokenBarrier>(

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <functional>
@@ -330,6 +331,31 @@ TEST_CASE("when the manager is killed, calls in progress and later ones throw Ma
                     std::logic_error);
     CHECK_THROWS_AS(pool.submit([](const ValueProxy<int>& v) { return v.get(); }, value).get(),
                     ManagerDied);
+}
+
+TEST_CASE("the manager is killed at any moment, with many clients") {
+    constexpr int rounds = 20;
+    constexpr int threads = 3;
+    for (int round = 0; round < rounds; ++round) {
+        const Manager manager;
+        const auto value = manager.value(0);
+        std::atomic<int> calls{0};
+        std::atomic<int> told{0};
+        std::vector<std::jthread> clients;
+        for (int i = 0; i < threads; ++i) {
+            clients.emplace_back([&] {
+                try {
+                    for (;; ++calls) value.set(value.get() + 1);
+                } catch (const ManagerDied&) {
+                    ++told;
+                }
+            });
+        }
+        while (calls < round) std::this_thread::yield();
+        kill(manager.pid(), SIGKILL);
+        clients.clear();
+        CHECK(told == threads);
+    }
 }
 
 TEST_CASE("a call that ends the manager's process throws ManagerDied") {

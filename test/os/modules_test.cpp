@@ -1,11 +1,15 @@
 #include "os/modules.hpp"
 
+#include <prong/detail/code_place.hpp>
+
 #include "support/catch.hpp"
 #include "support/environment.hpp"
 #include "support/module.hpp"
 
 #include <sys/mman.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -69,6 +73,36 @@ TEST_CASE(
     module.emplace(path);
     CHECK(address_of(module->find<IntFunction>("times")) == function);
     CHECK_FALSE(modules.had(function));
+}
+
+TEST_CASE("a place leads to the same function or constant") {
+    using detail::at_place;
+    using detail::CodePlace;
+    using detail::place_of;
+    static constexpr int constant = 1;
+    for (const void* address : {address_of(in_program), static_cast<const void*>(&constant)}) {
+        const CodePlace place = place_of(address);
+        CHECK(place.module == CodePlace::program);
+        CHECK(at_place(place, 1) == address);
+    }
+    CodePlace abort = place_of(address_of(std::abort));
+    CHECK(at_place(abort, 1) == address_of(std::abort));
+    CHECK(at_place({.module = abort.module, .offset = ~std::uint64_t{0} / 2}, 1) == nullptr);
+    CHECK(at_place({.module = CodePlace::program, .offset = ~std::uint64_t{0} / 2}, 1) == nullptr);
+    CHECK(at_place(abort, std::size_t{1} << 40) == nullptr);
+    ++abort.module;
+    CHECK(at_place(abort, 1) == nullptr);
+
+    const Module three(module_beside_program("times_three.so"));
+    const CodePlace place = place_of(address_of(three.find<IntFunction>("times")));
+    CHECK(at_place(place, 1) == address_of(three.find<IntFunction>("times")));
+    const Module seven(module_beside_program("times_seven.so"));
+    CHECK(place_of(address_of(seven.find<IntFunction>("times"))).module != place.module);
+}
+
+TEST_CASE("the program has a build id") {
+    CHECK(os::program_build_id().size() >= 8);
+    CHECK(os::program_build_id() == os::program_build_id());
 }
 
 TEST_CASE("of code that is in no module nothing is known, so it counts as known") {
