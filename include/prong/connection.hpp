@@ -121,10 +121,10 @@ private:
     Connection(std::shared_ptr<detail::ConnectionEnds> ends, std::size_t side, bool receives,
                bool sends);
 
-    void require_receiving() const;
-    std::uint64_t receive_header();
-    void receive(std::span<std::byte> part, std::uint64_t message_bytes);
-    void skip_unread();
+    [[nodiscard]] int receiving_fd() const;
+    std::uint64_t receive_header(int fd);
+    void receive(int fd, std::span<std::byte> part, std::uint64_t message_bytes);
+    void skip_unread(int fd);
     static void require_all_read(const detail::Reader& reader);
 
     std::shared_ptr<detail::ConnectionEnds> ends_; // null when closed

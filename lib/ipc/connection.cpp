@@ -83,9 +83,10 @@ void prong_drop_other_end(Connection& connection) noexcept {
     if (connection.ends_->kept_at[other] != os::fork_depth()) connection.ends_->close(other);
 }
 
-void Connection::require_receiving() const {
-    (void)fileno();
+int Connection::receiving_fd() const {
+    const int fd = fileno();
     if (!receives_) throw std::logic_error("prong::Connection: this end only sends");
+    return fd;
 }
 
 void Connection::send_bytes(std::span<const std::byte> message) {
@@ -95,9 +96,9 @@ void Connection::send_bytes(std::span<const std::byte> message) {
 }
 
 std::vector<std::byte> Connection::recv_bytes() {
-    require_receiving();
-    skip_unread();
-    const std::uint64_t size = unread_bytes_ = receive_header();
+    const int fd = receiving_fd();
+    skip_unread(fd);
+    const std::uint64_t size = unread_bytes_ = receive_header(fd);
     std::vector<std::byte> message;
     while (unread_bytes_ != 0) {
         const std::size_t done = message.size();
@@ -106,17 +107,17 @@ std::vector<std::byte> Connection::recv_bytes() {
             message.reserve(std::min(size, std::max(step_bytes, growth * done)));
         }
         message.resize(done + step); // only bytes that arrive next are touched
-        receive(std::span(message).subspan(done), size);
+        receive(fd, std::span(message).subspan(done), size);
     }
     return message;
 }
 
 /// Receives the header of a message; returns the size of the message.
-std::uint64_t Connection::receive_header() {
+std::uint64_t Connection::receive_header(int fd) {
     std::array<std::byte, ipc::large_size_bytes> bytes{};
     const auto receive_number = [&](std::size_t wanted) {
         const auto number = std::span(bytes).first(wanted);
-        const std::size_t received = os::receive_all(fileno(), number);
+        const std::size_t received = os::receive_all(fd, number);
         if (received == 0 && wanted == ipc::size_bytes)
             throw EndOfFile("the other end of the connection is closed");
         if (received < wanted) {
@@ -130,14 +131,14 @@ std::uint64_t Connection::receive_header() {
     if (size == ipc::large_mark) return receive_number(ipc::large_size_bytes);
     // No later byte can be the beginning of a message: all that has arrived is discarded.
     unread_bytes_ = std::numeric_limits<std::uint64_t>::max();
-    shutdown(fileno(), SHUT_RDWR);
+    shutdown(fd, SHUT_RDWR);
     throw CodecError("the other end of the connection does not send messages: it is neither a "
                      "prong program nor one that uses Python's multiprocessing.connection");
 }
 
 /// Receives the next part of a message of `message_bytes`.
-void Connection::receive(std::span<std::byte> part, std::uint64_t message_bytes) {
-    const std::size_t received = os::receive_all(fileno(), part);
+void Connection::receive(int fd, std::span<std::byte> part, std::uint64_t message_bytes) {
+    const std::size_t received = os::receive_all(fd, part);
     unread_bytes_ -= received;
     if (received == part.size()) return;
     const std::uint64_t missing = std::exchange(unread_bytes_, 0);
@@ -146,11 +147,12 @@ void Connection::receive(std::span<std::byte> part, std::uint64_t message_bytes)
                     std::to_string(message_bytes) + " bytes arrived");
 }
 
-void Connection::skip_unread() {
+void Connection::skip_unread(int fd) {
     const std::uint64_t size = unread_bytes_;
     std::array<std::byte, 65536> scrap;
     while (unread_bytes_ != 0) {
-        receive(std::span(scrap).first(std::min<std::uint64_t>(unread_bytes_, scrap.size())), size);
+        receive(fd, std::span(scrap).first(std::min<std::uint64_t>(unread_bytes_, scrap.size())),
+                size);
     }
 }
 
@@ -161,8 +163,7 @@ void Connection::require_all_read(const detail::Reader& reader) {
 }
 
 bool Connection::poll(Timeout timeout) const {
-    require_receiving();
-    return os::wait_readable(fileno(), detail::Deadline::after(timeout));
+    return os::wait_readable(receiving_fd(), detail::Deadline::after(timeout));
 }
 
 std::pair<Connection, Connection> Pipe(bool duplex) {

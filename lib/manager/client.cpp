@@ -2,6 +2,7 @@
 
 #include "codec/exception.hpp"
 #include "manager/greeting.hpp"
+#include "manager/message_wait.hpp"
 #include "os/fork_depth.hpp"
 #include "os/fork_safe_mutex.hpp"
 #include "os/socket.hpp"
@@ -149,6 +150,8 @@ Reply call_manager(const ManagerAddress& manager, std::span<const std::byte> req
         Connection connection = manager::idle_connections.take(manager);
         if (connection.closed()) connection = manager::connect_to(manager);
         connection.send_bytes(request);
+        thread_local ring::Spinner spinner;
+        manager::spin_for_message(connection, spinner);
         std::vector<std::byte> received = connection.recv_bytes();
         manager::idle_connections.put_back(manager, std::move(connection));
         return received;

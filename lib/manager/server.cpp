@@ -2,6 +2,7 @@
 
 #include "codec/exception.hpp"
 #include "manager/greeting.hpp"
+#include "manager/message_wait.hpp"
 #include "os/socket.hpp"
 
 #include <prong/codec.hpp>
@@ -110,7 +111,8 @@ void serve_client(Objects& objects, Connection connection) {
     try {
         os::detect_lost_peer(connection.fileno());
         if (!receive_greeting(connection)) return;
-        for (;;) {
+        for (ring::Spinner spinner;;) {
+            spin_for_message(connection, spinner);
             const std::vector<std::byte> request = connection.recv_bytes();
             detail::BufferWriter reply;
             reply_to(objects, Reader{request}, reply);
