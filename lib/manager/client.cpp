@@ -28,14 +28,23 @@ namespace {
 
 using detail::ManagerAddress;
 
+/// Returns whether the manager is there, and other code has not closed the descriptor.
+bool is_usable(const Connection& connection) {
+    try {
+        return !connection.poll(); // the manager sends nothing unasked: only its end is readable
+    } catch (const std::logic_error&) {
+        return false;
+    }
+}
+
 /// The connections of this process that no call uses. A forked child forgets those of its parent.
 class IdleConnections {
 public:
-    /// Takes out a connection that the manager has not closed; an empty one if there is none.
+    /// Takes out a usable connection; returns a closed one if there is none.
     Connection take(const ManagerAddress& manager) {
         const std::scoped_lock guard(*this);
         for (auto entry = entries_->begin(); entry != entries_->end();) {
-            if (entry->connection.poll()) { // the manager sends nothing unasked: it has ended
+            if (!is_usable(entry->connection)) {
                 entry = entries_->erase(entry);
             } else if (entry->manager == manager) {
                 Connection found = std::move(entry->connection);

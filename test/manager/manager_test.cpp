@@ -414,6 +414,17 @@ TEST_CASE("a forked child uses connections of its own") {
     CHECK(list.size() == 1 + 2 * values);
 }
 
+TEST_CASE("a program that closes all its descriptors can go on calling") {
+    const Manager manager;
+    const auto value = manager.value(1);
+    in_child([&] {
+        value.set(2);
+        close_range(3, ~0U, 0);
+        value.set(value.get() + 1);
+    });
+    CHECK(value.get() == 3);
+}
+
 namespace {
 
 const std::string key = "a secret";
