@@ -1,8 +1,10 @@
 #pragma once
 
 /// \file
-/// All of prong: process pools with futures, processes and pipes, locks and barriers.
+/// All of prong: process pools with futures, processes and pipes, locks and barriers, shared
+/// values.
 
+#include <prong/array.hpp>
 #include <prong/as_completed.hpp>
 #include <prong/barrier.hpp>
 #include <prong/codec.hpp>
@@ -20,10 +22,12 @@
 #include <prong/process.hpp>
 #include <prong/process_pool_executor.hpp>
 #include <prong/semaphore.hpp>
+#include <prong/shared_memory.hpp>
 #include <prong/stats.hpp>
 #include <prong/task_options.hpp>
 #include <prong/this_task.hpp>
 #include <prong/timeout.hpp>
+#include <prong/value.hpp>
 #include <prong/version.hpp>
 #include <prong/wait.hpp>
 #include <prong/with_captures.hpp>

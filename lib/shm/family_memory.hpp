@@ -47,6 +47,8 @@ public:
 
     /// Allocates a block for `owner`. Throws `prong::Error` if there is no room.
     Block allocate(std::uint64_t bytes, Owner owner) const;
+    /// Makes a block's first bytes read as zero, without touching pages that are zero.
+    void clear(std::uint64_t offset, std::uint64_t bytes) const noexcept;
     /// Frees a block of which `used` bytes were written.
     void free(std::uint64_t offset, std::uint64_t used) const noexcept {
         payload_.free(offset, used);

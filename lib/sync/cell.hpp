@@ -60,6 +60,18 @@ struct BarrierWords {
     DeadHolderText dead;               ///< the party whose death broke it
 };
 
+/// A value's words (value.cpp).
+struct ValueWords {
+    std::atomic<std::uint64_t>
+        word; ///< a small value itself; else its version and which copy it is
+    std::atomic<std::uint64_t> bytes; ///< of the value
+};
+
+/// An array's word (array.cpp).
+struct ArrayWords {
+    std::atomic<std::uint64_t> element_bytes;
+};
+
 } // namespace prong::sync
 
 /// An object of the family. Each kind of object uses its own words, so that a late access to an
@@ -74,6 +86,8 @@ struct alignas(64) prong::detail::SharedCell {
     sync::EventWords event;
     sync::ConditionWords condition;
     sync::BarrierWords barrier;
+    sync::ValueWords value;
+    sync::ArrayWords array;
 };
 
 namespace prong::sync {

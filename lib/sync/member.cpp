@@ -272,6 +272,13 @@ bool lives(ThreadId thread) noexcept {
     return syscall(SYS_tgkill, slot.pid.load(), number, 0) == 0 || errno != ESRCH;
 }
 
+bool has_ended(MemberId member) noexcept {
+    if (lives(member)) return false;
+    Slot& slot = slot_of(member);
+    // A slot passes to another process long after that.
+    return slot.generation.load() != generation_of(member) || !process_lives(slot);
+}
+
 DeadHolder identify(MemberId member) {
     const Slot& slot = slot_of(member);
     if (slot.described.load() != generation_of(member)) return {};

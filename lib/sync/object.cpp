@@ -31,7 +31,7 @@ ObjectHandle::ObjectHandle(ObjectKind kind, std::uint64_t bytes, void (* /*mark*
     shm::Block data{};
     if (bytes != 0) {
         data = memory.allocate(std::max(bytes, 2 * cell_bytes), owner);
-        std::fill_n(memory.at(data.offset), bytes, std::byte{0});
+        memory.clear(data.offset, bytes);
     }
     try {
         auto* const place = memory.at(memory.allocate(cell_bytes, owner).offset);

@@ -29,6 +29,8 @@ enum class ObjectKind : std::uint32_t {
     event,
     condition,
     barrier,
+    value,
+    array,
 };
 
 struct SharedCell;
