@@ -107,6 +107,7 @@ public:
     template <std::ranges::forward_range R>
         requires std::convertible_to<std::ranges::range_reference_t<R>, T> &&
                  (!std::same_as<std::remove_cvref_t<R>, Array>)
+    // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): hides neither copy nor move
     explicit Array(R&& range)
         : BasicArray(static_cast<std::size_t>(std::ranges::distance(range)), sizeof(T)) {
         std::ranges::copy(range, first());

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -77,9 +78,9 @@ bool try_lock(int fd, int operation) {
 bool lock(int fd, int operation) {
     using namespace std::chrono_literals;
     const auto end = std::chrono::steady_clock::now() + 1s;
-    while (!try_lock(fd, operation)) {
+    for (auto pause = 10us; !try_lock(fd, operation); pause = std::min(2 * pause, 1000us)) {
         if (std::chrono::steady_clock::now() > end) return false;
-        std::this_thread::sleep_for(1ms);
+        std::this_thread::sleep_for(pause);
     }
     return true;
 }
@@ -176,9 +177,9 @@ bip::mapped_region map(int fd) {
 } // namespace
 
 struct SharedMemory::Segment {
-    Segment(std::string name_, base::UniqueFd fd_, unsigned creator_depth_)
-        : name(std::move(name_)), id(*os::FileId::of(fd_.get())), memory(map(fd_.get())),
-          fd(std::move(fd_)), creator_depth(creator_depth_) {}
+    Segment(std::string its_name, base::UniqueFd file, unsigned creator)
+        : name(std::move(its_name)), id(*os::FileId::of(file.get())), memory(map(file.get())),
+          fd(std::move(file)), creator_depth(creator) {}
     Segment(const Segment&) = delete;
     Segment& operator=(const Segment&) = delete;
     ~Segment() { close(); }

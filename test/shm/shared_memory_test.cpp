@@ -23,8 +23,9 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdlib>
+#include <deque>
+#include <functional>
 #include <limits>
-#include <memory>
 #include <optional>
 #include <random>
 #include <stdexcept>
@@ -32,7 +33,6 @@
 #include <system_error>
 #include <thread>
 #include <utility>
-#include <vector>
 
 using namespace prong::test;
 using prong::Process;
@@ -105,6 +105,25 @@ void create_foreign(const Name& name, off_t size, mode_t mode = 0600) {
     CHECK(ftruncate(fd, size) == 0);
     close(fd);
 }
+
+/// A process that is killed at the end.
+class Victim {
+public:
+    template <typename F>
+    explicit Victim(F body) : process_(std::move(body)) {
+        process_.start();
+    }
+    Victim(const Victim&) = delete;
+    Victim& operator=(const Victim&) = delete;
+    ~Victim() {
+        process_.kill();
+        process_.join();
+    }
+    [[nodiscard]] std::optional<int> exitcode() const { return process_.exitcode(); }
+
+private:
+    Process process_;
+};
 
 /// Runs with a /dev/shm of 64 KiB. Returns false if that is not possible.
 bool check_with_small_shm(const std::function<void()>& body) {
@@ -316,21 +335,20 @@ TEST_CASE("programs that are killed at any moment leave nothing that is in the w
         }
     };
     for (int i = how_often(50, 2000); i != 0; --i) {
-        std::vector<std::unique_ptr<Process>> victims;
-        for (int k = 0; k < 2; ++k) {
-            victims.push_back(std::make_unique<Process>(use));
-            victims.back()->start();
-        }
-        for (int k = 0; k < 20; ++k) {
-            try {
-                REQUIRE(SharedMemory::open(name).size() == size);
-            } catch (const std::system_error& error) {
-                REQUIRE(error.code() == std::errc::no_such_file_or_directory);
+        {
+            const Victim first(use);
+            const Victim second(use);
+            for (int k = 0; k < 5; ++k) {
+                try {
+                    const std::size_t opened = SharedMemory::open(name).size();
+                    REQUIRE(opened == size);
+                } catch (const std::system_error& error) {
+                    INFO(error.what());
+                    REQUIRE(error.code() == std::errc::no_such_file_or_directory);
+                }
+                std::this_thread::sleep_for(std::chrono::microseconds(random() % 100));
             }
-            std::this_thread::sleep_for(std::chrono::microseconds(random() % 100));
         }
-        for (const auto& victim : victims) victim->kill();
-        for (const auto& victim : victims) victim->join();
         REQUIRE(create_error(name) == 0);
         name.free();
     }
@@ -340,27 +358,22 @@ TEST_CASE("one of several programs creates the memory") {
     const Name name;
     for (int i = how_often(20, 1000); i != 0; --i) {
         const Channel created;
-        std::vector<std::unique_ptr<Process>> processes;
-        for (int k = 0; k < 4; ++k) {
-            processes.push_back(std::make_unique<Process>([&] {
-                try {
-                    const SharedMemory memory = SharedMemory::create(name, 100);
-                    report_and_sleep(created);
-                } catch (const std::system_error& error) {
-                    std::exit(error.code() == std::errc::file_exists ? 0 : 1);
-                }
-            }));
-            processes.back()->start();
-        }
+        const auto create = [&] {
+            try {
+                const SharedMemory memory = SharedMemory::create(name, 100);
+                report_and_sleep(created);
+            } catch (const std::system_error& error) {
+                std::exit(error.code() == std::errc::file_exists ? 0 : 1);
+            }
+        };
+        std::deque<Victim> processes;
+        for (int k = 0; k < 4; ++k) processes.emplace_back(create);
         (void)created.get<char>();
-        int refused = 0;
-        while (refused != 3) {
-            refused = static_cast<int>(
-                std::ranges::count_if(processes, [](const auto& p) { return p->exitcode() == 0; }));
-            std::this_thread::yield();
-        }
-        for (const auto& process : processes) process->kill();
-        for (const auto& process : processes) process->join();
+        const auto refused = [&] {
+            return std::ranges::count_if(processes,
+                                         [](const Victim& p) { return p.exitcode() == 0; });
+        };
+        while (refused() != 3) std::this_thread::yield();
     }
 }
 
