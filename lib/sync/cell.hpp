@@ -3,6 +3,8 @@
 #include "os/futex.hpp"
 #include "sync/member.hpp"
 
+#include <prong/detail/shared_object.hpp>
+
 #include <array>
 #include <atomic>
 #include <cstddef>
