@@ -92,12 +92,12 @@ private:
 /// transferred, a private function `parts` and a private constructor.
 struct HandleAccess {
     template <typename T>
-    using Parts = typename T::Parts;
-
-    template <typename T>
-    static Parts<T> parts(const T& handle) {
+    static auto parts(const T& handle) -> typename T::Parts {
         return handle.parts();
     }
+    // (Clang refuses an alias of the private type.)
+    template <typename T>
+    using Parts = decltype(parts(std::declval<const T&>()));
     template <typename T>
     static T make(Parts<T> parts) {
         return T(std::move(parts));
@@ -106,6 +106,6 @@ struct HandleAccess {
 
 /// A class whose objects refer to an object of the family.
 template <typename T>
-concept Handle = requires { typename HandleAccess::Parts<T>; };
+concept Handle = requires(const T& handle) { HandleAccess::parts(handle); };
 
 } // namespace prong::detail
