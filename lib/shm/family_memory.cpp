@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <mutex>
 #include <system_error>
@@ -104,15 +103,6 @@ Block FamilyMemory::allocate(std::uint64_t bytes, Owner owner) const {
         " bytes in the memory that this program shares with its processes: end objects that "
         "are not needed any more, or allow more address space (RLIMIT_AS) or larger files "
         "(RLIMIT_FSIZE)");
-}
-
-void FamilyMemory::clear(std::uint64_t offset, std::uint64_t bytes) const noexcept {
-    constexpr std::uint64_t worth_a_system_call = 64 * 1024;
-    if (bytes < worth_a_system_call) {
-        std::memset(at(offset), 0, bytes);
-    } else {
-        region_.clear(offset, offset + bytes);
-    }
 }
 
 } // namespace prong::shm

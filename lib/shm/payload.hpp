@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 namespace prong::shm {
@@ -73,8 +74,8 @@ public:
     /// Frees the block at `offset` if it still belongs to `owner`, which is dead.
     void reclaim(std::uint64_t offset, Owner owner) const noexcept;
 
-    /// Frees all blocks of an owner that is dead, and returns their memory to the system.
-    void discard_all(Owner owner) const noexcept;
+    /// Calls `visit` for each block of an owner.
+    void for_each_owned(Owner owner, const std::function<void(Block)>& visit) const;
 
     /// Returns whether these bytes lie within one block: the check for offsets that another process
     /// wrote.

@@ -77,6 +77,7 @@ private:
     void sleep(std::uint32_t phase);
     [[noreturn]] void throw_broken(const char* why) const;
 
+    sync::Pin pin_;
     const detail::ObjectHandle& object_;
     const WorkerHook& action_;
     detail::Deadline deadline_;
@@ -270,6 +271,7 @@ int Barrier::parties() const {
 }
 
 int Barrier::n_waiting() const {
+    const sync::Pin pin;
     const sync::Cell& cell = object_.get();
     const std::uint32_t phase = cell.barrier.phase.load();
     int waiting = 0;

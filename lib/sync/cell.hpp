@@ -62,6 +62,13 @@ struct BarrierWords {
     DeadHolderText dead;               ///< the party whose death broke it
 };
 
+/// A queue's words (queue.cpp). Each counts changes, and has bit 0 if threads wait for one.
+struct QueueWords {
+    os::FutexWord items;
+    os::FutexWord room;
+    os::FutexWord finished;
+};
+
 /// A value's words (value.cpp).
 struct ValueWords {
     std::atomic<std::uint64_t>
@@ -88,6 +95,7 @@ struct alignas(64) prong::detail::SharedCell {
     sync::EventWords event;
     sync::ConditionWords condition;
     sync::BarrierWords barrier;
+    sync::QueueWords queue;
     sync::ValueWords value;
     sync::ArrayWords array;
 };

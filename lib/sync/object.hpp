@@ -1,5 +1,6 @@
 #pragma once
 
+#include "shm/family_memory.hpp"
 #include "sync/cell.hpp"
 
 #include <cstddef>
@@ -11,7 +12,10 @@ namespace prong::sync {
 /// is corrupt.
 std::byte* further_memory(const Cell& cell, std::uint64_t bytes);
 
-/// Wakes all threads that sleep on an object, so that they see its end.
-void wake_sleepers(const Cell& cell) noexcept;
+/// Returns the owner of the blocks that a queue's items lie in.
+shm::Owner owner_of_items(std::uint64_t stamp) noexcept;
+
+/// Ends all objects that belong to a process that is dead.
+void end_objects_of(MemberId dead);
 
 } // namespace prong::sync

@@ -136,14 +136,15 @@ BasicValue::BasicValue(Ids ids, std::uint64_t bytes)
 }
 
 BasicValue::Version BasicValue::read(std::span<std::byte> to) const {
-    const Cell& cell = object_.get();
-    const Word& word = cell.value.word;
     if (is_small(to.size())) {
-        const std::uint64_t value = word.load(std::memory_order_acquire);
-        object_.require();
+        const std::uint64_t value = object_.get().value.word.load(std::memory_order_acquire);
+        object_.require(); // else it may be something else by now that was read
         std::memcpy(to.data(), &value, to.size());
         return value;
     }
+    const Pin pin;
+    const Cell& cell = object_.get();
+    const Word& word = cell.value.word;
     const Copies all(cell, to.size());
     Version version = 0;
     const auto try_read = [&] {
@@ -157,7 +158,7 @@ BasicValue::Version BasicValue::read(std::span<std::byte> to) const {
         const std::unique_lock without_writers(lock_, std::chrono::milliseconds(1));
         if (try_read()) break;
     }
-    object_.require(); // else it may be something else by now that was read
+    object_.require();
     return version;
 }
 
@@ -172,6 +173,7 @@ void BasicValue::write(std::span<const std::byte> from) const {
 }
 
 bool BasicValue::replace(Version before, std::span<const std::byte> from) const {
+    const Pin pin;
     Cell& cell = object_.get();
     Word& word = cell.value.word;
     Version expected = before;
