@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 namespace prong::shm {
 
@@ -51,8 +52,10 @@ public:
     void free(std::uint64_t offset, std::uint64_t used) const noexcept {
         payload_.free(offset, used);
     }
-    /// Frees all blocks of a dead owner.
-    void discard_all(Owner owner) const noexcept { payload_.discard_all(owner); }
+    /// Frees all blocks of a dead owner. Calls `before` with each of them, smaller ones first.
+    void discard_all(Owner owner, const std::function<void(const Block&)>& before) const noexcept {
+        payload_.discard_all(owner, before);
+    }
 
     /// Returns whether these bytes lie within one block: the check for numbers from elsewhere.
     [[nodiscard]] bool contains(std::uint64_t offset, std::uint64_t bytes) const noexcept {

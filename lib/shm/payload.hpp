@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 namespace prong::shm {
@@ -73,8 +74,10 @@ public:
     /// Frees the block at `offset` if it still belongs to `owner`, which is dead.
     void reclaim(std::uint64_t offset, Owner owner) const noexcept;
 
-    /// Frees all blocks of an owner that is dead, and returns their memory to the system.
-    void discard_all(Owner owner) const noexcept;
+    /// Frees all blocks of an owner that is dead, smaller ones first, and returns their memory to
+    /// the system. Calls `before`, which must not throw, with each of them.
+    void discard_all(Owner owner,
+                     const std::function<void(const Block&)>& before = {}) const noexcept;
 
     /// Returns whether these bytes lie within one block: the check for offsets that another process
     /// wrote.

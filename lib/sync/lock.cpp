@@ -87,6 +87,15 @@ void wake_next(const LockWords& lock) {
     os::futex_wake(sync::futex_of(lock.holder), 1);
 }
 
+void release_if_held(LockWords& lock, ThreadId thread) {
+    std::uint64_t holder = lock.holder.load(std::memory_order_relaxed);
+    while (is_same(holder, thread)) { // others may set the bit
+        if (!lock.holder.compare_exchange_weak(holder, 0)) continue;
+        wake_next(lock);
+        return;
+    }
+}
+
 /// Returns how the lock was acquired, or that it was not.
 Outcome acquire_lock(const ObjectHandle& object, ObjectKind kind, const Deadline& deadline,
                      std::optional<ThreadId>& dead) {
@@ -109,7 +118,7 @@ Outcome acquire_lock(const ObjectHandle& object, ObjectKind kind, const Deadline
     }
     if (outcome == Outcome::refused) return outcome;
     if (object.find() == nullptr) { // the place may belong to another lock by now
-        if (lock.holder.compare_exchange_strong(holder = thread, 0)) wake_next(lock);
+        release_if_held(lock, thread);
         object.require();
     }
     if (kind == ObjectKind::recursive_lock) lock.depth.store(1, std::memory_order_relaxed);

@@ -11,11 +11,12 @@
 #include <new>
 
 namespace prong::detail {
-namespace {
 
 /// Cells have blocks of this size to themselves: see `SharedCell`.
-constexpr std::uint64_t cell_bytes = std::uint64_t{1} << shm::Payload::smallest_shift;
+static constexpr std::uint64_t cell_bytes = std::uint64_t{1} << shm::Payload::smallest_shift;
 static_assert(sizeof(SharedCell) <= cell_bytes);
+
+namespace {
 
 [[noreturn]] void throw_gone() {
     throw ObjectGone("the lock, queue or other shared object has ended: the object that created it "
@@ -97,15 +98,25 @@ void wake_sleepers(const Cell& cell) noexcept {
     wake_all(cell.semaphore.changes);
     wake_all(cell.event.state);
     wake_all(cell.condition.notifications);
-    wake_all(cell.barrier.phase);
+    wake_all(futex_of(cell.barrier.phase));
+}
+
+void end_left_object(const shm::Block& block) noexcept {
+    if (block.capacity != detail::cell_bytes) return;
+    Cell& cell = *reinterpret_cast<Cell*>(shm::FamilyMemory::find()->at(block.offset));
+    cell.stamp.store(0);
+    wake_sleepers(cell);
 }
 
 std::byte* further_memory(const Cell& cell, std::uint64_t bytes) {
     const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
     const std::uint64_t offset = cell.data.load();
-    if (!memory.contains(offset, bytes))
-        throw Error("the memory that this program shares with its processes is corrupt");
+    if (!memory.contains(offset, bytes)) throw_corrupt();
     return memory.at(offset);
+}
+
+void throw_corrupt() {
+    throw Error("the memory that this program shares with its processes is corrupt");
 }
 
 } // namespace prong::sync

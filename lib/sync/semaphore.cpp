@@ -71,9 +71,8 @@ bool take_permit(SemaphoreWords& words) noexcept {
 }
 
 Permits permits_of(const sync::Cell& cell) {
-    const std::uint32_t bound = cell.semaphore.bound.load();
-    auto* const words = sync::further_memory(cell, bound * sizeof(std::atomic<MemberId>));
-    return {reinterpret_cast<std::atomic<MemberId>*>(words), bound};
+    return sync::further_array<std::atomic<MemberId>>(cell, cell.semaphore.bound.load(),
+                                                      BoundedSemaphore::most_permits);
 }
 
 bool take_permit(Permits permits, MemberId member) noexcept {
