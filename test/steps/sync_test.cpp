@@ -18,7 +18,7 @@ namespace {
 
 template <typename Trial>
 void require_none_wrong(const char* what, std::size_t few = 25) {
-    const Tally tally = try_points<Trial>(what, {.few = few});
+    const Tally tally = try_points<Trial>(what, {.few = few, .most = 4000});
     INFO(what << "\n" << tally.examples());
     CHECK(tally.points() > 0);
     CHECK(tally.violations() == 0);

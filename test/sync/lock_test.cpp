@@ -1,12 +1,14 @@
 #include <prong/lock.hpp>
 
 #include "support/catch.hpp"
+#include "support/check_child.hpp"
 #include "support/environment.hpp"
 #include "support/eventually.hpp"
 #include "sync/family.hpp"
 
 #include <prong/prong.hpp>
 
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -192,6 +194,24 @@ TEST_CASE("a process is found dead though the thread that first used a lock has 
     }
     CHECK(lock.try_lock_for(patience));
     lock.unlock();
+}
+
+TEST_CASE("a thread may use locks to its very end") {
+    const Lock lock;
+    check_child([&] { // where this thread is the first that uses a lock
+        std::thread([&] {
+            lock.lock();
+            lock.unlock();
+            // Destroyed after prong's own data of this thread.
+            pthread_key_t key{};
+            pthread_key_create(&key, [](void* value) {
+                const std::scoped_lock guard(*static_cast<const Lock*>(value));
+            });
+            pthread_setspecific(key, &lock);
+        }).join();
+        require(lock.try_lock_for(patience), "the lock is not free");
+        lock.unlock();
+    });
 }
 
 TEST_CASE("only the holder unlocks") {
