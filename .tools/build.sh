@@ -15,11 +15,13 @@ build_needs=(
     'libboost1.81-dev libboost-dev|header boost/pfr.hpp' # PFR came with 1.75; Debian 12 also has 1.74
     'libboost-stacktrace1.81-dev libboost-stacktrace-dev|library boost_stacktrace_backtrace'
     'libcereal-dev|header cereal/cereal.hpp'
+    'nettle-dev|header nettle/hmac.h'
 )
 example_needs=('libcli11-dev|header CLI/CLI.hpp')
 test_needs=(
     "${example_needs[@]}"
     'catch2|header catch2/catch.hpp catch2/catch_all.hpp'
+    'python3|command python3' # the other end of connections
     'strace|command strace'
     'spin|command spin'
 )

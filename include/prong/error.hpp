@@ -4,6 +4,7 @@
 #include <prong/detail/print.hpp>
 
 #include <cstdint>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -11,9 +12,10 @@
 #include <vector>
 
 /// \file
-/// Everything that prong itself throws. A failed system call throws `std::system_error` with the
-/// call's name; a wrong argument `std::invalid_argument`; a call at the wrong time or in the wrong
-/// process `std::logic_error`. Every future gets its own exception object.
+/// Everything that prong itself throws, and where a task threw. A failed system call throws
+/// `std::system_error` with the call's name; a wrong argument `std::invalid_argument`; a call at
+/// the wrong time or in the wrong process `std::logic_error`. Every future gets its own exception
+/// object.
 
 namespace prong {
 
@@ -233,6 +235,13 @@ public:
     ~ObjectGone() override;
 };
 
+/// Thrown by `put` after the queue was closed.
+class PRONG_API QueueClosed : public Error {
+public:
+    using Error::Error; ///< stores the text for `what()`
+    ~QueueClosed() override;
+};
+
 /// Thrown by waits on a `Barrier` that is broken, or was reset meanwhile.
 class PRONG_API BrokenBarrier : public Error {
 public:
@@ -248,11 +257,30 @@ private:
     DeadHolder dead_;
 };
 
-/// Thrown when the other end of a pipe is closed and all its messages have been received.
+/// Thrown when the other end of a connection, or a queue, is closed and all its messages have been
+/// received.
 class PRONG_API EndOfFile : public Error {
 public:
     using Error::Error; ///< stores the text for `what()`
     ~EndOfFile() override;
 };
+
+/// Reports that the other side of a connection does not have the same authkey, or none.
+class PRONG_API AuthenticationError : public Error {
+public:
+    using Error::Error; ///< stores the text for `what()`
+    ~AuthenticationError() override;
+};
+
+/// Returns the call stack of the place where a task threw this exception, one line per call,
+/// innermost first, in the format of `WorkerDied::backtrace`. Needs `TaskOptions::capture_stack`.
+/// Pass the object that `get` threw by reference: a copy has lost the stack. Returns an empty
+/// string if the place is unknown, as for a nested exception and for a registered class that is
+/// final. The first call is slow: it reads debug information. Thread safety: any thread.
+[[nodiscard]] PRONG_API std::string thrown_at(const std::exception& error);
+
+/// Does the same for an exception of any type, such as one of `Future::exception`. Returns an empty
+/// string for a null pointer.
+[[nodiscard]] PRONG_API std::string thrown_at(const std::exception_ptr& error);
 
 } // namespace prong

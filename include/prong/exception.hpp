@@ -1,12 +1,14 @@
 #pragma once
 
 #include <prong/codec.hpp>
+#include <prong/detail/thrown_stack.hpp>
 
 #include <concepts>
 #include <exception>
 #include <string>
 #include <type_traits>
 #include <typeinfo>
+#include <vector>
 
 /// \file
 /// Registers exception types of the program, so that `get` rethrows them unchanged.
@@ -14,15 +16,21 @@
 namespace prong {
 namespace detail {
 
+/// What an exception object is to have besides its own value.
+struct ExceptionContext {
+    bool has_nested = false;                 ///< nests the exception that is being handled
+    std::vector<const void*> thrown_at = {}; ///< the call stack; empty if it is unknown
+};
+
 /// What there is to know about one type of exception.
 struct ExceptionType {
     const std::type_info* type;
     /// Called while the exception is being handled: appends what makes up the exception besides
     /// `what()`. Returns false if it cannot.
     bool (*encode)(Writer& writer);
-    /// A new exception object; `has_nested` if it shall have the exception that is being handled
-    /// nested in it.
-    std::exception_ptr (*decode)(Reader& reader, const std::string& what, bool has_nested);
+    /// Returns a new exception object.
+    std::exception_ptr (*decode)(Reader& reader, const std::string& what,
+                                 const ExceptionContext& context);
 
     friend bool operator==(const ExceptionType&, const ExceptionType&) = default;
 };
@@ -32,12 +40,22 @@ struct ExceptionType {
 /// forked at any time.
 PRONG_API void add_exception_type(const ExceptionType& type) noexcept;
 
-/// Makes an exception object of a value.
 template <class E>
-std::exception_ptr make_exception(const E& value, bool has_nested) {
+[[noreturn]] void throw_value(const E& value, bool has_nested) {
+    if (has_nested) std::throw_with_nested(E(value)); // not const
+    throw value;
+}
+
+/// Makes an exception object of a value. As with `std::throw_with_nested`, an object of a final
+/// class has nothing besides its value.
+template <class E>
+std::exception_ptr make_exception(const E& value, const ExceptionContext& context) {
     try {
-        if (has_nested) std::throw_with_nested(E(value)); // not const
-        throw value;
+        if constexpr (!std::is_final_v<E>) {
+            if (!context.thrown_at.empty())
+                throw_value(WithStack<E>(value, context.thrown_at), context.has_nested);
+        }
+        throw_value(value, context.has_nested);
     } catch (...) {
         return std::current_exception();
     }
@@ -64,14 +82,15 @@ struct ExceptionCodec {
         return true;
     }
 
-    static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
+    static std::exception_ptr decode(Reader& reader, const std::string& what,
+                                     const ExceptionContext& context) {
         if constexpr (!MadeFromText<E>) {
-            return make_exception(detail::decode<E>(reader), has_nested);
+            return make_exception(detail::decode<E>(reader), context);
         } else {
             E value(what);
             if constexpr (has_complete_serialization<E>)
                 as_codec_error([&] { DecodeArchive{reader}(value); });
-            return make_exception(value, has_nested);
+            return make_exception(value, context);
         }
     }
 };

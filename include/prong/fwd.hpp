@@ -8,14 +8,17 @@ namespace prong {
 class AnyFuture;
 class Connection;
 class Inherit;
+class Listener;
 class Process;
 class ProcessInfo;
 class ProcessPoolExecutor;
+class Pool;
 class PoolWithOptions;
 class Timeout;
 class Waitable;
 class WorkerHook;
 
+struct callbacks;
 struct Death;
 struct MapOptions;
 struct PoolOptions;
@@ -26,6 +29,8 @@ struct TaskOptions;
 struct WaitResult;
 struct WorkerStats;
 
+template <typename R>
+class AsyncResult;
 template <typename R>
 class Future;
 template <typename R>

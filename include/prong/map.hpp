@@ -57,8 +57,16 @@ namespace detail {
 PRONG_API void encode_element_failure(Writer& writer);
 PRONG_API std::exception_ptr decode_element_failure(Reader& reader);
 
+/// Returns whether the running task has `TaskOptions::capture_stack`.
+PRONG_API bool captures_stack() noexcept;
+/// Calls `function(argument)` for an element in such a task.
+PRONG_API void call_with_capture(void (*function)(void*), void* argument);
+
 inline constexpr std::uint8_t element_returned = 0;
 inline constexpr std::uint8_t element_thrown = 1;
+
+/// Begins to read an element of a chunk: its value follows, or returns what it has thrown.
+PRONG_API std::exception_ptr read_element(Reader& reader);
 
 /// What a worker runs for a chunk: the callable, then arguments until they end. The result: for
 /// each element a byte that tells how it ended and its value or exception; then the nanoseconds it
@@ -67,6 +75,7 @@ template <class F, class TheCall>
 struct ChunkFunctions {
     static void run(Reader& arguments, Writer& result) {
         const auto start = std::chrono::steady_clock::now();
+        const bool captures = captures_stack();
         auto callable = CallableCodec<F>::decode(arguments);
         for (bool is_first = true; arguments.remaining() != 0; is_first = false) {
             auto element = TheCall::decode_arguments(arguments);
@@ -78,8 +87,7 @@ struct ChunkFunctions {
                 encode(result, element_thrown);
                 encode_element_failure(result);
             };
-            try {
-                encode(result, element_returned);
+            auto run_element = [&] {
                 if constexpr (std::is_void_v<typename TheCall::Result>) {
                     TheCall::invoke(callable, element);
                     end_copy_of_worker(0);
@@ -87,6 +95,15 @@ struct ChunkFunctions {
                     const typename TheCall::Result value = TheCall::invoke(callable, element);
                     end_copy_of_worker(0);
                     encode(result, value);
+                }
+            };
+            try {
+                encode(result, element_returned);
+                if (captures) [[unlikely]] {
+                    using Run = decltype(run_element);
+                    call_with_capture([](void* run) { (*static_cast<Run*>(run))(); }, &run_element);
+                } else {
+                    run_element();
                 }
             } catch (abi::__forced_unwind&) { // pthread_exit: no element's failure
                 throw;

@@ -30,9 +30,12 @@ public:
     /// In the child, before anything else.
     virtual void enter_child() = 0;
     virtual void call() = 0;
+    /// In the parent, when the child has been started.
+    virtual void leave_parent() = 0;
 };
 
-// An argument that has something to do in the child, a `Connection`, has functions of these names.
+// An argument that has something to do when it goes over to the child, a `Connection` or a
+// `Listener`, has functions of these names.
 template <typename T>
 void keep_in_child(T& part) {
     if constexpr (requires { prong_keep_end(part); }) prong_keep_end(part);
@@ -40,6 +43,10 @@ void keep_in_child(T& part) {
 template <typename T>
 void drop_in_child(T& part) {
     if constexpr (requires { prong_drop_other_end(part); }) prong_drop_other_end(part);
+}
+template <typename T>
+void give_away(T& part) {
+    if constexpr (requires { prong_give_away(part); }) prong_give_away(part);
 }
 
 template <typename Callable, typename... Args>
@@ -55,6 +62,10 @@ public:
 
     void call() override {
         std::apply([](auto&... parts) { std::invoke(std::move(parts)...); }, parts_);
+    }
+
+    void leave_parent() override {
+        std::apply([](auto&... parts) { (give_away(parts), ...); }, parts_);
     }
 
 private:
@@ -163,6 +174,14 @@ public:
     /// Makes it a daemon or not. *Throws* `std::logic_error` after `start()`.
     void set_daemon(bool daemon);
 
+    /// Returns the secret that the processes of a program share, for `Listener` and `Client`.
+    /// *Default:* that of the creator when the object was created: 32 random bytes, unless it was
+    /// set.
+    [[nodiscard]] std::string authkey() const;
+    /// Gives the process another key, which its own children will inherit. *Throws*
+    /// `std::logic_error` after `start()`.
+    void set_authkey(std::string key);
+
     /// Returns the exit code, -N if signal N killed it, or `unknown_exitcode`; empty until the
     /// process has ended. Reaps it if it has ended. Does not block.
     [[nodiscard]] std::optional<int> exitcode() const;
@@ -196,6 +215,15 @@ public:
     [[nodiscard]] std::string name() const;
     /// Returns whether the process is a daemon.
     [[nodiscard]] bool daemon() const;
+
+    /// Returns the secret that the processes of a program share, for `Listener` and `Client`: 32
+    /// random bytes, unless it was set. Processes that this one starts and workers of its pools
+    /// inherit it; with a zygote, workers have the key as it was at `start_zygote`. *Throws*
+    /// `std::system_error` if the system has no random numbers.
+    [[nodiscard]] std::string authkey() const;
+    /// Gives this process another key, also for what it starts from now on. *Throws*
+    /// `std::logic_error` for a process that runs already and is not this one.
+    void set_authkey(std::string key) const;
 
     /// Returns whether the process has not ended. Does not block.
     [[nodiscard]] bool is_alive() const;

@@ -287,6 +287,8 @@ public:
     [[nodiscard]] PoolStats stats() const;
 
 private:
+    friend class Pool;
+
     executor::PoolCore* core_;
     int exceptions_at_start_;
 };

@@ -83,6 +83,13 @@ struct TaskOptions {
     /// output then goes to its usual destination. Under RLIMIT_FSIZE output beyond that size is
     /// lost, and writing too much to any file fails with EFBIG in such a task, without SIGXFSZ.
     bool capture_output = false;
+
+    /// Records the call stack of the place where the task's exception is thrown; `thrown_at`
+    /// returns it. Costs some microseconds, only if an exception leaves the task. `get` then throws
+    /// an object of a class derived from the exception's, unless that is final. For an exception
+    /// that the task catches and throws again, records the place of the last throw. Needs x86-64 or
+    /// AArch64; records nothing elsewhere. *Default:* false.
+    bool capture_stack = false;
 };
 
 } // namespace prong

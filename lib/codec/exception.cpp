@@ -1,5 +1,6 @@
 #include "codec/exception.hpp"
 
+#include "codec/addresses.hpp"
 #include "codec/exception_types.hpp"
 #include "diag/current_exception.hpp"
 
@@ -21,6 +22,13 @@ using detail::BufferWriter;
 using detail::ExceptionType;
 using detail::Reader;
 using detail::Writer;
+
+/// What follows an exception.
+enum class Next : std::uint8_t {
+    end,
+    nested, ///< another exception, which is nested in this one
+    stack,  ///< the addresses of the place where the outermost one was thrown, then the end
+};
 
 /// One exception without nested ones.
 struct Description {
@@ -86,11 +94,11 @@ void encode_description(Writer& writer, const Description& description) {
 
 /// Appends the exception that is being handled and its nested ones, one after the other: recursion
 /// would need much stack.
-void encode_chain(Writer& writer) {
+void encode_chain(Writer& writer, std::span<const void* const> thrown_at) {
     encode_description(writer, describe_current_exception());
     std::exception_ptr nested = diag::nested_in_current_exception();
     for (std::size_t left = max_nested_exceptions; nested != nullptr; --left) {
-        detail::encode(writer, true);
+        detail::encode(writer, Next::nested);
         try {
             std::rethrow_exception(nested);
         } catch (...) {
@@ -103,7 +111,8 @@ void encode_chain(Writer& writer) {
             encode_description(writer, description);
         }
     }
-    detail::encode(writer, false);
+    detail::encode(writer, thrown_at.empty() ? Next::end : Next::stack);
+    if (!thrown_at.empty()) encode_addresses(writer, thrown_at);
 }
 
 /// One exception as it was received.
@@ -112,6 +121,7 @@ struct Received {
     std::string type_name;
     std::string what;
     Reader payload;
+    std::vector<const void*> thrown_at = {};
 };
 
 Received decode_description(Reader& reader) {
@@ -128,25 +138,31 @@ Received decode_description(Reader& reader) {
 /// Returns the received exception; if `has_nested`, with the one that is being handled nested in
 /// it.
 std::exception_ptr rebuild(Received& received, bool has_nested) {
+    const detail::ExceptionContext context{.has_nested = has_nested,
+                                           .thrown_at = std::move(received.thrown_at)};
     const ExceptionType* const known = find_exception_type(received.mangled_name);
     std::exception_ptr rebuilt;
     if (known != nullptr) {
-        const std::string trouble = trouble_in(
-            [&] { rebuilt = known->decode(received.payload, received.what, has_nested); });
+        const std::string trouble =
+            trouble_in([&] { rebuilt = known->decode(received.payload, received.what, context); });
         if (rebuilt != nullptr) return rebuilt;
         received.what +=
             " (the exception could not be rebuilt from what the worker sent: " + trouble + ")";
     }
-    return detail::make_exception(RemoteError(received.type_name, received.what), has_nested);
+    return detail::make_exception(RemoteError(received.type_name, received.what), context);
 }
 
 std::exception_ptr decode_chain(Reader& reader) {
     std::vector<Received> chain;
+    Next next{};
     do {
         if (chain.size() > max_nested_exceptions)
             throw CodecError("too many exceptions are nested in one another");
         chain.push_back(decode_description(reader));
-    } while (detail::decode<bool>(reader));
+        next = detail::decode<Next>(reader);
+    } while (next == Next::nested);
+    if (next > Next::stack) throw CodecError("something unknown follows an encoded exception");
+    if (next == Next::stack) chain.front().thrown_at = decode_addresses(reader);
 
     std::exception_ptr rebuilt = rebuild(chain.back(), false);
     for (chain.pop_back(); !chain.empty(); chain.pop_back()) {
@@ -161,10 +177,10 @@ std::exception_ptr decode_chain(Reader& reader) {
 
 } // namespace
 
-void encode_current_exception(Writer& writer) {
+void encode_current_exception(Writer& writer, std::span<const void* const> thrown_at) {
     // Into a buffer first, so that the writer receives all of it or nothing.
     BufferWriter chain;
-    encode_chain(chain);
+    encode_chain(chain, thrown_at);
     writer.align(detail::wire_alignment);
     writer.write(chain.data(), chain.size());
 }

@@ -96,6 +96,7 @@ namespace {
 using detail::decode;
 using detail::encode;
 using detail::ExceptionCodec;
+using detail::ExceptionContext;
 using detail::ExceptionType;
 using detail::make_exception;
 using detail::Reader;
@@ -125,17 +126,19 @@ private:
 };
 
 template <class E>
-std::exception_ptr make_with_text(const E& error, const std::string& text, bool has_nested) {
-    if (error.what() == text) return make_exception(error, has_nested);
-    return make_exception(WithText<E>(error, text), has_nested);
+std::exception_ptr make_with_text(const E& error, const std::string& text,
+                                  const ExceptionContext& context) {
+    if (error.what() == text) return make_exception(error, context);
+    return make_exception(WithText<E>(error, text), context);
 }
 
 /// For types such as `std::bad_alloc`, which usually have the text of their default constructor.
 template <class E>
 struct FixedTextCodec {
     static bool encode(Writer&) { return true; }
-    static std::exception_ptr decode(Reader&, const std::string& what, bool has_nested) {
-        return make_with_text(E(), what, has_nested);
+    static std::exception_ptr decode(Reader&, const std::string& what,
+                                     const ExceptionContext& context) {
+        return make_with_text(E(), what, context);
     }
 };
 
@@ -146,12 +149,13 @@ struct RegexErrorCodec {
             return true;
         });
     }
-    static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
+    static std::exception_ptr decode(Reader& reader, const std::string& what,
+                                     const ExceptionContext& context) {
         const int code = detail::decode<int>(reader);
         if (code < 0 || code > std::regex_constants::error_stack)
             throw CodecError("the encoded std::regex_error has an unknown code");
         return make_with_text(std::regex_error(static_cast<std::regex_constants::error_type>(code)),
-                              what, has_nested);
+                              what, context);
     }
 };
 
@@ -204,16 +208,17 @@ struct SystemErrorCodec {
             return encode_code(writer, error.code());
         });
     }
-    static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
+    static std::exception_ptr decode(Reader& reader, const std::string& what,
+                                     const ExceptionContext& context) {
         const auto text = detail::decode<std::string>(reader);
         const std::error_code code = decode_code(reader);
         if constexpr (std::is_constructible_v<E, const std::error_code&>) {
-            if (what == code.message()) return make_exception(E(code), has_nested);
+            if (what == code.message()) return make_exception(E(code), context);
         }
         if constexpr (std::is_constructible_v<E, const std::string&, const std::error_code&>) {
-            return make_exception(E(text, code), has_nested);
+            return make_exception(E(text, code), context);
         } else {
-            return make_exception(E(code, text), has_nested);
+            return make_exception(E(code, text), context);
         }
     }
 };
@@ -228,15 +233,16 @@ struct FilesystemErrorCodec {
             return encode_code(writer, error.code());
         });
     }
-    static std::exception_ptr decode(Reader& reader, const std::string&, bool has_nested) {
+    static std::exception_ptr decode(Reader& reader, const std::string&,
+                                     const ExceptionContext& context) {
         const auto text = detail::decode<std::string>(reader);
         const auto path1 = detail::decode<std::filesystem::path>(reader);
         const auto path2 = detail::decode<std::filesystem::path>(reader);
         const std::error_code code = decode_code(reader);
         // The number of paths shows in what().
-        if (path1.empty() && path2.empty()) return make_exception(E(text, code), has_nested);
-        if (path2.empty()) return make_exception(E(text, path1, code), has_nested);
-        return make_exception(E(text, path1, path2, code), has_nested);
+        if (path1.empty() && path2.empty()) return make_exception(E(text, code), context);
+        if (path2.empty()) return make_exception(E(text, path1, code), context);
+        return make_exception(E(text, path1, path2, code), context);
     }
 };
 
@@ -247,9 +253,10 @@ struct FutureErrorCodec {
             return error.code().category() == std::future_category();
         });
     }
-    static std::exception_ptr decode(Reader& reader, const std::string&, bool has_nested) {
+    static std::exception_ptr decode(Reader& reader, const std::string&,
+                                     const ExceptionContext& context) {
         const auto code = static_cast<std::future_errc>(detail::decode<int>(reader));
-        return make_exception(std::future_error(code), has_nested);
+        return make_exception(std::future_error(code), context);
     }
 };
 
@@ -285,10 +292,11 @@ struct WorkerDiedCodec {
             return true;
         });
     }
-    static std::exception_ptr decode(Reader& reader, const std::string&, bool has_nested) {
+    static std::exception_ptr decode(Reader& reader, const std::string&,
+                                     const ExceptionContext& context) {
         Death death = decode_death(reader);
         return make_exception(WorkerDied(std::move(death), detail::decode<std::string>(reader)),
-                              has_nested);
+                              context);
     }
 };
 
@@ -301,12 +309,13 @@ struct PoisonedTaskCodec {
             return true;
         });
     }
-    static std::exception_ptr decode(Reader& reader, const std::string&, bool has_nested) {
+    static std::exception_ptr decode(Reader& reader, const std::string&,
+                                     const ExceptionContext& context) {
         const auto attempts = detail::decode<int>(reader);
         const auto task = detail::decode<std::string>(reader);
         std::vector<Death> deaths;
         while (reader.remaining() != 0) deaths.push_back(decode_death(reader));
-        return make_exception(PoisonedTask(std::move(deaths), attempts, task), has_nested);
+        return make_exception(PoisonedTask(std::move(deaths), attempts, task), context);
     }
 };
 
@@ -317,8 +326,9 @@ struct TaskTimeoutCodec {
             return true;
         });
     }
-    static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
-        return make_exception(TaskTimeout(what, detail::decode<std::string>(reader)), has_nested);
+    static std::exception_ptr decode(Reader& reader, const std::string& what,
+                                     const ExceptionContext& context) {
+        return make_exception(TaskTimeout(what, detail::decode<std::string>(reader)), context);
     }
 };
 
@@ -332,13 +342,13 @@ struct LimitExceededCodec {
             return true;
         });
     }
-    static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
+    static std::exception_ptr decode(Reader& reader, const std::string& what,
+                                     const ExceptionContext& context) {
         const auto kind = detail::decode<LimitKind>(reader);
         const auto allowed = detail::decode<std::uint64_t>(reader);
         const auto used = detail::decode<std::uint64_t>(reader);
         return make_exception(
-            LimitExceeded(kind, what, allowed, used, detail::decode<std::string>(reader)),
-            has_nested);
+            LimitExceeded(kind, what, allowed, used, detail::decode<std::string>(reader)), context);
     }
 };
 
@@ -349,8 +359,9 @@ struct BrokenBarrierCodec {
             return true;
         });
     }
-    static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
-        return make_exception(BrokenBarrier(what, detail::decode<DeadHolder>(reader)), has_nested);
+    static std::exception_ptr decode(Reader& reader, const std::string& what,
+                                     const ExceptionContext& context) {
+        return make_exception(BrokenBarrier(what, detail::decode<DeadHolder>(reader)), context);
     }
 };
 
@@ -361,8 +372,9 @@ struct RemoteErrorCodec {
             return true;
         });
     }
-    static std::exception_ptr decode(Reader& reader, const std::string& what, bool has_nested) {
-        return make_exception(RemoteError(detail::decode<std::string>(reader), what), has_nested);
+    static std::exception_ptr decode(Reader& reader, const std::string& what,
+                                     const ExceptionContext& context) {
+        return make_exception(RemoteError(detail::decode<std::string>(reader), what), context);
     }
 };
 
@@ -430,6 +442,7 @@ constexpr ExceptionType known_types[] = {
     by<CodecError>,
     by<EndOfFile>,
     by<ObjectGone>,
+    by<QueueClosed>,
     by<BrokenBarrier, BrokenBarrierCodec>,
     by<WorkerDied, WorkerDiedCodec>,
     by<PoisonedTask, PoisonedTaskCodec>,

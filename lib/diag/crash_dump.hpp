@@ -1,5 +1,7 @@
 #pragma once
 
+#include "diag/throw_trace.hpp"
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -9,8 +11,8 @@ namespace prong::diag {
 /// The call stack of a worker that crashed. Written by its signal handler; read by the supervisor
 /// after it has reaped the worker.
 struct CrashDump {
-    std::atomic<int> signal;              ///< 0: none
-    std::array<std::uint64_t, 32> frames; ///< addresses; 0 after the last one
+    std::atomic<int> signal;                      ///< 0: none
+    std::array<std::uint64_t, max_frames> frames; ///< addresses; 0 after the last one
 };
 
 /// Installs signal handlers that, on a crash of this process (SIGSEGV, SIGABRT, …), store the

@@ -8,6 +8,17 @@
 namespace prong::diag {
 namespace {
 
+/// Returns the type that another one is the wrapper of, or null. `std::throw_with_nested` throws a
+/// class of the standard library that derives from the user's; `WithStack` derives from it, too.
+const std::type_info* type_wrapped_in(const std::type_info* type) {
+    const auto* const derived = dynamic_cast<const abi::__vmi_class_type_info*>(type);
+    if (derived == nullptr) return nullptr;
+    const std::string_view name = type->name();
+    const bool is_wrapper =
+        name.starts_with("St17_Nested_exceptionI") || name.starts_with("N5prong6detail9WithStackI");
+    return is_wrapper ? derived->__base_info[0].__base_type : nullptr;
+}
+
 /// Returns type and message without nested exceptions.
 std::string describe_current_exception() {
     const std::type_info* const type = type_of_current_exception();
@@ -20,14 +31,9 @@ std::string describe_current_exception() {
 } // namespace
 
 const std::type_info* type_of_current_exception() {
-    const std::type_info* const type = abi::__cxa_current_exception_type();
-    if (type == nullptr) return nullptr;
-    // std::throw_with_nested throws a class of the standard library that derives from the user's.
-    constexpr std::string_view wrapper = "St17_Nested_exceptionI";
-    const auto* const derived = dynamic_cast<const abi::__vmi_class_type_info*>(type);
-    const bool is_wrapped =
-        derived != nullptr && std::string_view(type->name()).starts_with(wrapper);
-    return is_wrapped ? derived->__base_info[0].__base_type : type;
+    const std::type_info* type = abi::__cxa_current_exception_type();
+    while (const std::type_info* const wrapped = type_wrapped_in(type)) type = wrapped;
+    return type;
 }
 
 std::exception_ptr nested_in_current_exception() {

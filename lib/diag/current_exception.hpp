@@ -8,8 +8,8 @@
 /// Type, message and nested exception of the exception that is being handled, of any type.
 namespace prong::diag {
 
-/// Returns its type, without the wrapper of `std::throw_with_nested`; null for an exception of
-/// another programming language.
+/// Returns its type, without the wrappers of `std::throw_with_nested` and `WithStack`; null for an
+/// exception of another programming language.
 const std::type_info* type_of_current_exception();
 
 /// Returns the exception nested in it, or null.

@@ -20,8 +20,10 @@ LimitExceeded::~LimitExceeded() = default;
 CodecError::~CodecError() = default;
 RemoteError::~RemoteError() = default;
 ObjectGone::~ObjectGone() = default;
+QueueClosed::~QueueClosed() = default;
 BrokenBarrier::~BrokenBarrier() = default;
 EndOfFile::~EndOfFile() = default;
+AuthenticationError::~AuthenticationError() = default;
 
 namespace {
 

@@ -1,42 +1,24 @@
-#include <prong/detail/deadline.hpp>
-#include <prong/pipe.hpp>
+#include <prong/connection.hpp>
 
-#include "base/fd.hpp"
-#include "os/descriptor.hpp"
+#include "ipc/connection_ends.hpp"
+#include "ipc/frame.hpp"
 #include "os/fork_depth.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
 
+#include <prong/detail/deadline.hpp>
 #include <prong/error.hpp>
+#include <prong/pipe.hpp>
+
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <optional>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
-// On the wire: the message's size in 8 bytes in host order, then the message.
-
 namespace prong {
-namespace detail {
-
-/// The descriptors of both ends that are open in this process. Each end can thus close the other's
-/// copy in a child, and the other's object does not close a reused number later.
-struct PipeEnds {
-    std::array<std::atomic<int>, 2> fds{-1, -1};
-    std::array<std::optional<os::FileId>, 2> ids{};
-    /// `os::fork_depth()` of the last process that received this end as an argument.
-    std::array<unsigned, 2> kept_at{};
-
-    /// Closes a descriptor, unless user code has closed and reused its number.
-    void close(std::size_t side) noexcept {
-        const int fd = fds[side].exchange(-1);
-        if (fd >= 0 && os::FileId::of(fd) == ids[side]) ::close(fd);
-    }
-};
-
-} // namespace detail
 
 namespace {
 
@@ -46,10 +28,15 @@ constexpr std::uint64_t growth = 8;
 
 } // namespace
 
+void detail::ConnectionEnds::close(std::size_t side) noexcept {
+    const int fd = fds[side].exchange(-1);
+    if (fd >= 0 && os::FileId::of(fd) == ids[side]) ::close(fd);
+}
+
 Connection::Connection() noexcept = default;
 
-Connection::Connection(std::shared_ptr<detail::PipeEnds> ends, std::size_t side, bool receives,
-                       bool sends)
+Connection::Connection(std::shared_ptr<detail::ConnectionEnds> ends, std::size_t side,
+                       bool receives, bool sends)
     : ends_(std::move(ends)), side_(side), receives_(receives), sends_(sends) {}
 
 Connection::Connection(Connection&& other) noexcept = default;
@@ -98,27 +85,19 @@ void prong_drop_other_end(Connection& connection) noexcept {
 
 void Connection::require_receiving() const {
     (void)fileno();
-    if (!receives_) throw std::logic_error("prong::Connection: this end of the pipe only sends");
+    if (!receives_) throw std::logic_error("prong::Connection: this end only sends");
 }
 
 void Connection::send_bytes(std::span<const std::byte> message) {
     const int fd = fileno();
-    if (!sends_) throw std::logic_error("prong::Connection: this end of the pipe only receives");
-    const std::array<std::uint64_t, 1> header{message.size()};
-    os::send_all(fd, std::as_bytes(std::span(header)), message);
+    if (!sends_) throw std::logic_error("prong::Connection: this end only receives");
+    os::send_all(fd, ipc::FrameHeader(message.size()).bytes(), message);
 }
 
 std::vector<std::byte> Connection::recv_bytes() {
     require_receiving();
     skip_unread();
-    std::array<std::uint64_t, 1> header{};
-    const auto header_bytes = std::as_writable_bytes(std::span(header));
-    const std::size_t received = os::receive_all(fileno(), header_bytes);
-    if (received == 0) throw EndOfFile("the other end of the pipe is closed");
-    if (received < header_bytes.size()) {
-        throw EndOfFile("the other end of the pipe was closed in the middle of a message's header");
-    }
-    const std::uint64_t size = unread_bytes_ = header[0];
+    const std::uint64_t size = unread_bytes_ = receive_header();
     std::vector<std::byte> message;
     while (unread_bytes_ != 0) {
         const std::size_t done = message.size();
@@ -132,13 +111,37 @@ std::vector<std::byte> Connection::recv_bytes() {
     return message;
 }
 
+/// Receives the header of a message; returns the size of the message.
+std::uint64_t Connection::receive_header() {
+    std::array<std::byte, ipc::large_size_bytes> bytes{};
+    const auto receive_number = [&](std::size_t wanted) {
+        const auto number = std::span(bytes).first(wanted);
+        const std::size_t received = os::receive_all(fileno(), number);
+        if (received == 0 && wanted == ipc::size_bytes)
+            throw EndOfFile("the other end of the connection is closed");
+        if (received < wanted) {
+            throw EndOfFile(
+                "the other end of the connection was closed in the middle of a message's header");
+        }
+        return ipc::read_number(number);
+    };
+    const std::uint64_t size = receive_number(ipc::size_bytes);
+    if (size <= ipc::largest_size) return size;
+    if (size == ipc::large_mark) return receive_number(ipc::large_size_bytes);
+    // No later byte can be the beginning of a message: all that has arrived is discarded.
+    unread_bytes_ = std::numeric_limits<std::uint64_t>::max();
+    shutdown(fileno(), SHUT_RDWR);
+    throw CodecError("the other end of the connection does not send messages: it is neither a "
+                     "prong program nor one that uses Python's multiprocessing.connection");
+}
+
 /// Receives the next part of a message of `message_bytes`.
 void Connection::receive(std::span<std::byte> part, std::uint64_t message_bytes) {
     const std::size_t received = os::receive_all(fileno(), part);
     unread_bytes_ -= received;
     if (received == part.size()) return;
     const std::uint64_t missing = std::exchange(unread_bytes_, 0);
-    throw EndOfFile("the other end of the pipe was closed in the middle of a message: " +
+    throw EndOfFile("the other end of the connection was closed in the middle of a message: " +
                     std::to_string(message_bytes - missing) + " of " +
                     std::to_string(message_bytes) + " bytes arrived");
 }
@@ -164,11 +167,9 @@ bool Connection::poll(Timeout timeout) const {
 
 std::pair<Connection, Connection> Pipe(bool duplex) {
     auto [first, second] = os::socket_pair();
-    const auto ends = std::make_shared<detail::PipeEnds>();
-    ends->ids = {os::FileId::of(first.get()), os::FileId::of(second.get())};
-    ends->fds[0] = first.release();
-    ends->fds[1] = second.release();
-    return {Connection(ends, 0, true, duplex), Connection(ends, 1, duplex, true)};
+    using Ends = detail::ConnectionEnds;
+    const auto ends = std::make_shared<Ends>(std::move(first), std::move(second));
+    return {Ends::connection(ends, 0, true, duplex), Ends::connection(ends, 1, duplex, true)};
 }
 
 } // namespace prong

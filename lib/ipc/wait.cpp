@@ -2,7 +2,8 @@
 
 #include "os/socket.hpp"
 
-#include <prong/pipe.hpp>
+#include <prong/connection.hpp>
+#include <prong/listener.hpp>
 #include <prong/process.hpp>
 
 #include <stdexcept>
@@ -21,6 +22,8 @@ int receiving_fd(const Connection& connection) {
 } // namespace
 
 Waitable::Waitable(const Connection& connection) : fd_(receiving_fd(connection)) {}
+
+Waitable::Waitable(const Listener& listener) : fd_(listener.fileno()) {}
 
 Waitable::Waitable(const Process& process) : fd_(process.sentinel()) {}
 

@@ -90,8 +90,13 @@ int GuardedFd::get() const noexcept {
 }
 
 void GuardedFd::reset() noexcept {
-    if (get() >= 0) close(fd_);
+    release().reset();
+}
+
+base::UniqueFd GuardedFd::release() noexcept {
+    base::UniqueFd fd(get());
     fd_ = -1;
+    return fd;
 }
 
 void visit_open_descriptors(const std::function<void(int)>& visit) {

@@ -53,6 +53,10 @@ public:
     /// Closes the descriptor, unless its number refers to something else by now.
     void reset() noexcept;
 
+    /// Gives up ownership and returns the descriptor; an empty one if its number refers to
+    /// something else by now.
+    [[nodiscard]] base::UniqueFd release() noexcept;
+
 private:
     int fd_ = -1;
     std::optional<FileId> id_;

@@ -3,6 +3,8 @@
 #include "base/errno.hpp"
 #include "os/descriptor.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -128,17 +130,38 @@ void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte
     }
 }
 
+void send_without_delay(int fd) noexcept {
+    const int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+void limit_sending(int fd, prong::detail::Deadline deadline) {
+    using namespace std::chrono;
+    timeval limit{}; // none
+    if (!deadline.is_never()) {
+        const auto left = std::max<microseconds>(ceil<microseconds>(deadline.left(hours(24))), 1us);
+        limit.tv_sec = duration_cast<seconds>(left).count();
+        limit.tv_usec = (left % seconds(1)).count();
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0)
+        base::throw_errno("setsockopt(SO_SNDTIMEO)");
+}
+
+std::size_t receive_some(int fd, std::span<std::byte> buffer) {
+    for (;;) {
+        const ssize_t received = recv(fd, buffer.data(), std::min(buffer.size(), piece_bytes), 0);
+        if (received >= 0) return static_cast<std::size_t>(received);
+        if (errno == ECONNRESET) return 0;
+        wait_if_nonblocking(fd, POLLIN, "recv");
+    }
+}
+
 std::size_t receive_all(int fd, std::span<std::byte> buffer) {
     std::size_t total = 0;
     while (total < buffer.size()) {
-        const auto wanted = std::min(buffer.size() - total, piece_bytes);
-        const ssize_t received = recv(fd, buffer.data() + total, wanted, 0);
-        if (received == 0 || (received < 0 && errno == ECONNRESET)) break;
-        if (received < 0) {
-            wait_if_nonblocking(fd, POLLIN, "recv");
-            continue;
-        }
-        total += static_cast<std::size_t>(received);
+        const std::size_t received = receive_some(fd, buffer.subspan(total));
+        if (received == 0) break;
+        total += received;
     }
     return total;
 }

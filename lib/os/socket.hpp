@@ -21,6 +21,16 @@ std::pair<base::UniqueFd, base::UniqueFd> socket_pair();
 /// middle of a message nothing more can be sent, and the peer sees the end of the stream.
 void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte> body);
 
+/// Turns off the delay by which TCP collects small messages. Does nothing to other sockets.
+void send_without_delay(int fd) noexcept;
+
+/// Bounds `connect` and blocking sends. They then fail with EINPROGRESS or EAGAIN.
+void limit_sending(int fd, prong::detail::Deadline deadline);
+
+/// Receives at least one byte, unless the peer is closed: then returns 0. Throws
+/// `std::system_error`.
+std::size_t receive_some(int fd, std::span<std::byte> buffer);
+
 /// Receives until `buffer` is full or the peer is closed. Returns the number of bytes received.
 /// Throws `std::system_error`.
 std::size_t receive_all(int fd, std::span<std::byte> buffer);

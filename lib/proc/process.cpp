@@ -49,6 +49,7 @@ void Process::start() {
         if (target_) target_->enter_child();
         run();
     });
+    if (target_) target_->leave_parent();
     target_.reset();
 }
 
@@ -96,6 +97,14 @@ void Process::set_daemon(bool daemon) {
     proc::set_daemon(state(), daemon);
 }
 
+std::string Process::authkey() const {
+    return proc::authkey(state());
+}
+
+void Process::set_authkey(std::string key) {
+    proc::set_authkey(state(), std::move(key));
+}
+
 std::optional<int> Process::exitcode() const {
     return proc::exitcode(state());
 }
@@ -118,6 +127,14 @@ std::string ProcessInfo::name() const {
 
 bool ProcessInfo::daemon() const {
     return proc::daemon(*state_);
+}
+
+std::string ProcessInfo::authkey() const {
+    return proc::authkey(*state_);
+}
+
+void ProcessInfo::set_authkey(std::string key) const {
+    proc::set_authkey(*state_, std::move(key));
 }
 
 bool ProcessInfo::is_alive() const {

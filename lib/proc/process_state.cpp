@@ -7,6 +7,7 @@
 #include "os/fork_depth.hpp"
 #include "os/fork_safe_mutex.hpp"
 #include "os/process.hpp"
+#include "os/random.hpp"
 #include "os/socket.hpp"
 #include "shm/family_memory.hpp"
 
@@ -21,6 +22,8 @@
 
 namespace prong::proc {
 namespace {
+
+constexpr std::size_t authkey_bytes = 32; // as in Python
 
 /// This process, its parent and its children.
 struct Family {
@@ -198,12 +201,14 @@ void watch(State& state) {
 } // namespace
 
 StatePtr create() {
+    prepare_authkey();
     const Lock lock;
     Family& family = proc::family();
     auto state = std::make_shared<State>();
     const std::string& ours = family.current->identity;
     state->identity = (ours.empty() ? "Process-" : ours + ":") + std::to_string(++family.created);
     state->name = state->identity;
+    state->authkey = family.current->authkey;
     state->daemon = family.current->daemon;
     state->home = family.depth;
     return state;
@@ -215,6 +220,7 @@ void enter_worker(unsigned worker, pid_t program) {
     auto state = std::make_shared<State>();
     state->identity = "PoolWorker-" + std::to_string(worker);
     state->name = state->identity;
+    state->authkey = family.current->authkey;
     state->daemon = family.current->daemon;
     state->pid = getpid();
     family.parent = std::exchange(family.current, std::move(state));
@@ -334,6 +340,29 @@ void set_daemon(State& state, bool daemon) {
     require_own(state);
     if (state.claimed) throw std::logic_error("prong::Process: set_daemon() after start()");
     state.daemon = daemon;
+}
+
+std::string authkey(State& state) {
+    const Lock lock;
+    if (state.authkey.empty()) state.authkey = os::random_bytes(authkey_bytes);
+    return state.authkey;
+}
+
+void set_authkey(State& state, std::string key) {
+    const Lock lock;
+    require_open(state);
+    if (&state != family().current.get()) {
+        require_own(state);
+        if (state.claimed) throw std::logic_error("prong::Process: set_authkey() after start()");
+    }
+    state.authkey = std::move(key);
+}
+
+void prepare_authkey() noexcept {
+    try {
+        static_cast<void>(authkey(*current()));
+    } catch (...) { // then each process makes a key of its own when it needs one
+    }
 }
 
 unsigned entered_at() noexcept {

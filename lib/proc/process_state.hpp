@@ -21,6 +21,7 @@ struct ProcessState {
     /// Its initial name: "Process-2:1" for the first child of the main process's second child. The
     /// names of its children begin with it. "" for the main process.
     std::string identity;
+    std::string authkey; ///< "" until it is needed
     bool daemon = false;
     unsigned home = 0;    ///< `os::fork_depth()` of the process that created the object
     bool claimed = false; ///< `start` was called
@@ -77,6 +78,13 @@ std::string name(State& state);
 void set_name(State& state, std::string name);
 bool daemon(State& state);
 void set_daemon(State& state, bool daemon);
+
+/// Returns the key; the first call makes one for the family.
+std::string authkey(State& state);
+/// For a child that has not been started, and for this process.
+void set_authkey(State& state, std::string key);
+/// Makes the key of this process, for what is forked next to inherit.
+void prepare_authkey() noexcept;
 
 /// Returns `os::fork_depth()` of the last process, this one or one that it was forked from, that a
 /// `Process` or a pool has started; 0 if there is none.

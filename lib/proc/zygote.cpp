@@ -7,6 +7,7 @@
 #include "os/seed.hpp"
 #include "os/socket.hpp"
 #include "proc/inherit.hpp"
+#include "proc/process_state.hpp"
 #include "shm/family_memory.hpp"
 
 #include <prong/error.hpp>
@@ -200,6 +201,7 @@ void Zygote::start(os::Inherited inherited, const std::vector<int>& kept) {
     auto [ours, theirs] = os::message_socket_pair();
     auto modules = os::LoadedModules::now();
     const Token token = os::fresh_seed();
+    prepare_authkey();
     shm::FamilyMemory::prepare_fork();
     os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);
     if (fork.pid == 0) {

@@ -48,19 +48,27 @@ public:
 
     /// Allocates a block for `owner`. Throws `prong::Error` if there is no room.
     Block allocate(std::uint64_t bytes, Owner owner) const;
+    /// Makes all bytes of a block zero. Untouched pages stay untouched.
+    void clear(const Block& block) const noexcept {
+        region_.clear(block.offset, block.offset + block.capacity);
+    }
     /// Frees a block of which `used` bytes were written.
     void free(std::uint64_t offset, std::uint64_t used) const noexcept {
         payload_.free(offset, used);
     }
-    /// Frees all blocks of a dead owner. Calls `before` with each of them, smaller ones first.
-    void discard_all(Owner owner, const std::function<void(const Block&)>& before) const noexcept {
-        payload_.discard_all(owner, before);
+    /// Frees a block and returns its memory to the system.
+    void discard(std::uint64_t offset) const noexcept { payload_.discard(offset); }
+    /// Calls `visit` for each block of an owner.
+    void for_each_owned(Owner owner, const std::function<void(Block)>& visit) const {
+        payload_.for_each_owned(owner, visit);
     }
 
     /// Returns whether these bytes lie within one block: the check for numbers from elsewhere.
     [[nodiscard]] bool contains(std::uint64_t offset, std::uint64_t bytes) const noexcept {
         return payload_.contains(offset, bytes);
     }
+    /// Returns the size of the largest block.
+    [[nodiscard]] std::uint64_t largest() const { return payload_.largest(); }
     [[nodiscard]] std::byte* at(std::uint64_t offset) const { return region_.base() + offset; }
     [[nodiscard]] std::uint64_t offset_of(const void* place) const {
         return static_cast<std::uint64_t>(static_cast<const std::byte*>(place) - region_.base());

@@ -196,19 +196,15 @@ void Payload::reclaim(std::uint64_t offset, Owner owner) const noexcept {
     discard(offset);
 }
 
-void Payload::discard_all(Owner owner,
-                          const std::function<void(const Block&)>& before) const noexcept {
+void Payload::for_each_owned(Owner owner, const std::function<void(Block)>& visit) const {
     for (unsigned size_class = 0; size_class < geometry_.classes(); ++size_class) {
         for (std::uint64_t index = 0; index < geometry_.blocks(size_class); ++index) {
             const Place place{.size_class = size_class, .index = index};
             const std::uint64_t held = word(place).load(std::memory_order_acquire);
             if (held == 0) break; // neither this block nor a later one was ever used
-            if (held != owned_by(owner)) continue;
-            const std::uint64_t offset = offset_of(place);
-            if (before)
-                before({.offset = offset,
-                        .capacity = std::uint64_t{1} << (smallest_shift + size_class)});
-            discard(offset);
+            if (held == owned_by(owner))
+                visit({.offset = offset_of(place),
+                       .capacity = std::uint64_t{1} << (smallest_shift + size_class)});
         }
     }
 }

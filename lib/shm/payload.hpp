@@ -74,10 +74,8 @@ public:
     /// Frees the block at `offset` if it still belongs to `owner`, which is dead.
     void reclaim(std::uint64_t offset, Owner owner) const noexcept;
 
-    /// Frees all blocks of an owner that is dead, smaller ones first, and returns their memory to
-    /// the system. Calls `before`, which must not throw, with each of them.
-    void discard_all(Owner owner,
-                     const std::function<void(const Block&)>& before = {}) const noexcept;
+    /// Calls `visit` for each block of an owner.
+    void for_each_owned(Owner owner, const std::function<void(Block)>& visit) const;
 
     /// Returns whether these bytes lie within one block: the check for offsets that another process
     /// wrote.

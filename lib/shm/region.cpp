@@ -51,10 +51,9 @@ base::UniqueFd create_memfd(std::size_t size, const char* name) {
     if (!fd) base::throw_errno("memfd_create");
     fd = os::lift(std::move(fd));
     if (resize(fd.get(), size) != 0) {
-        const std::string what =
-            "ftruncate to the " + std::to_string(size) +
-            " bytes that shared memory takes at least (allow larger "
-            "files: RLIMIT_FSIZE, `ulimit -f`)";
+        const std::string what = "ftruncate to the " + std::to_string(size) +
+                                 " bytes that shared memory takes at least (allow larger "
+                                 "files: RLIMIT_FSIZE, `ulimit -f`)";
         base::throw_errno(errno == EFBIG ? what.c_str() : "ftruncate");
     }
     if (fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {

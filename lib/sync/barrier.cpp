@@ -89,6 +89,7 @@ private:
     void sleep(Phase phase);
     [[noreturn]] void throw_broken(Phase phase, const char* why) const;
 
+    sync::Pin pin_;
     const detail::ObjectHandle& object_;
     const WorkerHook& action_;
     detail::Deadline deadline_;
@@ -287,6 +288,7 @@ int Barrier::parties() const {
 }
 
 int Barrier::n_waiting() const {
+    const sync::Pin pin;
     const sync::Cell& cell = object_.get();
     const Phase phase = cell.barrier.phase.load();
     int waiting = 0;

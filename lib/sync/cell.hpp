@@ -44,6 +44,13 @@ struct BarrierWords {
     std::atomic<std::uint64_t> dead;   ///< phase, and the party whose death broke it
 };
 
+/// A queue's words (queue.cpp). Each counts changes, and has bit 0 if threads wait for one.
+struct QueueWords {
+    os::FutexWord items;
+    os::FutexWord room;
+    os::FutexWord finished;
+};
+
 } // namespace prong::sync
 
 /// An object of the family. Each kind of object uses its own words, so that a late access to an
@@ -58,6 +65,7 @@ struct alignas(64) prong::detail::SharedCell {
     sync::EventWords event;
     sync::ConditionWords condition;
     sync::BarrierWords barrier;
+    sync::QueueWords queue;
 };
 
 namespace prong::sync {

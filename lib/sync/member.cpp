@@ -33,6 +33,7 @@ constexpr unsigned slot_bits = 12;
 constexpr std::uint32_t slot_count = 1U << slot_bits;
 constexpr std::uint32_t last_generation = (1U << 18) - 1;
 constexpr std::chrono::milliseconds slice{20};
+constexpr std::uint64_t pin_limit = 1 << 16;
 
 struct Slot {
     pthread_mutex_t life;
@@ -43,7 +44,9 @@ struct Slot {
     std::atomic<std::uint32_t> described;  ///< the generation that the following describes, or 0
     std::atomic<pid_t> pid;
     std::atomic<std::uint64_t> pid_namespace;
-    std::array<char, 40> name; ///< ends with a zero
+    /// The number of pins in the lower 16 bits; above them, how often it has become 0.
+    std::atomic<std::uint64_t> pins;
+    std::array<char, 32> name; ///< ends with a zero
 
     /// The word of the robust mutex: holder and bits, as the kernel defines them.
     [[nodiscard]] std::atomic_ref<std::uint32_t> life_word() {
@@ -185,12 +188,12 @@ MemberId join() {
         if (before != 0) {
             note_death(slot, before);
             // The objects that the slot's former process has left. Others could use them until now.
-            // Its objects end before their further memory is free.
-            memory().discard_all(before << slot_bits | index, end_left_object);
+            end_objects_of(before << slot_bits | index);
         }
         const std::uint32_t generation = before == last_generation ? 1 : before + 1;
         slot.described.store(0);
         slot.watches.store((slot.watches.load() | 1) + 1);
+        slot.pins.store((slot.pins.load() / pin_limit + 1) * pin_limit);
         slot.pid_namespace.store(pid_namespace());
         slot.pid.store(getpid());
         slot.name[name.copy(slot.name.data(), slot.name.size() - 1)] = '\0';
@@ -261,6 +264,25 @@ ThreadId forking_thread() noexcept {
     return this_thread_cache.forking;
 }
 
+Pinned::Pinned() {
+    const std::uint32_t members = std::min(memory().header().members.load(), slot_count);
+    for (std::uint32_t index = 0; index < members; ++index) {
+        const Slot& slot = slot_at(index);
+        const std::uint64_t word = slot.pins.load();
+        if (word % pin_limit != 0)
+            seen_.push_back({.member = slot.generation.load() << slot_bits | index, .word = word});
+    }
+}
+
+bool Pinned::has_ended() {
+    std::erase_if(seen_, [](const Seen& seen) {
+        const std::uint64_t word = slot_of(seen.member).pins.load();
+        return word % pin_limit == 0 || word / pin_limit != seen.word / pin_limit ||
+               !lives(seen.member);
+    });
+    return seen_.empty();
+}
+
 bool lives(MemberId member) noexcept {
     Slot& slot = slot_of(member);
     const std::uint32_t generation = generation_of(member);
@@ -329,3 +351,20 @@ void wake_all(const os::FutexWord& word) noexcept {
 }
 
 } // namespace prong::sync
+
+namespace prong::detail {
+
+Pin::Pin() : word_(sync::slot_of(sync::this_member()).pins) {
+    word_.fetch_add(1);
+}
+
+Pin::~Pin() {
+    std::uint64_t seen = word_.load();
+    std::uint64_t next = 0;
+    do {
+        next = seen - 1;
+        if (next % sync::pin_limit == 0) next += sync::pin_limit;
+    } while (!word_.compare_exchange_weak(seen, next));
+}
+
+} // namespace prong::detail

@@ -3,9 +3,12 @@
 #include "os/futex.hpp"
 
 #include <prong/detail/deadline.hpp>
+#include <prong/detail/shared_object.hpp>
 #include <prong/error.hpp>
 
+#include <atomic>
 #include <cstdint>
+#include <vector>
 
 /// The processes of the family that use its shared objects, and which of them are dead.
 ///
@@ -41,6 +44,24 @@ inline MemberId this_member() {
 /// Returns the thread of the parent that has forked this process, if copies of its guards may be
 /// destroyed here; else 0. They must not unlock what the parent holds.
 ThreadId forking_thread() noexcept;
+
+using detail::Pin;
+
+/// The pins of other processes and threads at one time.
+class Pinned {
+public:
+    /// The pins of now.
+    Pinned();
+    /// Returns whether all these pins have ended.
+    [[nodiscard]] bool has_ended();
+
+private:
+    struct Seen {
+        MemberId member;
+        std::uint64_t word;
+    };
+    std::vector<Seen> seen_;
+};
 
 /// Returns whether the process lives. Takes two loads; a system call if it is unwatched. The first
 /// call that finds it dead wakes all who wait for its end.

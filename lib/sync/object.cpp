@@ -1,6 +1,7 @@
 #include <prong/detail/shared_object.hpp>
 
 #include "os/fork_depth.hpp"
+#include "os/fork_safe_mutex.hpp"
 #include "shm/family_memory.hpp"
 #include "sync/cell.hpp"
 #include "sync/object.hpp"
@@ -8,14 +9,118 @@
 #include <prong/error.hpp>
 
 #include <algorithm>
-#include <new>
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
 
-namespace prong::detail {
+namespace prong::sync {
+namespace {
 
 /// Cells have blocks of this size to themselves: see `SharedCell`.
-static constexpr std::uint64_t cell_bytes = std::uint64_t{1} << shm::Payload::smallest_shift;
-static_assert(sizeof(SharedCell) <= cell_bytes);
+constexpr std::uint64_t cell_bytes = std::uint64_t{1} << shm::Payload::smallest_shift;
+static_assert(sizeof(Cell) <= cell_bytes);
 
+/// The memory of an object that has ended while others may still have been at work there.
+struct Remains {
+    std::uint64_t cell;
+    std::uint64_t data;
+    std::uint64_t data_bytes;
+    shm::Owner items; ///< 0: there are none
+    Pinned pinned;
+};
+
+// The remains of objects that this process has ended. Those of the parent are not a child's.
+constinit os::ForkSafeMutex remains_mutex;
+constinit std::vector<Remains>* all_remains = nullptr;
+constinit unsigned remains_depth = 0;
+
+void free_memory(const Remains& remains) {
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    if (remains.items != 0)
+        memory.for_each_owned(remains.items,
+                              [&](shm::Block block) { memory.discard(block.offset); });
+    if (remains.data != 0) memory.free(remains.data, remains.data_bytes);
+    memory.free(remains.cell, cell_bytes);
+}
+
+/// Frees what no other thread can be at work with any more, and keeps `more` until then.
+void bury(Remains more) {
+    const std::lock_guard lock(remains_mutex);
+    if (all_remains == nullptr || remains_depth != os::fork_depth())
+        all_remains = new std::vector<Remains>;
+    remains_depth = os::fork_depth();
+    all_remains->push_back(std::move(more));
+    std::erase_if(*all_remains, [](Remains& remains) {
+        if (!remains.pinned.has_ended()) return false;
+        free_memory(remains);
+        return true;
+    });
+}
+
+void wake_sleepers(const Cell& cell) noexcept {
+    wake_all(futex_of(cell.lock.holder));
+    wake_all(cell.semaphore.changes);
+    wake_all(cell.event.state);
+    wake_all(cell.condition.notifications);
+    wake_all(futex_of(cell.barrier.phase));
+    wake_all(cell.queue.items);
+    wake_all(cell.queue.room);
+    wake_all(cell.queue.finished);
+}
+
+void end_object(Cell& cell) {
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    const std::uint64_t stamp = cell.stamp.exchange(0);
+    wake_sleepers(cell);
+    const std::uint64_t offset = memory.offset_of(&cell);
+    const std::uint64_t data = cell.data.load();
+    if (data == 0) return memory.free(offset, cell_bytes);
+    const bool has_items = cell.kind.load() == detail::ObjectKind::queue;
+    bury({.cell = offset,
+          .data = data,
+          .data_bytes = cell.data_bytes.load(),
+          .items = has_items ? owner_of_items(stamp) : 0,
+          .pinned = {}});
+}
+
+} // namespace
+
+shm::Owner owner_of_items(std::uint64_t stamp) noexcept {
+    constexpr shm::Owner no_member = 1U << 30; // members have this bit clear
+    return no_member | static_cast<shm::Owner>(stamp % no_member);
+}
+
+void end_objects_of(MemberId dead) {
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    std::set<std::uint64_t> remaining; // freed later
+    memory.for_each_owned(dead, [&](shm::Block block) {
+        if (block.capacity != cell_bytes) return;
+        auto& cell = *reinterpret_cast<Cell*>(memory.at(block.offset));
+        if (cell.stamp.load() == 0) return;
+        remaining.insert({block.offset, cell.data.load()});
+        end_object(cell);
+    });
+    // What it had allocated, and not made an object of.
+    memory.for_each_owned(dead, [&](shm::Block block) {
+        if (!remaining.contains(block.offset)) memory.discard(block.offset);
+    });
+}
+
+std::byte* further_memory(const Cell& cell, std::uint64_t bytes) {
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    const std::uint64_t offset = cell.data.load();
+    if (!memory.contains(offset, bytes)) throw_corrupt();
+    return memory.at(offset);
+}
+
+void throw_corrupt() {
+    throw Error("the memory that this program shares with its processes is corrupt");
+}
+
+} // namespace prong::sync
+
+namespace prong::detail {
 namespace {
 
 [[noreturn]] void throw_gone() {
@@ -31,12 +136,12 @@ ObjectHandle::ObjectHandle(ObjectKind kind, std::uint64_t bytes, void (* /*mark*
     const sync::MemberId owner = sync::this_member();
     shm::Block data{};
     if (bytes != 0) {
-        data = memory.allocate(std::max(bytes, 2 * cell_bytes), owner);
-        std::fill_n(memory.at(data.offset), bytes, std::byte{0});
+        data = memory.allocate(std::max(bytes, 2 * sync::cell_bytes), owner);
+        memory.clear(data);
     }
     try {
-        auto* const place = memory.at(memory.allocate(cell_bytes, owner).offset);
-        std::fill_n(place, cell_bytes, std::byte{0});
+        auto* const place = memory.at(memory.allocate(sync::cell_bytes, owner).offset);
+        std::fill_n(place, sync::cell_bytes, std::byte{0});
         cell_ = reinterpret_cast<SharedCell*>(place);
     } catch (...) {
         if (bytes != 0) memory.free(data.offset, 0);
@@ -57,7 +162,7 @@ ObjectHandle::ObjectHandle(ObjectKind kind, ObjectId id)
         throw CodecError("a lock, queue or other shared object does not lie in memory that this "
                          "process has: create the first such object before the process is started, "
                          "or before the pool whose worker it is");
-    if (!memory->contains(id.offset, cell_bytes) || id.stamp == 0)
+    if (!memory->contains(id.offset, sync::cell_bytes) || id.stamp == 0)
         throw CodecError("the encoded bytes are no shared object");
     cell_ = reinterpret_cast<SharedCell*>(memory->at(id.offset));
     if (get().kind.load() != kind)
@@ -65,7 +170,7 @@ ObjectHandle::ObjectHandle(ObjectKind kind, ObjectId id)
 }
 
 SharedCell* ObjectHandle::find() const noexcept {
-    return cell_->stamp.load(std::memory_order_acquire) == stamp_ ? cell_ : nullptr;
+    return cell_->stamp.load() == stamp_ ? cell_ : nullptr;
 }
 
 SharedCell& ObjectHandle::get() const {
@@ -81,42 +186,7 @@ ObjectId ObjectHandle::id() const {
 void ObjectHandle::end() noexcept {
     if (owner_depth_ == 0 || owner_depth_ != os::fork_depth()) return;
     owner_depth_ = 0;
-    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
-    cell_->stamp.store(0);
-    sync::wake_sleepers(*cell_);
-    if (const std::uint64_t data = cell_->data.load(); data != 0)
-        memory.free(data, cell_->data_bytes.load());
-    memory.free(memory.offset_of(cell_), cell_bytes);
+    sync::end_object(*cell_);
 }
 
 } // namespace prong::detail
-
-namespace prong::sync {
-
-void wake_sleepers(const Cell& cell) noexcept {
-    wake_all(futex_of(cell.lock.holder));
-    wake_all(cell.semaphore.changes);
-    wake_all(cell.event.state);
-    wake_all(cell.condition.notifications);
-    wake_all(futex_of(cell.barrier.phase));
-}
-
-void end_left_object(const shm::Block& block) noexcept {
-    if (block.capacity != detail::cell_bytes) return;
-    Cell& cell = *reinterpret_cast<Cell*>(shm::FamilyMemory::find()->at(block.offset));
-    cell.stamp.store(0);
-    wake_sleepers(cell);
-}
-
-std::byte* further_memory(const Cell& cell, std::uint64_t bytes) {
-    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
-    const std::uint64_t offset = cell.data.load();
-    if (!memory.contains(offset, bytes)) throw_corrupt();
-    return memory.at(offset);
-}
-
-void throw_corrupt() {
-    throw Error("the memory that this program shares with its processes is corrupt");
-}
-
-} // namespace prong::sync

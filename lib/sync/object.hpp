@@ -1,6 +1,6 @@
 #pragma once
 
-#include "shm/payload.hpp"
+#include "shm/family_memory.hpp"
 #include "sync/cell.hpp"
 
 #include <cstddef>
@@ -21,11 +21,10 @@ std::span<T> further_array(const Cell& cell, std::uint32_t count, std::uint32_t 
     return {reinterpret_cast<T*>(further_memory(cell, count * sizeof(T))), count};
 }
 
-/// Ends the object, left by a dead process, whose cell this block is; does nothing if the block is
-/// other memory of an object.
-void end_left_object(const shm::Block& block) noexcept;
+/// Returns the owner of the blocks that a queue's items lie in.
+shm::Owner owner_of_items(std::uint64_t stamp) noexcept;
 
-/// Wakes all threads that sleep on an object, so that they see its end.
-void wake_sleepers(const Cell& cell) noexcept;
+/// Ends all objects that belong to a process that is dead.
+void end_objects_of(MemberId dead);
 
 } // namespace prong::sync

@@ -2,6 +2,7 @@
 
 #include "os/fork_depth.hpp"
 #include "sync/cell.hpp"
+#include "sync/change_count.hpp"
 #include "sync/member.hpp"
 #include "sync/object.hpp"
 
@@ -25,8 +26,6 @@ using sync::MemberId;
 using sync::SemaphoreWords;
 using Permits = std::span<std::atomic<MemberId>>;
 
-constexpr std::uint32_t has_waiters = 1; ///< bit 0 of `SemaphoreWords::changes`
-
 std::string refusal(std::int64_t permits, const std::string& range) {
     return "prong: a semaphore takes " + range + " permits, not " + std::to_string(permits);
 }
@@ -35,29 +34,9 @@ void require_positive(std::int64_t permits) {
     if (permits < 1) throw std::invalid_argument(refusal(permits, "back at least 1"));
 }
 
-/// Announces permits to those who wait: counts up, clears the bit, wakes.
+/// Wakes as many threads as there are new permits.
 void announce(os::FutexWord& changes, std::int64_t permits) noexcept {
-    std::uint32_t seen = changes.load();
-    while (!changes.compare_exchange_weak(seen, (seen | has_waiters) + 1)) { // clears the bit
-    }
-    if ((seen & has_waiters) != 0)
-        os::futex_wake(changes, permits < os::everyone ? static_cast<int>(permits) : os::everyone);
-}
-
-/// Blocks until `take()` succeeds. Returns false at the deadline.
-template <typename Take>
-bool wait_for_permit(const detail::ObjectHandle& object, const detail::Deadline& deadline,
-                     Take take) {
-    os::FutexWord& changes = object.get().semaphore.changes;
-    if (take()) return true;
-    for (;;) {
-        // From here on a release changes the word, so none is missed.
-        const std::uint32_t seen = changes.fetch_or(has_waiters) | has_waiters;
-        object.require();
-        if (take()) return true; // others may still wait: the bit stays
-        if (deadline.passed()) return false;
-        sync::sleep_on(changes, seen, deadline);
-    }
+    sync::announce(changes, permits < os::everyone ? static_cast<int>(permits) : os::everyone);
 }
 
 bool take_permit(SemaphoreWords& words) noexcept {
@@ -110,7 +89,8 @@ void Semaphore::initialise(std::int64_t permits) const {
 
 bool Semaphore::acquire(detail::Deadline deadline) const {
     SemaphoreWords& words = object_.get().semaphore;
-    return wait_for_permit(object_, deadline, [&] { return take_permit(words); });
+    return sync::wait_for_change(object_, object_.get().semaphore.changes, deadline,
+                                 [&] { return take_permit(words); });
 }
 
 void Semaphore::acquire() const {
@@ -147,9 +127,11 @@ void BoundedSemaphore::initialise(std::int64_t permits) const {
 }
 
 bool BoundedSemaphore::acquire(detail::Deadline deadline) const {
+    const sync::Pin pin;
     const Permits permits = permits_of(object_.get());
     const MemberId member = sync::this_member();
-    return wait_for_permit(object_, deadline, [&] { return take_permit(permits, member); });
+    return sync::wait_for_change(object_, object_.get().semaphore.changes, deadline,
+                                 [&] { return take_permit(permits, member); });
 }
 
 void BoundedSemaphore::acquire() const {
@@ -157,6 +139,7 @@ void BoundedSemaphore::acquire() const {
 }
 
 bool BoundedSemaphore::try_acquire() const {
+    const sync::Pin pin;
     return take_permit(permits_of(object_.get()), sync::this_member());
 }
 
@@ -166,6 +149,7 @@ bool BoundedSemaphore::try_acquire_for(Timeout timeout) const {
 
 void BoundedSemaphore::release(std::int64_t permits) const {
     require_positive(permits);
+    const sync::Pin pin;
     sync::Cell& cell = object_.get();
     const Permits words = permits_of(cell);
     const MemberId member = sync::this_member();
@@ -182,6 +166,7 @@ void BoundedSemaphore::release(std::int64_t permits) const {
 }
 
 std::int64_t BoundedSemaphore::value() const {
+    const sync::Pin pin;
     std::int64_t free = 0;
     for (const std::atomic<MemberId>& permit : permits_of(object_.get())) {
         const MemberId owner = permit.load();

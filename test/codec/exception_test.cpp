@@ -1,4 +1,5 @@
 #include "codec/exception.hpp"
+#include "diag/throw_trace.hpp"
 
 #include <prong/detail/names.hpp>
 #include <prong/exception.hpp>
@@ -247,6 +248,7 @@ TEST_CASE("prong's own errors come back with what they carry", "[exception]") {
     check_text<CodecError>();
     check_text<EndOfFile>();
     check_text<ObjectGone>();
+    check_text<QueueClosed>();
     const auto broken = check_comes_back<BrokenBarrier>(
         [] { throw BrokenBarrier("text", {.pid = 7, .name = "a party"}); });
     CHECK(broken.who().pid == 7);
@@ -474,6 +476,39 @@ TEST_CASE("every decoding gives its own exception object", "[exception]") {
     CHECK(codec::decode_exception(first) != codec::decode_exception(second));
 }
 
+TEST_CASE("a call stack comes back with the exception", "[exception]") {
+    const auto journey = [](auto error, bool is_nested, std::size_t addresses) {
+        BufferWriter writer;
+        try {
+            if (is_nested) std::throw_with_nested(std::move(error));
+            throw std::move(error);
+        } catch (...) {
+            codec::encode_current_exception(writer, std::vector<const void*>(addresses));
+        }
+        Reader reader(writer.bytes());
+        const std::exception_ptr exception = codec::decode_exception(reader);
+        CHECK(reader.remaining() == 0);
+        return exception;
+    };
+    const auto lines = [](const std::exception_ptr& exception) {
+        return std::ranges::count(thrown_at(exception), '\n');
+    };
+    for (const bool is_nested : {false, true}) {
+        const auto parse_error = journey(ParseError("text", 7), is_nested, 2);
+        CHECK(lines(parse_error) == 2);
+        CHECK_THROWS_AS(std::rethrow_exception(parse_error), ParseError);
+        const auto carrying = journey(Carrying("text"), is_nested, 1);
+        CHECK(lines(carrying) == 1);
+        CHECK_THROWS_AS(std::rethrow_exception(carrying), std::nested_exception);
+        const auto no_memory = journey(std::bad_alloc(), is_nested, diag::max_frames);
+        CHECK(lines(no_memory) == std::ptrdiff_t{diag::max_frames});
+        CHECK_THROWS_AS(std::rethrow_exception(no_memory), std::bad_alloc);
+        CHECK(lines(journey(Unregistered("text"), is_nested, 1)) == 1);
+        const auto too_many = journey(Unregistered("text"), is_nested, diag::max_frames + 1);
+        CHECK_THROWS_AS(std::rethrow_exception(too_many), CodecError);
+    }
+}
+
 TEST_CASE("bytes that are no exception give a CodecError", "[exception]") {
     BufferWriter writer;
     try {
@@ -483,7 +518,7 @@ TEST_CASE("bytes that are no exception give a CodecError", "[exception]") {
             std::throw_with_nested(std::system_error(2, std::generic_category(), "outer"));
         }
     } catch (...) {
-        codec::encode_current_exception(writer);
+        codec::encode_current_exception(writer, std::vector<const void*>(3, &writer));
     }
     for (std::size_t size = 0; size < writer.size(); ++size) {
         Reader reader(writer.bytes().first(size));

@@ -8,6 +8,7 @@
 
 #include <prong/prong.hpp>
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -158,6 +159,40 @@ TEST_CASE("a copy of the program that is forked while map runs cannot continue i
     for (++it; it != result->end(); ++it) sum += *it;
     CHECK(sum == 332833500);
     CHECK(untouched->get().size() == 1000);
+}
+
+TEST_CASE("a copy of the program cannot use its Pool, and need not end its callback thread") {
+    const Shared<Gate> gate;
+    std::atomic<int> calls = 0;
+    std::optional<prong::Pool> pool(std::in_place, 1);
+    const prong::callbacks count{.done = [&] { ++calls; }};
+    std::optional held(pool->apply_async(count, pass(gate)));
+    std::optional mapped(pool->map_async(square, std::vector{1, 2}, count));
+    std::optional empty(pool->map_async(square, std::vector<int>{}));
+    check_copies([&] {
+        require_refused([&] { return pool->apply(square, 1); }, "apply");
+        require_refused([&] { return pool->apply_async(count, square, 1); }, "apply_async");
+        require_refused([&] { return pool->map(square, std::vector<int>{}); }, "map");
+        require_refused([&] { return pool->imap(square, std::vector<int>{}); }, "imap");
+        require_refused([&] { pool->close(); }, "close");
+        require_refused([&] { pool->terminate(); }, "terminate");
+        require_refused([&] { pool->join(); }, "join");
+        require_refused([&] { return held->get(); }, "get");
+        require_refused([&] { return held->ready(); }, "ready");
+        require_refused([&] { return mapped->wait_for(0s); }, "wait_for");
+        require_refused([&] { return empty->get(); }, "get of nothing");
+        require(prong::Pool(1).apply(square, 6) == 36, "a pool of its own");
+        pool.reset();
+        held.reset();
+        mapped.reset();
+        empty.reset();
+    });
+    gate->open();
+    CHECK(mapped->get() == std::vector{1, 4});
+    CHECK(calls == 2);
+    pool->terminate(); // ends the callback thread
+    held.reset();
+    check_copies([&] { pool.reset(); });
 }
 
 TEST_CASE("a copy of the program may exit with a live pool, future and map") {

@@ -4,13 +4,21 @@
 #include "executor/thread_pool.hpp"
 #include "support/catch.hpp"
 
+#include <prong/pool.hpp>
+
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 using namespace prong::test;
+using namespace std::chrono_literals;
+using prong::Future;
+using prong::with_captures;
+using prong::detail::AsyncCall;
+using prong::detail::Deadline;
 
 namespace {
 
@@ -28,6 +36,15 @@ std::string repeat(const std::string& text, int times) {
     std::string result;
     for (int i = 0; i < times; ++i) result += text;
     return result;
+}
+
+/// What `Pool::apply_async` makes.
+template <typename F, typename... Args>
+std::shared_ptr<AsyncCall> call_async(ThreadPool& pool, F f, Args... args) {
+    auto future = pool.submit(f, args...);
+    std::vector<prong::detail::CallTask> tasks(1);
+    tasks[0].handle = std::move(prong::detail::FutureAccess::task(future));
+    return std::make_shared<AsyncCall>(pool.core(), std::move(tasks));
 }
 
 template <typename Body>
@@ -406,4 +423,52 @@ TEST_CASE("threads cancel and ask to stop what another thread is taking, up to t
         }
     }
     CHECK(wrong == 0);
+}
+
+TEST_CASE("threads make calls with callbacks, and others wait for them") {
+    std::atomic<int> sum = 0;
+    std::atomic<int> wrong = 0;
+    ThreadPool pool(3);
+    prong::detail::CallbackThread callbacks(pool.core());
+    pool.start_all();
+    in_threads(4, [&](int thread) {
+        callbacks.start();
+        for (int i = 0; i < 50; ++i) {
+            const auto call = call_async(pool, std::plus<>(), thread, i);
+            int received = 0;
+            call->set_callback([&] {
+                received = prong::detail::decode_result<int>(*call);
+                sum += received;
+            });
+            callbacks.add(call);
+            std::jthread other([call] { static_cast<void>(call->wait_until(Deadline::never())); });
+            static_cast<void>(call->wait_until(Deadline::never()));
+            wrong += received != thread + i ? 1 : 0;
+        }
+    });
+    callbacks.wait_until_idle();
+    CHECK(sum == 50 * (0 + 1 + 2 + 3) + 4 * (49 * 50 / 2));
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("the callback thread is stopped while calls end and others are made") {
+    std::atomic<int> calls = 0;
+    std::atomic<int> ended = 0;
+    ThreadPool pool(2);
+    pool.start_all();
+    {
+        prong::detail::CallbackThread callbacks(pool.core());
+        callbacks.start();
+        in_threads(3, [&](int thread) {
+            for (int i = 0; i < 50; ++i) {
+                const auto call = call_async(pool, square, i);
+                call->set_callback([&] { ++calls; });
+                callbacks.add(call);
+                if (thread == 0 && i == 25) callbacks.stop();
+                ended += call->wait_until(Deadline::never()) ? 1 : 0;
+            }
+        });
+    }
+    CHECK(ended == 150);
+    CHECK(calls < 150);
 }

@@ -5,6 +5,7 @@
 #include "executor/shared/failure_report.hpp"
 #include "executor/shared/result_writer.hpp"
 #include "executor/thread_pool.hpp"
+#include "ipc/handshake.hpp"
 
 #include <prong/prong.hpp>
 
@@ -214,7 +215,7 @@ void look_at(const std::exception_ptr& error) {
         } catch (const WorkerDied& death) {
             static_cast<void>(death.backtrace());
         } catch (const std::exception& outer) {
-            static_cast<void>(std::strlen(outer.what()));
+            static_cast<void>(std::strlen(outer.what()) + thrown_at(outer).size());
             std::rethrow_if_nested(outer);
         }
     });
@@ -238,7 +239,8 @@ std::vector<Bytes> of_each_exception(Encode encode) {
 }
 
 std::vector<Bytes> encoded_exceptions() {
-    return of_each_exception([](BufferWriter& to) { codec::encode_current_exception(to); });
+    const std::vector<const void*> stack(2);
+    return of_each_exception([&](auto& to) { codec::encode_current_exception(to, stack); });
 }
 
 void decode_failure(std::span<const std::byte> input) {
@@ -422,6 +424,43 @@ std::vector<Bytes> messages() {
     return {seed};
 }
 
+// ---- the handshake of a connection: a byte chooses the side -----------------------------------
+
+void shake_hands(std::span<const std::byte> input) {
+    const auto side = static_cast<ipc::Side>(take<std::uint8_t>(input) & 1);
+    ipc::Handshake handshake(side, "key");
+    for (;;) {
+        static_cast<void>(handshake.take_output());
+        const auto room = handshake.room();
+        const std::size_t count = std::min(room.size(), input.size());
+        if (count == 0) break;
+        std::ranges::copy(input.first(count), room.begin());
+        handshake.received(count);
+        input = input.subspan(count);
+    }
+    if (handshake.finished()) std::abort(); // without the right reply to its challenge
+}
+
+std::vector<Bytes> handshakes() {
+    std::vector<Bytes> seeds;
+    for (const auto side : {ipc::Side::listener, ipc::Side::client}) {
+        for (const std::string text :
+             {"#CHALLENGE#{sha3_384}0123456789012345678901234567890123456789",
+              "#CHALLENGE#01234567890123456789", "{md5}0123456789012345", "0123456789012345"}) {
+            Bytes seed;
+            for (const std::string& message : {text, std::string("#WELCOME#")}) {
+                const ipc::FrameHeader header(message.size());
+                seed.insert(seed.end(), header.bytes().begin(), header.bytes().end());
+                const auto bytes = std::as_bytes(std::span(message));
+                seed.insert(seed.end(), bytes.begin(), bytes.end());
+            }
+            put(seed, side);
+            seeds.push_back(std::move(seed));
+        }
+    }
+    return seeds;
+}
+
 // ---- what a task is called ----------------------------------------------------------------------
 
 struct Named {
@@ -466,6 +505,7 @@ const std::vector<FuzzTarget>& fuzz_targets() {
         {"result", take_result, results},
         {"map", take_mapped, chunks},
         {"message", receive_messages, messages},
+        {"handshake", shake_hands, handshakes},
         {"name", name_task, addresses},
     };
     return targets;

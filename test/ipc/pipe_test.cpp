@@ -15,6 +15,7 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <string>
@@ -127,10 +128,10 @@ TEST_CASE("messages of any size arrive unharmed") {
     ours.close();
 }
 
-TEST_CASE("a message of more than a gibibyte arrives") {
+TEST_CASE("a message of more than 2 GiB, whose size takes a longer header, arrives") {
     if (!prong::test::full_run()) return;
     auto [ours, theirs] = Pipe();
-    constexpr std::size_t size = (std::size_t{1} << 30) + 12345;
+    constexpr std::size_t size = (std::size_t{1} << 31) + 12345;
     Process process(
         [](Connection connection) {
             Bytes bytes(size);
@@ -285,7 +286,9 @@ TEST_CASE("a size that a peer claims falsely is not allocated") {
         setrlimit(RLIMIT_DATA, &limit);
         for (const std::uint64_t size : {std::uint64_t{1} << 40, ~std::uint64_t{0}}) {
             auto [a, b] = Pipe();
-            const std::array<std::uint64_t, 2> message{size, 5};
+            std::array<std::uint64_t, 2> message{~std::uint64_t{0}, 5};
+            const std::uint64_t announced = __builtin_bswap64(size); // big-endian
+            std::memcpy(reinterpret_cast<char*>(message.data()) + 4, &announced, sizeof(size));
             if (write(a.fileno(), message.data(), sizeof(message)) != sizeof(message)) return 1;
             a.close();
             try {

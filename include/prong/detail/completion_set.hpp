@@ -2,6 +2,7 @@
 
 #include <prong/detail/task_handle.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -27,8 +28,9 @@ public:
     [[nodiscard]] std::size_t pending() const noexcept;
 
     /// Waits until one of them has ended, at most until `limit`. Returns whether one has. Removes
-    /// those whose handles are no longer valid.
-    bool wait(Deadline limit);
+    /// those whose handles are no longer valid. Returns early if another thread sets `interrupted`
+    /// and then notifies the pool's completions.
+    bool wait(Deadline limit, const std::atomic<bool>* interrupted = nullptr);
 
     /// Returns the numbers that the last `wait` has found, each once.
     [[nodiscard]] std::span<const std::size_t> ended() const noexcept;

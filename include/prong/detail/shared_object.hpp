@@ -2,6 +2,7 @@
 
 #include <prong/detail/export.hpp>
 
+#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <utility>
@@ -29,6 +30,7 @@ enum class ObjectKind : std::uint32_t {
     event,
     condition,
     barrier,
+    queue,
 };
 
 struct SharedCell;
@@ -84,6 +86,19 @@ private:
     SharedCell* cell_;
     std::uint64_t stamp_;
     unsigned owner_depth_; ///< `os::fork_depth()` of the owning process; 0: does not own
+};
+
+/// Keeps the memory of objects that end meanwhile from being used again, as long as it lives: for
+/// those who access an object's memory beside its cell. Ends with its process.
+class PRONG_API Pin {
+public:
+    Pin();
+    ~Pin();
+    Pin(const Pin&) = delete;
+    Pin& operator=(const Pin&) = delete;
+
+private:
+    std::atomic<std::uint64_t>& word_;
 };
 
 /// How the codec takes a handle apart and makes one again: by a private type `Parts`, which can be

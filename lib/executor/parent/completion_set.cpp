@@ -73,7 +73,7 @@ struct Part {
 class CompletionSet::State {
 public:
     void add(const TaskHandle& task, std::size_t number);
-    bool wait(Deadline limit);
+    bool wait(Deadline limit, const std::atomic<bool>* interrupted);
     [[nodiscard]] std::size_t pending() const;
 
     std::vector<std::size_t> ended;
@@ -127,7 +127,7 @@ std::size_t CompletionSet::State::pending() const {
     return count;
 }
 
-bool CompletionSet::State::wait(Deadline limit) {
+bool CompletionSet::State::wait(Deadline limit, const std::atomic<bool>* interrupted) {
     ended.clear();
     std::vector<PoolCore*> cores;
     std::vector<std::uint32_t> seen;
@@ -146,7 +146,8 @@ bool CompletionSet::State::wait(Deadline limit) {
         const Clock::time_point now = Clock::now();
         const bool is_late = Deadline::at(now) >= limit;
         if (ended.empty() && (is_late || now >= next_look_)) look_at_all();
-        if (!ended.empty() || cores.empty() || is_late) return !ended.empty();
+        const bool is_interrupted = interrupted != nullptr && interrupted->load();
+        if (!ended.empty() || cores.empty() || is_late || is_interrupted) return !ended.empty();
         if (has_news) continue;
         PoolCore::sleep_until_completion(cores, seen, std::min(limit, Deadline::at(next_look_)));
     }
@@ -268,8 +269,8 @@ std::size_t CompletionSet::pending() const noexcept {
     return state_->pending();
 }
 
-bool CompletionSet::wait(Deadline limit) {
-    return state_->wait(limit);
+bool CompletionSet::wait(Deadline limit, const std::atomic<bool>* interrupted) {
+    return state_->wait(limit, interrupted);
 }
 
 std::span<const std::size_t> CompletionSet::ended() const noexcept {

@@ -8,6 +8,7 @@
 #include "os/stack.hpp"
 #include "os/terminal.hpp"
 #include "proc/inherit.hpp"
+#include "proc/process_state.hpp"
 #include "proc/zygote.hpp"
 #include "shm/family_memory.hpp"
 
@@ -197,6 +198,7 @@ os::PidFd ForkBase::start_supervisor(SharedState& state, const SupervisorOptions
     base::UniqueFd memory = state.region.release_descriptor();
     if (zygote_ != nullptr) return start_by_zygote(state, options, memory.get());
     memory.reset();
+    proc::prepare_authkey();
     shm::FamilyMemory::prepare_fork();
     // Blocked, so that no signal is lost or kills the supervisor before it handles signals.
     os::Fork fork = os::fork_with_pidfd(os::ChildSignals::blocked);

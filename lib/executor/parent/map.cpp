@@ -28,6 +28,14 @@ std::exception_ptr decode_element_failure(Reader& reader) {
     return codec::decode_exception(failure);
 }
 
+std::exception_ptr read_element(Reader& reader) {
+    const auto kind = decode<std::uint8_t>(reader);
+    if (kind == element_thrown) return decode_element_failure(reader);
+    if (kind != element_returned)
+        throw CodecError("an element of a map result is neither a value nor an exception");
+    return nullptr;
+}
+
 MapRun::MapRun(executor::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
                std::unique_ptr<MapSource> source)
     : pool_(core), workers_(core.workers()), options_(options),
@@ -162,11 +170,8 @@ Reader MapRun::element() {
     Reader reader = reader_;
     std::exception_ptr error;
     try {
-        const auto kind = decode<std::uint8_t>(reader);
-        if (kind == element_returned) return reader;
-        if (kind != element_thrown)
-            throw CodecError("an element of a map result is neither a value nor an exception");
-        error = decode_element_failure(reader);
+        error = read_element(reader);
+        if (!error) return reader;
         element_end_ = reader;
     } catch (const CodecError&) {
         chunk_error_ = std::current_exception();

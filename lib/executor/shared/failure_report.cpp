@@ -1,5 +1,6 @@
 #include "executor/shared/failure_report.hpp"
 
+#include "codec/addresses.hpp"
 #include "executor/shared/memory_limit.hpp"
 #include "executor/shared/result_writer.hpp"
 
@@ -56,13 +57,7 @@ void encode_failure_report(Writer& writer, const FailureReport& failure_report, 
         encode(writer, failure_report.attempts);
         encode(writer, failure_report.earlier);
     }
-    if (write_frames) {
-        std::vector<std::uint64_t> addresses;
-        addresses.reserve(failure_report.death.frames.size());
-        for (const void* frame : failure_report.death.frames)
-            addresses.push_back(reinterpret_cast<std::uint64_t>(frame));
-        encode(writer, addresses);
-    }
+    if (write_frames) codec::encode_addresses(writer, failure_report.death.frames);
     if (write_output) {
         const std::string& output = failure_report.death.last_output;
         const std::size_t used = writer.size() + text_overhead;
@@ -163,10 +158,8 @@ FailureReport read_failure_report(Reader reader) {
         for (const FailedAttempt& attempt : failure_report.earlier)
             checked_exitcode(attempt.exitcode);
     }
-    if ((what_follows & with_frames) != 0) {
-        for (const std::uint64_t address : decode<std::vector<std::uint64_t>>(reader))
-            failure_report.death.frames.push_back(reinterpret_cast<const void*>(address));
-    }
+    if ((what_follows & with_frames) != 0)
+        failure_report.death.frames = codec::decode_addresses(reader);
     if ((what_follows & with_output) != 0)
         failure_report.death.last_output = decode<std::string>(reader);
     return failure_report;

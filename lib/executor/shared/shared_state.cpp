@@ -160,13 +160,15 @@ void SharedState::discard_arguments(const ring::Record& record) const noexcept {
 
 void SharedState::announce(const ring::Record& record, std::uint8_t flags) const noexcept {
     if ((flags & ring::Status::watched) != 0) os::futex_wake(record.status, os::everyone);
-    if ((flags & ring::Status::watched_with_others) != 0) {
-        // Sequentially consistent with a thread that is about to sleep: either this sees its count,
-        // or it sees the change.
-        control_->completions.fetch_add(1);
-        if (control_->waiting_for_completions.load() != 0) {
-            os::futex_wake(control_->completions, os::everyone);
-        }
+    if ((flags & ring::Status::watched_with_others) != 0) notify_completion();
+}
+
+void SharedState::notify_completion() const noexcept {
+    // Sequentially consistent with a thread that is about to sleep: either this sees its count, or
+    // it sees the change.
+    control_->completions.fetch_add(1);
+    if (control_->waiting_for_completions.load() != 0) {
+        os::futex_wake(control_->completions, os::everyone);
     }
 }
 

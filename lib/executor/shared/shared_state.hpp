@@ -189,6 +189,9 @@ public:
     /// Wakes the threads that wait for a task that has ended, as the flags of its status say.
     void announce(const ring::Record& record, std::uint8_t flags) const noexcept;
 
+    /// Makes the threads that wait for several tasks check these again.
+    void notify_completion() const noexcept;
+
     /// Returns pages of the rings that will not be read again to the system.
     void retire_entries() noexcept;
 

@@ -26,7 +26,8 @@ std::uint64_t seal_of(const TaskSettings& settings) {
           static_cast<std::uint64_t>(settings.deadline_ns),
           static_cast<std::uint64_t>(settings.cpu_ns), settings.resident_bytes,
           settings.address_space_bytes, settings.max_file_bytes,
-          std::uint64_t{settings.max_retries} << 8 | settings.capture_output}) {
+          std::uint64_t{settings.max_retries} << 16 | std::uint64_t{settings.capture_stack} << 8 |
+              settings.capture_output}) {
         seal = std::rotl(seal ^ word, 29) * 0x9e3779b97f4a7c15; // odd: no word is lost
     }
     return seal;
@@ -37,8 +38,8 @@ std::uint64_t seal_of(const TaskSettings& settings) {
 bool needs_settings(const TaskOptions& options) {
     const TaskLimits& limits = options.limits;
     return options.timeout.value() || options.deadline.value() || options.max_retries != 0 ||
-           options.capture_output || limits.memory_bytes || limits.address_space_bytes ||
-           limits.cpu_time.value() || limits.max_file_bytes;
+           options.capture_output || options.capture_stack || limits.memory_bytes ||
+           limits.address_space_bytes || limits.cpu_time.value() || limits.max_file_bytes;
 }
 
 void write_settings(TaskSettings& settings, const TaskOptions& options) {
@@ -60,6 +61,7 @@ void write_settings(TaskSettings& settings, const TaskOptions& options) {
         at_least_one(options.limits.max_file_bytes, "TaskLimits::max_file_bytes", 0);
     settings.max_retries = static_cast<std::uint32_t>(options.max_retries);
     settings.capture_output = options.capture_output ? 1 : 0;
+    settings.capture_stack = options.capture_stack ? 1 : 0;
     settings.seal = seal_of(settings);
     settings.deaths.store(0, std::memory_order_relaxed);
 }

@@ -29,6 +29,7 @@ struct alignas(256) TaskSettings {
     std::uint64_t max_file_bytes;
     std::uint32_t max_retries;
     std::uint8_t capture_output; ///< a bool
+    std::uint8_t capture_stack;  ///< a bool
     /// A checksum of all fields before it, which detects that a worker has overwritten them.
     std::uint64_t seal;
 

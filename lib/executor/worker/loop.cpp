@@ -2,6 +2,7 @@
 
 #include "base/clock.hpp"
 #include "codec/exception.hpp"
+#include "diag/throw_trace.hpp"
 #include "executor/shared/result_writer.hpp"
 #include "executor/worker/this_task.hpp"
 #include "executor/worker/timer_sweep.hpp"
@@ -45,25 +46,29 @@ std::uint64_t kind_of(const SharedState& state, const ring::Record& record) {
 }
 
 /// Writes the exception that is being handled in place of a result.
-ring::TaskState write_exception(ResultWriter& writer) {
+ring::TaskState write_exception(ResultWriter& writer, diag::ThrowTrace* trace) {
     writer.start_over();
     try {
-        codec::encode_current_exception(writer);
+        codec::encode_current_exception(writer, diag::take_frames(trace));
     } catch (...) { // no shared memory: the parent finds an empty result
         writer.start_over();
     }
     return ring::TaskState::thrown;
 }
 
-/// Runs the task and writes its result or exception. Returns how it ended. `on_bad_alloc` handles a
-/// `std::bad_alloc` in another way, if it returns a state.
+/// Runs the task and writes its result or exception. Returns how it ended. `trace` is null if the
+/// place of the exception is not recorded. `on_bad_alloc` handles a `std::bad_alloc` in another
+/// way, if it returns a state.
 template <typename OnBadAlloc>
 ring::TaskState execute(const SharedState& state, const ring::Record& record, ResultWriter& writer,
-                        OnBadAlloc on_bad_alloc) {
+                        diag::ThrowTrace* trace, OnBadAlloc on_bad_alloc) {
     try {
         const auto* const type = reinterpret_cast<const detail::TaskType*>(record.task_type);
         detail::Reader arguments = arguments_of(state, record);
-        type->run(arguments, writer);
+        if (trace != nullptr)
+            trace->call([&] { type->run(arguments, writer); });
+        else
+            type->run(arguments, writer);
         detail::end_copy_of_worker(0);
         return ring::TaskState::returned;
     } catch (abi::__forced_unwind&) { // pthread_exit in the task ends this process
@@ -72,10 +77,10 @@ ring::TaskState execute(const SharedState& state, const ring::Record& record, Re
     } catch (const std::bad_alloc&) {
         detail::end_copy_of_worker(1);
         if (const auto end = on_bad_alloc()) return *end;
-        return write_exception(writer);
+        return write_exception(writer, trace);
     } catch (...) {
         detail::end_copy_of_worker(1);
-        return write_exception(writer);
+        return write_exception(writer, trace);
     }
 }
 
@@ -221,7 +226,7 @@ bool Worker::complete() {
 ring::TaskState Worker::execute_task() {
     const auto not_special = []() -> std::optional<ring::TaskState> { return std::nullopt; };
     ResultWriter writer(state_, worker_, *claim_->record);
-    const ring::TaskState end = execute(state_, *claim_->record, writer, not_special);
+    const ring::TaskState end = execute(state_, *claim_->record, writer, nullptr, not_special);
     writer.store();
     forget_stop_token();
     if (surroundings_.supervisor != 0) os::flush_task_output();
@@ -245,7 +250,7 @@ ring::TaskState Worker::execute_with_options() {
                              {.death = {.last_output = scope.last_output()}, .excess = excess});
         return ring::TaskState::over_limit;
     };
-    const ring::TaskState end = execute(state_, record, writer, over_limit);
+    const ring::TaskState end = execute(state_, record, writer, scope.trace(), over_limit);
     forget_stop_token();
     scope.leave();
     if (end == ring::TaskState::over_limit) return end;

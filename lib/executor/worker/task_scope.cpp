@@ -20,7 +20,7 @@ std::uint64_t sum(std::uint64_t one, std::uint64_t other) {
 }
 
 /// The scope of the task that this thread runs.
-thread_local const TaskScope* current_scope = nullptr;
+thread_local TaskScope* current_scope = nullptr;
 
 /// Ignores SIGXFSZ if the program limits file sizes: captured output is a file, and writing too
 /// much must fail instead of killing the task. Returns whether the signal was changed.
@@ -52,6 +52,7 @@ TaskScope::TaskScope(const SharedState& state, unsigned worker, const TaskSettin
         output_.emplace(*surroundings.capture);
         ignores_file_size_ = settings.max_file_bytes == 0 && ignore_file_size_signal();
     }
+    if (settings.capture_stack != 0) trace_.emplace();
     arm(state);
     if (settings.max_file_bytes != 0) file_size_.emplace(RLIMIT_FSIZE, settings.max_file_bytes);
     if (settings.address_space_bytes != 0) {
@@ -97,6 +98,10 @@ std::optional<Excess> TaskScope::memory_excess() const {
 
 std::optional<Excess> TaskScope::current_memory_excess() {
     return current_scope == nullptr ? std::nullopt : current_scope->memory_excess();
+}
+
+diag::ThrowTrace* TaskScope::current_trace() {
+    return current_scope == nullptr ? nullptr : current_scope->trace();
 }
 
 std::string TaskScope::last_output() const {

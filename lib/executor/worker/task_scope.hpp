@@ -1,5 +1,6 @@
 #pragma once
 
+#include "diag/throw_trace.hpp"
 #include "executor/shared/failure_report.hpp"
 #include "executor/shared/shared_state.hpp"
 #include "os/capture.hpp"
@@ -25,7 +26,8 @@ struct WorkerSurroundings {
 };
 
 /// Applies a task's options while it runs: stores for the supervisor when the task must stop and
-/// how much memory and processor time it has at the start, sets resource limits, captures output.
+/// how much memory and processor time it has at the start, sets resource limits, captures output,
+/// and has the call stack of an exception.
 class TaskScope {
 public:
     TaskScope(const SharedState& state, unsigned worker, const TaskSettings& settings,
@@ -48,6 +50,12 @@ public:
     /// Does the same for the task that this thread runs, if it has options.
     [[nodiscard]] static std::optional<Excess> current_memory_excess();
 
+    /// Returns where the task's exceptions are to be recorded, or null if they are not.
+    [[nodiscard]] diag::ThrowTrace* trace() { return trace_ ? &*trace_ : nullptr; }
+
+    /// Does the same for the task that this thread runs.
+    [[nodiscard]] static diag::ThrowTrace* current_trace();
+
     /// Returns the end of the captured output; an empty text without capture. Call it after
     /// `leave`.
     [[nodiscard]] std::string last_output() const;
@@ -60,6 +68,7 @@ private:
     const WorkerSurroundings& surroundings_;
     std::optional<os::OutputCapture> output_;
     bool ignores_file_size_ = false;
+    std::optional<diag::ThrowTrace> trace_;
     std::optional<os::SoftLimit> file_size_;
     std::optional<os::SoftLimit> address_space_;
     os::AddressSpace address_space_at_start_{};

@@ -1,5 +1,6 @@
 #include "executor/worker/this_task.hpp"
 
+#include "os/blocked_signals.hpp"
 #include "os/fork_depth.hpp"
 #include "os/futex.hpp"
 #include "os/seed.hpp"
@@ -10,7 +11,6 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -46,14 +46,7 @@ class StopWatch {
 public:
     StopWatch(const Record& record, std::uint32_t generation)
         : record_(record), generation_(generation) {
-        sigset_t all;
-        sigset_t before;
-        sigfillset(&all); // the task's signals are not for this thread
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        const struct Restore { // also if no thread can be had
-            const sigset_t& mask;
-            ~Restore() { pthread_sigmask(SIG_SETMASK, &mask, nullptr); }
-        } restore{before};
+        const os::BlockedSignals blocked; // in the new thread
         thread_ = std::thread([this] { watch(); });
     }
     ~StopWatch() {

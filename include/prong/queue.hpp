@@ -1,0 +1,278 @@
+#pragma once
+
+#include <prong/codec.hpp>
+#include <prong/detail/deadline.hpp>
+#include <prong/detail/export.hpp>
+#include <prong/detail/shared_object.hpp>
+#include <prong/error.hpp>
+#include <prong/timeout.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+
+/// \file
+/// Queues between processes.
+
+namespace prong {
+
+/// How often an item of a `JoinableQueue` was delivered.
+struct Delivery {
+    int count = 0; ///< 1 at the first time; more if consumers died before `task_done`
+};
+
+namespace detail {
+
+/// A queue of encoded items.
+class PRONG_API ItemQueue {
+public:
+    /// An item that was taken. The bytes are in the queue until `finish`, and until the queue ends;
+    /// a `Pin` that was made before keeps them longer.
+    struct Item {
+        std::uint64_t position;
+        std::span<const std::byte> bytes;
+        int deliveries;
+    };
+
+    explicit ItemQueue(std::int64_t max_size)
+        : object_(ObjectKind::queue, further_bytes(max_size)) {
+        initialise(max_size);
+    }
+    explicit ItemQueue(ObjectId id);
+
+    /// Appends an item. Returns false at the deadline.
+    bool put(std::span<const std::byte> bytes, Deadline deadline) const;
+    /// Takes the first item that no living process has taken. Returns nothing at the deadline.
+    std::optional<Item> take(Deadline deadline) const;
+    /// Removes an item that this process has taken.
+    void finish(const Item& item) const noexcept;
+    /// Removes the first item that this process has taken, and keeps its bytes no longer. Throws
+    /// `std::logic_error` if there is none.
+    void finish_first() const;
+    /// Waits until all items are finished. Returns false at the deadline.
+    bool join(Deadline deadline) const;
+    void close() const;
+
+    [[nodiscard]] std::size_t size() const;
+    [[nodiscard]] std::int64_t max_size() const;
+    [[nodiscard]] ObjectId id() const { return object_.id(); }
+
+    friend bool operator==(const ItemQueue& a, const ItemQueue& b) noexcept {
+        return a.object_ == b.object_;
+    }
+
+private:
+    static std::uint64_t further_bytes(std::int64_t max_size);
+    void initialise(std::int64_t max_size);
+
+    ObjectHandle object_;
+    std::uint64_t capacity_ = 0; ///< places of the ring
+};
+
+/// Finishes an item when it was decoded, or cannot be.
+class ItemGuard {
+public:
+    ItemGuard(const ItemQueue& queue, const ItemQueue::Item& item) : queue_(queue), item_(item) {}
+    ~ItemGuard() { queue_.finish(item_); }
+    ItemGuard(const ItemGuard&) = delete;
+    ItemGuard& operator=(const ItemGuard&) = delete;
+
+private:
+    const ItemQueue& queue_;
+    const ItemQueue::Item& item_;
+};
+
+/// What all queues have in common.
+template <Transferable T>
+class BasicQueue {
+public:
+    /// Appends a value. Blocks while the queue is full. *Throws* what encoding throws;
+    /// `QueueClosed` after `close()`; `ObjectGone` if the queue has ended; `Error` if there is no
+    /// room for the value. Nothing is appended then.
+    void put(const T& value) const { static_cast<void>(put(value, Deadline::never())); }
+    /// Appends a value if the queue is not full, without blocking. Returns whether it did.
+    [[nodiscard]] bool try_put(const T& value) const { return put(value, Deadline::now()); }
+    /// Like `put`, but blocks at most `timeout`. Returns whether the value was appended.
+    [[nodiscard]] bool put_for(Timeout timeout, const T& value) const {
+        return put(value, Deadline::after(timeout));
+    }
+
+    /// Returns the number of items that wait in the queue.
+    [[nodiscard]] std::size_t size() const { return items_.size(); }
+    /// Returns whether no item waits.
+    [[nodiscard]] bool empty() const { return size() == 0; }
+    /// Returns whether `put` would block.
+    [[nodiscard]] bool full() const {
+        return items_.max_size() != 0 && size() >= static_cast<std::size_t>(items_.max_size());
+    }
+
+    /// Makes `put` throw `QueueClosed` from now on. `get` returns what is left, and throws
+    /// `EndOfFile` after that. May be repeated.
+    void close() const { items_.close(); }
+
+    /// Returns whether both refer to the same queue.
+    friend bool operator==(const BasicQueue&, const BasicQueue&) = default;
+
+protected:
+    explicit BasicQueue(std::int64_t max_size) : items_(max_size) {}
+    explicit BasicQueue(ObjectId id) : items_(id) {}
+
+    [[nodiscard]] const ItemQueue& items() const { return items_; }
+
+    static T decode_item(const ItemQueue::Item& item) {
+        Reader reader(item.bytes);
+        return detail::decode<T>(reader);
+    }
+
+private:
+    bool put(const T& value, Deadline deadline) const {
+        BufferWriter writer;
+        detail::encode(writer, value);
+        return items_.put(writer.bytes(), deadline);
+    }
+
+    ItemQueue items_;
+};
+
+} // namespace detail
+
+/// A first-in, first-out queue between any number of producers and consumers, threads and
+/// processes. Copies are handles to the same queue, as of a `Lock`. Items may have any size that
+/// fits into shared memory.
+///
+/// An item whose consumer dies before `get` has returned is delivered to another one, and comes
+/// late then. Otherwise items of one producer arrive in order. An item whose producer dies before
+/// `put` has returned is delivered whole or not at all. A queue holds at most 1,048,576 items, less
+/// where address space is limited; `put` then blocks as if that were `max_size`.
+///
+/// Blocking: waits use no CPU. If a process is killed while it wakes another, that one continues
+/// within 20 ms.
+///
+/// Thread safety: any number of threads may use one object at once, but not while it is assigned to
+/// or destroyed.
+///
+/// Process safety: like `Lock`. A consumer that is stopped within `get` holds up no other, until
+/// the queue's ring, of at least 4096 places, is full behind it.
+template <Transferable T>
+class Queue : public detail::BasicQueue<T> {
+    using Base = detail::BasicQueue<T>;
+
+public:
+    /// Creates an empty queue, which this object owns. *Default:* no `max_size`. *Throws*
+    /// `std::invalid_argument` for a negative size or more than 524,288; `Error` if there is no
+    /// room.
+    explicit Queue(std::int64_t max_size = 0) : Base(max_size) {}
+
+    /// Removes and returns the first item. Blocks while the queue is empty. *Throws* `EndOfFile` if
+    /// the queue is closed and empty; `ObjectGone` if it has ended; `CodecError` for an item that
+    /// cannot be decoded, which is removed.
+    T get() const { return std::move(*get(detail::Deadline::never())); }
+    /// Like `get`, without blocking. Returns nothing if the queue is empty.
+    [[nodiscard]] std::optional<T> try_get() const { return get(detail::Deadline::now()); }
+    /// Like `get`, but blocks at most `timeout`. Returns nothing if no item came.
+    [[nodiscard]] std::optional<T> get_for(Timeout timeout) const {
+        return get(detail::Deadline::after(timeout));
+    }
+
+private:
+    friend struct detail::HandleAccess;
+    using Parts = detail::ObjectId;
+    explicit Queue(Parts id) : Base(id) {}
+    [[nodiscard]] Parts parts() const { return this->items().id(); }
+
+    std::optional<T> get(detail::Deadline deadline) const {
+        const detail::Pin pin;
+        const auto item = this->items().take(deadline);
+        if (!item) return std::nullopt;
+        const detail::ItemGuard guard(this->items(), *item);
+        return Base::decode_item(*item);
+    }
+};
+
+/// A `Queue` without the rest: `put`, `get`, `empty`, `close`.
+template <Transferable T>
+class SimpleQueue {
+public:
+    /// Creates an empty queue, which this object owns. *Throws* `Error` if there is no room.
+    SimpleQueue() = default;
+
+    /// Like `Queue::put`; blocks only if the queue holds 1,048,576 items.
+    void put(const T& value) const { queue_.put(value); }
+    /// Like `Queue::get`.
+    T get() const { return queue_.get(); }
+    /// Returns whether no item waits.
+    [[nodiscard]] bool empty() const { return queue_.empty(); }
+    /// Like `Queue::close`.
+    void close() const { queue_.close(); }
+
+    /// Returns whether both refer to the same queue.
+    friend bool operator==(const SimpleQueue&, const SimpleQueue&) = default;
+
+private:
+    friend struct detail::HandleAccess;
+    using Parts = detail::ObjectId;
+    explicit SimpleQueue(Parts id) : queue_(detail::HandleAccess::make<Queue<T>>(id)) {}
+    [[nodiscard]] Parts parts() const { return detail::HandleAccess::parts(queue_); }
+
+    Queue<T> queue_;
+};
+
+/// A queue whose consumers say when they are done with an item: `join` waits until all are. An item
+/// whose consumer dies before it has called `task_done` is delivered again.
+///
+/// Blocking, thread safety, process safety: like `Queue`.
+template <Transferable T>
+class JoinableQueue : public detail::BasicQueue<T> {
+    using Base = detail::BasicQueue<T>;
+
+public:
+    /// Creates an empty queue, like `Queue`'s constructor.
+    explicit JoinableQueue(std::int64_t max_size = 0) : Base(max_size) {}
+
+    /// Returns the first item. Blocks, and throws, like `Queue::get`.
+    T get() const { return std::move(*get(detail::Deadline::never(), nullptr)); }
+    /// Like `get`, and tells how often the item was delivered.
+    T get(Delivery& delivery) const {
+        return std::move(*get(detail::Deadline::never(), &delivery));
+    }
+    /// Like `get`, without blocking. Returns nothing if the queue is empty.
+    [[nodiscard]] std::optional<T> try_get() const { return get(detail::Deadline::now(), nullptr); }
+    /// Like `get`, but blocks at most `timeout`. Returns nothing if no item came.
+    [[nodiscard]] std::optional<T> get_for(Timeout timeout) const {
+        return get(detail::Deadline::after(timeout), nullptr);
+    }
+
+    /// Says that this process is done with an item: with the first of those that it has taken and
+    /// not finished. *Throws* `std::logic_error` if there is none.
+    void task_done() const { this->items().finish_first(); }
+
+    /// Blocks until the consumers are done with all items.
+    void join() const { static_cast<void>(this->items().join(detail::Deadline::never())); }
+    /// Like `join`, but blocks at most `timeout`. Returns whether all items are done.
+    [[nodiscard]] bool join_for(Timeout timeout) const {
+        return this->items().join(detail::Deadline::after(timeout));
+    }
+
+private:
+    friend struct detail::HandleAccess;
+    using Parts = detail::ObjectId;
+    explicit JoinableQueue(Parts id) : Base(id) {}
+    [[nodiscard]] Parts parts() const { return this->items().id(); }
+
+    std::optional<T> get(detail::Deadline deadline, Delivery* delivery) const {
+        const detail::Pin pin;
+        const auto item = this->items().take(deadline);
+        if (!item) return std::nullopt;
+        if (delivery != nullptr) delivery->count = item->deliveries;
+        try {
+            return Base::decode_item(*item);
+        } catch (...) { // no consumer can be done with it
+            this->items().finish(*item);
+            throw;
+        }
+    }
+};
+
+} // namespace prong

@@ -1,0 +1,512 @@
+#include <prong/queue.hpp>
+
+#include "sync/cell.hpp"
+#include "sync/change_count.hpp"
+#include "sync/member.hpp"
+#include "sync/object.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+// A queue is a ring of places, each for the positions i, i + capacity, i + 2 capacity, … A producer
+// writes its item into a block first; one compare-and-swap puts the block into a place, so there is
+// never half an item, and no other waits for a producer. A consumer takes an item by one
+// compare-and-swap that says who has it; what a dead consumer has is taken from it in the same way.
+// It finishes the item by another one. Where the ends of the queue are is only a hint.
+//
+// The lap of a position says how often the ring has gone round before it. A place:
+//   content: the lap (upper 24 bits) and the block, in units of 256 bytes; 0: free for that lap
+//   taker:   the lap (upper 32 bits) and the member that has the item, or 0. If its lap is ahead of
+//            the content's, the item is finished, and the place is to be freed by whoever sees it.
+
+namespace prong::detail {
+namespace {
+
+using sync::MemberId;
+
+constexpr std::uint64_t most_items = 1 << 20;
+constexpr std::int64_t largest_max_size = most_items / 2;
+constexpr std::uint64_t least_places = 4096;
+constexpr std::uint64_t block_unit = 256;
+constexpr unsigned block_bits = 40;
+constexpr std::uint64_t block_mask = (std::uint64_t{1} << block_bits) - 1;
+
+/// Takes the place of a block: the queue is closed here.
+constexpr std::uint64_t closed_mark = block_mask;
+
+/// How many positions a consumer passes before it looks for items that dead ones have taken.
+constexpr std::uint64_t positions_between_searches = 1024;
+
+struct Place {
+    std::atomic<std::uint64_t> content;
+    std::atomic<std::uint64_t> taker;
+};
+
+/// Precedes the places.
+struct Ends {
+    std::int64_t max_size;
+    alignas(64) std::atomic<std::uint64_t> tail; ///< the first free position, or one before it
+    alignas(64) std::atomic<std::uint64_t> next; ///< the first that is not taken, or one before it
+    alignas(64) std::atomic<std::uint64_t> head; ///< the first not finished, or one before it
+};
+
+/// Precedes an item's bytes.
+struct BlockHeader {
+    std::atomic<MemberId> writer; ///< 0: the block was freed
+    std::atomic<std::uint32_t> deliveries;
+    std::atomic<std::uint64_t> position; ///< where the writer puts it next
+    std::uint64_t bytes;
+    std::uint64_t unused; ///< aligns the bytes as a Reader expects
+};
+static_assert(sizeof(BlockHeader) % wire_alignment == 0);
+
+std::byte* bytes_of(BlockHeader& header) {
+    return reinterpret_cast<std::byte*>(&header + 1);
+}
+
+[[noreturn]] void throw_corrupt() {
+    throw Error("the memory that this program shares with its processes is corrupt");
+}
+
+/// Returns the number of places of a queue that another handle made.
+std::uint64_t capacity_of(const sync::Cell& cell) {
+    const std::uint64_t bytes = cell.data_bytes.load();
+    const std::uint64_t places = (bytes - sizeof(Ends)) / sizeof(Place);
+    if (bytes < sizeof(Ends) || places > most_items || !std::has_single_bit(places))
+        throw_corrupt();
+    return places;
+}
+
+/// The queue's memory during one operation.
+class Ring {
+public:
+    Ring(const ObjectHandle& object, std::uint64_t capacity)
+        : object_(object), words_(object.get().queue),
+          items_(sync::owner_of_items(object.id().stamp)), capacity_(capacity),
+          shift_(static_cast<unsigned>(std::countr_zero(capacity))) {
+        std::byte* const memory =
+            sync::further_memory(object.get(), sizeof(Ends) + capacity * sizeof(Place));
+        ends_ = reinterpret_cast<Ends*>(memory);
+        places_ = reinterpret_cast<Place*>(memory + sizeof(Ends));
+    }
+
+    bool put(std::span<const std::byte> bytes, const Deadline& deadline);
+    std::optional<ItemQueue::Item> take(const Deadline& deadline);
+    bool finish(std::uint64_t position) noexcept;
+    bool finish_first() noexcept;
+    bool join(const Deadline& deadline);
+    void close();
+    [[nodiscard]] std::size_t size() const;
+    [[nodiscard]] Ends& ends() const { return *ends_; }
+
+private:
+    enum class Putting { done, full, closed };
+    enum class Phase { free, offered, taken, finished, past, future, closed };
+
+    [[nodiscard]] Place& place(std::uint64_t position) const {
+        return places_[position & (capacity_ - 1)];
+    }
+    [[nodiscard]] std::uint64_t content_for(std::uint64_t position, std::uint64_t block) const {
+        return (position >> shift_) << block_bits | block;
+    }
+    [[nodiscard]] std::uint64_t taker_for(std::uint64_t position, MemberId member) const {
+        return (position >> shift_) << 32 | member;
+    }
+    [[nodiscard]] std::uint64_t following(std::uint64_t position) const {
+        return position + capacity_;
+    }
+
+    [[nodiscard]] Phase phase_of(std::uint64_t position) const;
+    [[nodiscard]] std::uint64_t write_block(std::span<const std::byte> bytes) const;
+    [[nodiscard]] BlockHeader& header_of(std::uint64_t block) const;
+    void release(std::uint64_t block) const noexcept;
+    Putting publish(std::uint64_t block);
+    [[nodiscard]] bool has_room(std::uint64_t position) const;
+    std::optional<std::uint64_t> claim();
+    std::optional<std::uint64_t> claim_from_dead(std::uint64_t end);
+    bool try_claim(std::uint64_t position, MemberId from);
+    [[nodiscard]] ItemQueue::Item open(std::uint64_t position) const;
+    void free_place(std::uint64_t position) noexcept;
+    void move_head() noexcept;
+    void reclaim_abandoned() const;
+    static void move(std::atomic<std::uint64_t>& hint, std::uint64_t position) noexcept;
+    /// Throws if a search from `start` has passed more positions than there are.
+    void require_found(std::uint64_t start, std::uint64_t position) const {
+        if (position - start > 2 * capacity_) throw_corrupt();
+    }
+    [[nodiscard]] bool is_all_finished();
+
+    const ObjectHandle& object_;
+    sync::QueueWords& words_;
+    shm::Owner items_;
+    std::uint64_t capacity_;
+    unsigned shift_;
+    Ends* ends_;
+    Place* places_;
+};
+
+/// Moves a hint forward.
+void Ring::move(std::atomic<std::uint64_t>& hint, std::uint64_t position) noexcept {
+    std::uint64_t seen = hint.load(std::memory_order_relaxed);
+    while (seen < position && !hint.compare_exchange_weak(seen, position)) {
+    }
+}
+
+Ring::Phase Ring::phase_of(std::uint64_t position) const {
+    const std::uint64_t content = place(position).content.load();
+    // Laps in a content are cut off, and so compared as a difference.
+    const auto ahead = static_cast<std::int64_t>(content - content_for(position, 0)) >> block_bits;
+    if (ahead > 0) return Phase::past;
+    if (ahead < 0) return Phase::future;
+    const std::uint64_t block = content & block_mask;
+    if (block == 0) return Phase::free;
+    if (block == closed_mark) return Phase::closed;
+    const std::uint64_t taker = place(position).taker.load();
+    if (taker >> 32 != taker_for(position, 0) >> 32) return Phase::finished;
+    return static_cast<MemberId>(taker) == 0 ? Phase::offered : Phase::taken;
+}
+
+BlockHeader& Ring::header_of(std::uint64_t block) const {
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    if (!memory.contains(block * block_unit, sizeof(BlockHeader))) throw_corrupt();
+    return *reinterpret_cast<BlockHeader*>(memory.at(block * block_unit));
+}
+
+std::uint64_t Ring::write_block(std::span<const std::byte> bytes) const {
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    const MemberId self = sync::this_member();
+    // Blocks of the smallest size are for cells alone.
+    const std::uint64_t size = std::max(sizeof(BlockHeader) + bytes.size(), 2 * block_unit);
+    shm::Block block{};
+    try {
+        block = memory.allocate(size, items_);
+    } catch (const Error&) {
+        reclaim_abandoned();
+        block = memory.allocate(size, items_);
+    }
+    BlockHeader& header = header_of(block.offset / block_unit);
+    header.position.store(0);
+    header.deliveries.store(0);
+    header.bytes = bytes.size();
+    header.writer.store(self);
+    if (!bytes.empty()) std::memcpy(bytes_of(header), bytes.data(), bytes.size());
+    return block.offset / block_unit;
+}
+
+/// Frees a block, unless another process has.
+void Ring::release(std::uint64_t block) const noexcept {
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    if (!memory.contains(block * block_unit, sizeof(BlockHeader))) return;
+    BlockHeader& header = *reinterpret_cast<BlockHeader*>(memory.at(block * block_unit));
+    const std::uint64_t bytes = sizeof(BlockHeader) + header.bytes;
+    if (header.writer.exchange(0) != 0) memory.free(block * block_unit, bytes);
+}
+
+/// Frees the blocks of producers that died before they had put them into a place.
+void Ring::reclaim_abandoned() const {
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    memory.for_each_owned(items_, [&](shm::Block block) {
+        auto& header = *reinterpret_cast<BlockHeader*>(memory.at(block.offset));
+        MemberId writer = header.writer.load();
+        if (writer == 0 || sync::lives(writer)) return;
+        const std::uint64_t position = header.position.load();
+        if (place(position).content.load() == content_for(position, block.offset / block_unit))
+            return;
+        if (header.writer.compare_exchange_strong(writer, 0)) memory.discard(block.offset);
+    });
+}
+
+bool Ring::has_room(std::uint64_t position) const {
+    if (ends_->max_size == 0) return true;
+    const auto most = static_cast<std::uint64_t>(ends_->max_size);
+    if (position < most) return true;
+    const Phase phase = phase_of(position - most);
+    return phase != Phase::offered && phase != Phase::free;
+}
+
+/// Puts a block, or the mark of the end, into the first free place.
+Ring::Putting Ring::publish(std::uint64_t block) {
+    std::uint64_t position = ends_->tail.load();
+    std::uint64_t passed = 0;
+    for (;;) {
+        switch (phase_of(position)) {
+        case Phase::free: {
+            if (block != closed_mark) {
+                if (!has_room(position)) return Putting::full;
+                header_of(block).position.store(position);
+            }
+            std::uint64_t content = content_for(position, 0);
+            if (place(position).content.compare_exchange_strong(content,
+                                                                content_for(position, block))) {
+                if (block != closed_mark) move(ends_->tail, position + 1);
+                return Putting::done;
+            }
+            break;
+        }
+        case Phase::closed:
+            return Putting::closed;
+        case Phase::future: // the place still has the item of the previous lap
+            if (phase_of(position - capacity_) != Phase::finished) return Putting::full;
+            free_place(position - capacity_);
+            break;
+        default:
+            move(ends_->tail, ++position);
+            if (++passed > 2 * capacity_) throw_corrupt();
+        }
+    }
+}
+
+bool Ring::put(std::span<const std::byte> bytes, const Deadline& deadline) {
+    const std::uint64_t block = write_block(bytes);
+    Putting result = Putting::full;
+    try {
+        sync::wait_for_change(object_, words_.room, deadline, [&] {
+            result = publish(block);
+            return result != Putting::full;
+        });
+    } catch (...) {
+        release(block);
+        throw;
+    }
+    if (result == Putting::done) {
+        sync::announce(words_.items, 1);
+        return true;
+    }
+    release(block);
+    if (result == Putting::closed) throw QueueClosed("the queue is closed: nothing can be put");
+    return false;
+}
+
+void Ring::close() {
+    if (publish(closed_mark) == Putting::full) {
+        // Not even this has room: only as long as all places are in use.
+        sync::wait_for_change(object_, words_.room, Deadline::never(),
+                              [&] { return publish(closed_mark) != Putting::full; });
+    }
+    sync::announce(words_.items, os::everyone);
+    sync::announce(words_.room, os::everyone);
+}
+
+bool Ring::try_claim(std::uint64_t position, MemberId from) {
+    std::uint64_t taker = taker_for(position, from);
+    return place(position).taker.compare_exchange_strong(taker,
+                                                         taker_for(position, sync::this_member()));
+}
+
+/// Takes an item that a dead process has taken.
+std::optional<std::uint64_t> Ring::claim_from_dead(std::uint64_t end) {
+    const std::uint64_t start = ends_->head.load();
+    for (std::uint64_t position = start; position < end; ++position) {
+        require_found(start, position);
+        const Phase phase = phase_of(position);
+        if (phase == Phase::finished) free_place(position);
+        if (phase != Phase::taken) continue;
+        const auto taker = static_cast<MemberId>(place(position).taker.load());
+        if (taker != 0 && !sync::lives(taker) && try_claim(position, taker)) return position;
+    }
+    return std::nullopt;
+}
+
+/// Takes the first item. Throws `EndOfFile` if the queue is closed and empty.
+std::optional<std::uint64_t> Ring::claim() {
+    const std::uint64_t start = ends_->next.load();
+    std::uint64_t position = start;
+    if (position % positions_between_searches == 0) {
+        if (const auto dead = claim_from_dead(position)) return dead;
+    }
+    for (;; ++position) {
+        require_found(start, position);
+        const Phase phase = phase_of(position);
+        if (phase == Phase::free || phase == Phase::future || phase == Phase::closed) {
+            if (const auto dead = claim_from_dead(position)) return dead;
+            if (phase == Phase::closed)
+                throw EndOfFile("the queue is closed, and all of its items were received");
+            return std::nullopt;
+        }
+        if (phase == Phase::offered && try_claim(position, 0)) {
+            move(ends_->next, position + 1);
+            return position;
+        }
+    }
+}
+
+ItemQueue::Item Ring::open(std::uint64_t position) const {
+    const std::uint64_t block = place(position).content.load() & block_mask;
+    BlockHeader& header = header_of(block);
+    const std::uint64_t bytes = header.bytes;
+    if (!shm::FamilyMemory::find()->contains(block * block_unit, sizeof(BlockHeader) + bytes))
+        throw_corrupt();
+    return {.position = position,
+            .bytes = {bytes_of(header), bytes},
+            .deliveries = static_cast<int>(header.deliveries.fetch_add(1) + 1)};
+}
+
+std::optional<ItemQueue::Item> Ring::take(const Deadline& deadline) {
+    std::optional<std::uint64_t> position;
+    sync::wait_for_change(object_, words_.items, deadline,
+                          [&] { return (position = claim()).has_value(); });
+    if (!position) return std::nullopt;
+    if (ends_->max_size != 0) sync::announce(words_.room, 1);
+    return open(*position);
+}
+
+/// Makes the place of a finished item free for the next lap.
+void Ring::free_place(std::uint64_t position) noexcept {
+    std::uint64_t content = place(position).content.load();
+    const std::uint64_t block = content & block_mask;
+    if (content != content_for(position, block) || block == 0 || block == closed_mark) return;
+    if (place(position).content.compare_exchange_strong(content,
+                                                        content_for(following(position), 0)))
+        release(block);
+}
+
+void Ring::move_head() noexcept {
+    std::uint64_t head = ends_->head.load();
+    const std::uint64_t end = head + capacity_;
+    while (head < end && phase_of(head) == Phase::past &&
+           ends_->head.compare_exchange_strong(head, head + 1))
+        ++head;
+}
+
+bool Ring::finish(std::uint64_t position) noexcept {
+    std::uint64_t taker = taker_for(position, sync::this_member());
+    if (!place(position).taker.compare_exchange_strong(taker, taker_for(following(position), 0)))
+        return false;
+    free_place(position);
+    move_head();
+    sync::announce(words_.room, 1);
+    sync::announce(words_.finished, os::everyone);
+    return true;
+}
+
+bool Ring::finish_first() noexcept {
+    const std::uint64_t start = ends_->head.load();
+    const std::uint64_t end = std::min(ends_->next.load(), start + 2 * capacity_);
+    const MemberId self = sync::this_member();
+    for (std::uint64_t position = start; position < end; ++position) {
+        if (place(position).taker.load() == taker_for(position, self) && finish(position))
+            return true;
+    }
+    return false;
+}
+
+bool Ring::is_all_finished() {
+    const std::uint64_t start = ends_->head.load();
+    for (std::uint64_t position = start;; ++position) {
+        require_found(start, position);
+        switch (phase_of(position)) {
+        case Phase::finished:
+            free_place(position);
+            break;
+        case Phase::past:
+            break;
+        case Phase::offered:
+        case Phase::taken:
+            return false;
+        default:
+            return true;
+        }
+    }
+}
+
+bool Ring::join(const Deadline& deadline) {
+    return sync::wait_for_change(object_, words_.finished, deadline,
+                                 [&] { return is_all_finished(); });
+}
+
+std::size_t Ring::size() const {
+    for (;;) {
+        // What is counted is right if neither end has moved meanwhile.
+        std::size_t count = 0;
+        const std::uint64_t head = ends_->head.load();
+        const std::uint64_t tail = ends_->tail.load();
+        const std::uint64_t next = ends_->next.load();
+        for (std::uint64_t position = head;; ++position) {
+            require_found(head, position);
+            const Phase phase = phase_of(position);
+            if (phase == Phase::free || phase == Phase::future || phase == Phase::closed) break;
+            if (phase == Phase::offered) ++count;
+            if (phase == Phase::taken &&
+                !sync::lives(static_cast<MemberId>(place(position).taker.load())))
+                ++count;
+        }
+        if (ends_->tail.load() == tail && ends_->next.load() == next) return count;
+    }
+}
+
+} // namespace
+
+std::uint64_t ItemQueue::further_bytes(std::int64_t max_size) {
+    if (max_size < 0 || max_size > largest_max_size)
+        throw std::invalid_argument("prong::Queue: a max_size of 0 (none) to " +
+                                    std::to_string(largest_max_size) + ", not " +
+                                    std::to_string(max_size));
+    std::uint64_t places =
+        std::max(std::bit_ceil(2 * static_cast<std::uint64_t>(max_size)), least_places);
+    if (max_size == 0) {
+        // The ring of an unbounded queue is small where shared memory is.
+        places = most_items;
+        const std::uint64_t most = shm::FamilyMemory::get().largest() / 8;
+        while (places > least_places && places * sizeof(Place) > most) places /= 2;
+    }
+    return sizeof(Ends) + places * sizeof(Place);
+}
+
+void ItemQueue::initialise(std::int64_t max_size) {
+    capacity_ = capacity_of(object_.get());
+    Ring(object_, capacity_).ends().max_size = max_size;
+}
+
+ItemQueue::ItemQueue(ObjectId id)
+    : object_(ObjectKind::queue, id), capacity_(capacity_of(object_.get())) {}
+
+bool ItemQueue::put(std::span<const std::byte> bytes, Deadline deadline) const {
+    const sync::Pin pin;
+    return Ring(object_, capacity_).put(bytes, deadline);
+}
+
+std::optional<ItemQueue::Item> ItemQueue::take(Deadline deadline) const {
+    const sync::Pin pin;
+    return Ring(object_, capacity_).take(deadline);
+}
+
+void ItemQueue::finish(const Item& item) const noexcept {
+    try {
+        const sync::Pin pin;
+        Ring(object_, capacity_).finish(item.position);
+    } catch (const Error&) { // the queue has ended
+    }
+}
+
+void ItemQueue::finish_first() const {
+    const sync::Pin pin;
+    if (!Ring(object_, capacity_).finish_first())
+        throw std::logic_error("prong::JoinableQueue: task_done() was called more often than items "
+                               "were taken");
+}
+
+bool ItemQueue::join(Deadline deadline) const {
+    const sync::Pin pin;
+    return Ring(object_, capacity_).join(deadline);
+}
+
+void ItemQueue::close() const {
+    const sync::Pin pin;
+    Ring(object_, capacity_).close();
+}
+
+std::size_t ItemQueue::size() const {
+    const sync::Pin pin;
+    return Ring(object_, capacity_).size();
+}
+
+std::int64_t ItemQueue::max_size() const {
+    const sync::Pin pin;
+    return Ring(object_, capacity_).ends().max_size;
+}
+
+} // namespace prong::detail
