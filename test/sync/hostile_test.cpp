@@ -18,7 +18,7 @@
 #include <csignal>
 #include <cstring>
 #include <exception>
-#include <optional>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
@@ -110,32 +110,24 @@ void attempt(F f) {
     }
 }
 
-/// A guard that waits no longer than a moment, and for which a lock may fail.
-class CarefulGuard {
+/// A lock that is waited for no longer than a moment: whoever has it may never release it.
+class HastyLock {
 public:
-    explicit CarefulGuard(prong::Lock& lock) : lock_(lock) { this->lock(); }
-    CarefulGuard(const CarefulGuard&) = delete;
-    CarefulGuard& operator=(const CarefulGuard&) = delete;
-    ~CarefulGuard() {
-        if (owns_) attempt([&] { lock_.unlock(); });
+    explicit HastyLock(const prong::Lock& lock) : lock_(lock) {}
+    void lock() {
+        if (!lock_.try_lock_for(2ms)) throw prong::Error("not free");
     }
-    void lock() { owns_ = lock_.try_lock_for(2ms); }
-    void unlock() {
-        owns_ = false;
-        lock_.unlock();
-    }
-    [[nodiscard]] bool owns_lock() const { return owns_; }
-    [[nodiscard]] prong::Lock* mutex() const { return &lock_; }
+    void unlock() { lock_.unlock(); }
 
 private:
-    prong::Lock& lock_;
-    bool owns_ = false;
+    prong::Lock lock_;
 };
 
 void use(const Objects& objects, Random& random) {
     switch (random() % 10) {
     case 0:
-        if (objects.lock.acquire_for(1ms)) objects.lock.release();
+        if (std::unique_lock<const prong::Lock> guard(objects.lock, 1ms); guard.owns_lock())
+            std::this_thread::yield();
         break;
     case 1:
         if (objects.recursive.try_lock_for(1ms)) {
@@ -156,8 +148,9 @@ void use(const Objects& objects, Random& random) {
         objects.event.clear();
         break;
     case 5: {
-        CarefulGuard guard(objects.condition.lock());
-        if (guard.owns_lock()) objects.condition.wait_for(guard, 1ms);
+        HastyLock lock(objects.condition.lock());
+        std::unique_lock guard(lock);
+        objects.condition.wait_for(guard, 1ms);
         break;
     }
     case 6:

@@ -4,6 +4,7 @@
 #include "support/check_child.hpp"
 #include "support/environment.hpp"
 #include "support/eventually.hpp"
+#include "support/forks.hpp"
 #include "sync/family.hpp"
 
 #include <prong/prong.hpp>
@@ -18,6 +19,7 @@
 #include <optional>
 #include <stdexcept>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 using namespace prong::test;
@@ -237,6 +239,30 @@ TEST_CASE("a forked child's copy of a guard does not unlock") {
     REQUIRE(waitpid(child, &status, 0) == child);
     CHECK(status == 0);
     CHECK_FALSE(exitcode_of([&] { std::exit(lock.try_lock() ? 1 : 0); }));
+}
+
+TEMPLATE_TEST_CASE("a forked child's copy of a guard does nothing after the parent has unlocked",
+                   "", Lock, RLock) {
+    TestType lock;
+    std::optional<std::unique_lock<TestType>> guard(lock);
+    std::optional<std::unique_lock<RLock>> again;
+    if constexpr (std::is_same_v<TestType, RLock>) again.emplace(lock);
+    auto [ours, theirs] = prong::Pipe();
+    const pid_t child = fork();
+    if (child == 0) {
+        theirs.recv<int>();
+        again.reset();
+        guard.reset();
+        _exit(lock.try_lock() ? 1 : 0); // another thread of the parent has it by now
+    }
+    again.reset();
+    guard.reset();
+    std::thread([&] {
+        lock.lock();
+        ours.send(0);
+        CHECK(end_of(child) == "exit 0");
+        lock.unlock();
+    }).join();
 }
 
 TEST_CASE("a thread that locks a lock twice is told so") {
