@@ -65,7 +65,8 @@ private:
     std::array<Entry, 8> entries_;
     std::size_t newest_;
 };
-constinit thread_local Held held{};
+// Accessed without a call. It is small enough for a library that is loaded late.
+[[gnu::tls_model("initial-exec")]] constinit thread_local Held held{};
 
 void note_death(LockWords& lock) noexcept {
     lock.abandoned.store(1, std::memory_order_release);

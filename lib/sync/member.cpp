@@ -237,7 +237,8 @@ struct ThisThread {
     ThreadId id;
     ThreadId forking; ///< the thread of the parent that this one is a copy of
 };
-constinit thread_local ThisThread this_thread_cache{};
+// Accessed without a call. It is small enough for a library that is loaded late.
+[[gnu::tls_model("initial-exec")]] constinit thread_local ThisThread this_thread_cache{};
 
 ThreadId find_thread() {
     const unsigned depth = os::fork_depth();
