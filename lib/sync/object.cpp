@@ -69,14 +69,22 @@ void wake_sleepers(const Cell& cell) noexcept {
     wake_all(cell.queue.finished);
 }
 
+/// Returns whether a late access to an object harms no other one of the same kind in its place: a
+/// lock is released again, and a condition's waits end for nothing.
+bool is_reused_safely(detail::ObjectKind kind) noexcept {
+    return kind == detail::ObjectKind::lock || kind == detail::ObjectKind::recursive_lock ||
+           kind == detail::ObjectKind::condition;
+}
+
 void end_object(Cell& cell) {
     const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
     const std::uint64_t stamp = cell.stamp.exchange(0);
     wake_sleepers(cell);
     const std::uint64_t offset = memory.offset_of(&cell);
     const std::uint64_t data = cell.data.load();
-    if (data == 0) return memory.free(offset, cell_bytes);
-    const bool has_items = cell.kind.load() == detail::ObjectKind::queue;
+    const detail::ObjectKind kind = cell.kind.load();
+    if (is_reused_safely(kind)) return memory.free(offset, cell_bytes);
+    const bool has_items = kind == detail::ObjectKind::queue;
     bury({.cell = offset,
           .data = data,
           .data_bytes = cell.data_bytes.load(),

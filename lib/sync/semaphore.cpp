@@ -88,6 +88,7 @@ void Semaphore::initialise(std::int64_t permits) const {
 }
 
 bool Semaphore::acquire(detail::Deadline deadline) const {
+    const sync::Pin pin;
     SemaphoreWords& words = object_.get().semaphore;
     return sync::wait_for_change(object_, object_.get().semaphore.changes, deadline,
                                  [&] { return take_permit(words); });
@@ -98,6 +99,7 @@ void Semaphore::acquire() const {
 }
 
 bool Semaphore::try_acquire() const {
+    const sync::Pin pin;
     return take_permit(object_.get().semaphore);
 }
 
@@ -107,6 +109,7 @@ bool Semaphore::try_acquire_for(Timeout timeout) const {
 
 void Semaphore::release(std::int64_t permits) const {
     require_positive(permits);
+    const sync::Pin pin;
     SemaphoreWords& words = object_.get().semaphore;
     words.value.fetch_add(static_cast<std::uint64_t>(permits), std::memory_order_release);
     announce(words.changes, permits);

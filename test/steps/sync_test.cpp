@@ -11,8 +11,10 @@ using namespace prong::test;
 using prong::Barrier;
 using prong::BoundedSemaphore;
 using prong::Condition;
+using prong::Event;
 using prong::Lock;
 using prong::RLock;
+using prong::Semaphore;
 
 namespace {
 
@@ -44,9 +46,12 @@ TEST_CASE("a process is killed at every instruction of an operation on a lock") 
     require_none_wrong<TakeOver<RLock>>("RLock::lock after a death");
 }
 
-TEST_CASE("a lock ends at every instruction of one that waits for it") {
+TEST_CASE("an object ends at every instruction of one that uses it") {
     if (skipped()) return;
     require_none_wrong<LockEnds>("Lock::lock, the lock ends", 150);
+    require_none_wrong<Ends<Semaphore, acquire, has_one_permit>>("Semaphore::acquire, it ends", 50);
+    require_none_wrong<Ends<Semaphore, release, has_one_permit>>("Semaphore::release, it ends", 50);
+    require_none_wrong<Ends<Event, set, is_clear>>("Event::set, it ends", 50);
 }
 
 TEST_CASE("a process is killed at every instruction of an operation on a semaphore") {

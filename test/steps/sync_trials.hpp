@@ -361,6 +361,37 @@ class BoundedWait : public SyncTrial {
     bool is_released_ = false;
 };
 
+/// Stopped, not killed, while it uses an object. The object ends, another one is made, and must not
+/// be changed.
+template <typename Object, auto use, auto is_new>
+class Ends : public SyncTrial {
+    void act() override {
+        try {
+            use(*object_);
+        } catch (const ObjectGone&) {
+        }
+    }
+    void strike(Tracee& victim) override {
+        object_.reset();
+        other_.emplace();
+        if (victim.address() != address_of(&curtain_down))
+            victim.run_to({.places = {address_of(&curtain_down)}});
+    }
+    void check(Fate, Invariants& invariants) override {
+        invariants.require(is_new(*other_), "one that uses an object that has ended has changed "
+                                            "the object that came to its place");
+    }
+
+    std::optional<Object> object_{std::in_place};
+    std::optional<Object> other_;
+};
+
+constexpr auto has_one_permit = [](const Semaphore& semaphore) { return semaphore.value() == 1; };
+constexpr auto is_clear = [](const Event& event) { return !event.is_set(); };
+constexpr auto acquire = [](const Semaphore& semaphore) { semaphore.acquire(); };
+constexpr auto release = [](const Semaphore& semaphore) { semaphore.release(); };
+constexpr auto set = [](const Event& event) { event.set(); };
+
 // Events.
 
 class EventSet : public SyncTrial {
