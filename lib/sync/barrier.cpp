@@ -104,7 +104,8 @@ int Arrival::run() {
     Phase phase = words_.phase.load();
     for (;; phase = words_.phase.load()) {
         if (is_broken(phase)) throw_broken(phase, "is broken");
-        if ((index = arrive(number_of(phase)))) break;
+        index = arrive(number_of(phase));
+        if (index) break;
         // All places are taken: the phase is about to end, or there are too many threads.
         if (deadline_.passed()) throw_broken(phase, "had no free place within the timeout");
         sleep(phase);

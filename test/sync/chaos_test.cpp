@@ -46,15 +46,15 @@ std::chrono::milliseconds time_of_chaos() {
 
 /// What the processes and the adversary tell each other.
 struct Board {
-    std::array<std::atomic<bool>, 1 << 22> gone; ///< processes that die now, or are dead
+    std::array<std::atomic<bool>, 1 << 22> dead; ///< processes that die now, or are dead
     std::atomic<bool> ends;
     std::atomic<std::uint64_t> operations;
     std::atomic<int> violations;
     std::array<char, 200> first_violation;
 
-    [[nodiscard]] bool is_gone(int pid) const {
-        return pid > 0 && static_cast<std::size_t>(pid) < gone.size() &&
-               gone[static_cast<std::size_t>(pid)];
+    [[nodiscard]] bool is_dead(int pid) const {
+        return pid > 0 && static_cast<std::size_t>(pid) < dead.size() &&
+               dead[static_cast<std::size_t>(pid)];
     }
     void require(bool holds, const std::string& otherwise) {
         if (holds || violations.fetch_add(1) != 0) return;
@@ -145,7 +145,7 @@ private:
     }
 
     void check_death(const prong::DeadHolder& dead) {
-        board->require(board->is_gone(dead.pid),
+        board->require(board->is_dead(dead.pid),
                        "the death of process " + std::to_string(dead.pid) + " is told");
     }
 
@@ -167,7 +167,7 @@ private:
         const std::scoped_lock guard(recursive_);
         const int before = state_->in_recursive.exchange(getpid());
         if (before != 0) board->require(recursive_.abandoned(), "two hold a recursive lock");
-        if (before != 0) board->require(board->is_gone(before), "a living holder is replaced");
+        if (before != 0) board->require(board->is_dead(before), "a living holder is replaced");
         recursive_.mark_consistent();
         {
             const std::scoped_lock again(recursive_);
@@ -182,7 +182,7 @@ private:
         for (std::size_t i = 0; i < 1000 * limit; ++i) {
             std::atomic<int>& place = state_->with_permit[i % limit];
             int before = place;
-            if (before != 0 && !board->is_gone(before)) continue;
+            if (before != 0 && !board->is_dead(before)) continue;
             if (!place.compare_exchange_strong(before, getpid())) continue;
             dwell(random);
             place = 0;
@@ -294,12 +294,12 @@ private:
             play_->board->require(false, error.what());
             result = 1;
         }
-        play_->board->gone[static_cast<std::size_t>(getpid())] = true;
+        play_->board->dead[static_cast<std::size_t>(getpid())] = true;
         _exit(result);
     }
 
     void kill(pid_t pid) {
-        play_->board->gone[static_cast<std::size_t>(pid)] = true;
+        play_->board->dead[static_cast<std::size_t>(pid)] = true;
         ::kill(pid, SIGKILL);
         waitpid(pid, nullptr, 0);
     }

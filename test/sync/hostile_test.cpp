@@ -43,12 +43,14 @@ struct Objects {
     prong::Event event;
     prong::Condition condition;
     prong::Barrier barrier{2};
+    prong::Queue<std::string> queue{4};
 
     [[nodiscard]] std::vector<ObjectId> ids() const {
         return {HandleAccess::parts(lock),           HandleAccess::parts(recursive),
                 HandleAccess::parts(semaphore),      HandleAccess::parts(bounded),
                 HandleAccess::parts(event),          HandleAccess::parts(condition).condition,
-                HandleAccess::parts(condition).lock, HandleAccess::parts(barrier).id};
+                HandleAccess::parts(condition).lock, HandleAccess::parts(barrier).id,
+                HandleAccess::parts(queue)};
     }
 };
 
@@ -124,7 +126,7 @@ private:
 };
 
 void use(const Objects& objects, Random& random) {
-    switch (random() % 10) {
+    switch (random() % 12) {
     case 0:
         if (std::unique_lock<const prong::Lock> guard(objects.lock, 1ms); guard.owns_lock())
             std::this_thread::yield();
@@ -163,6 +165,13 @@ void use(const Objects& objects, Random& random) {
     case 8:
         objects.barrier.reset();
         static_cast<void>(objects.barrier.n_waiting());
+        break;
+    case 9:
+        static_cast<void>(objects.queue.put_for(1ms, std::string(random() % 2000, 'x')));
+        break;
+    case 10:
+        static_cast<void>(objects.queue.get_for(1ms));
+        static_cast<void>(objects.queue.size());
         break;
     default: { // a new object, in a new thread
         const prong::BoundedSemaphore own(3);
