@@ -207,12 +207,6 @@ std::size_t violations(const char* what, const Share& share = {.few = 60, .most 
     return tally.violations();
 }
 
-bool skipped() {
-    const std::string reason = cannot_trace();
-    if (!reason.empty()) WARN("skipped: " << reason);
-    return !reason.empty();
-}
-
 } // namespace
 
 TEST_CASE("a lock that names its holder too late is caught") {

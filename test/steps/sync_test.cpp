@@ -26,12 +26,6 @@ void require_none_wrong(const char* what, std::size_t few = 25) {
     CHECK(tally.violations() == 0);
 }
 
-bool skipped() {
-    const std::string reason = cannot_trace();
-    if (!reason.empty()) WARN("skipped: " << reason);
-    return !reason.empty();
-}
-
 } // namespace
 
 TEST_CASE("a process is killed at every instruction of an operation on a lock") {
