@@ -194,14 +194,17 @@ ended:  skip
     }
 }
 
+#define may_die(k) (life[k] == alive && took_part[k])
+
 proctype Fate() {
-    byte i;
 end:
     do
-    :: atomic { faults > 0 && i < PARTIES - 1 -> i++ }
-    :: atomic { faults > 0 && i > 0 -> i = 0 }
-    :: atomic { faults > 0 && life[i] == alive && took_part[i] -> faults--; life[i] = dying }
-    :: atomic { faults > 0 -> faults = 0 }
+    :: d_step { faults > 0 && may_die(0) -> faults--; life[0] = dying }
+    :: d_step { faults > 0 && may_die(1) -> faults--; life[1] = dying }
+#if PARTIES > 2
+    :: d_step { faults > 0 && may_die(2) -> faults--; life[2] = dying }
+#endif
+    :: d_step { faults > 0 -> faults = 0 }
     od
 }
 

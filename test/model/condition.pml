@@ -117,14 +117,20 @@ proctype Producer(byte i) {
     }
 }
 
+#define may_die(k) (life[k] == alive)
+
 proctype Fate() {
-    byte i;
 end:
     do
-    :: atomic { faults > 0 && i < ALL - 1 -> i++ }
-    :: atomic { faults > 0 && i > 0 -> i = 0 }
-    :: atomic { faults > 0 && life[i] == alive -> faults--; life[i] = dying }
-    :: atomic { faults > 0 -> faults = 0 }
+    :: d_step { faults > 0 && may_die(0) -> faults--; life[0] = dying }
+    :: d_step { faults > 0 && may_die(1) -> faults--; life[1] = dying }
+#if ALL > 2
+    :: d_step { faults > 0 && may_die(2) -> faults--; life[2] = dying }
+#endif
+#if ALL > 3
+    :: d_step { faults > 0 && may_die(3) -> faults--; life[3] = dying }
+#endif
+    :: d_step { faults > 0 -> faults = 0 }
     od
 }
 

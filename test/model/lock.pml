@@ -186,16 +186,18 @@ proctype Thread(byte i) {
     }
 }
 
+#define may_die(k) \
+    (life[k] == alive && (!HOLDERS_ONLY || inside[k]) && !(HOLDERS_ONLY == 2 && handed_over))
+
 proctype Fate() {
-    byte i;
 end:
     do
-    :: atomic { faults > 0 && i < THREADS - 1 -> i++ }
-    :: atomic { faults > 0 && i > 0 -> i = 0 }
-    :: atomic { faults > 0 && life[i] == alive && (!HOLDERS_ONLY || inside[i]) &&
-                   !(HOLDERS_ONLY == 2 && handed_over) ->
-           faults--; life[i] = dying }
-    :: atomic { faults > 0 -> faults = 0 }
+    :: d_step { faults > 0 && may_die(0) -> faults--; life[0] = dying }
+    :: d_step { faults > 0 && may_die(1) -> faults--; life[1] = dying }
+#if THREADS > 2
+    :: d_step { faults > 0 && may_die(2) -> faults--; life[2] = dying }
+#endif
+    :: d_step { faults > 0 -> faults = 0 }
     od
 }
 

@@ -201,7 +201,7 @@ private:
             return;
         } else {
             event_.set();
-            event_.wait_for(patience);
+            static_cast<void>(event_.wait_for(patience));
         }
     }
 

@@ -104,21 +104,21 @@ private:
 /// How the codec takes a handle apart and makes one again: by a private type `Parts`, which can be
 /// transferred, a private function `parts` and a private constructor.
 struct HandleAccess {
+    // In a function, where clang allows what is private, too, and not in an alias.
     template <typename T>
-    using Parts = typename T::Parts;
-
-    template <typename T>
-    static Parts<T> parts(const T& handle) {
+    static auto parts(const T& handle) -> typename T::Parts {
         return handle.parts();
     }
-    template <typename T>
-    static T make(Parts<T> parts) {
+    template <typename T, typename Parts>
+    static T make(Parts parts) {
         return T(std::move(parts));
     }
+    template <typename T>
+    using Parts = decltype(parts(std::declval<const T&>()));
 };
 
 /// A class whose objects refer to an object of the family.
 template <typename T>
-concept Handle = requires { typename HandleAccess::Parts<T>; };
+concept Handle = requires(const T& handle) { HandleAccess::parts(handle); };
 
 } // namespace prong::detail
