@@ -660,8 +660,10 @@ class EndPhase : public BarrierTrial<Barrier, false> {
 /// back to the process that takes the slot next.
 class FamilyTrial : public SyncTrial {
 protected:
-    void prepare_beside() override {
-        slot_ = memory_.header().next_member;
+    FamilyTrial() {
+        auto& next = memory_.header().next_member;
+        if ((next ^ sync::this_member()) % 4096 == 0) ++next; // not the slot of this process
+        slot_ = next;
         owned_ = memory_.usage().owned;
     }
     void check(Fate, Invariants& invariants) override {
@@ -674,7 +676,7 @@ protected:
         });
         invariants.require(next.ends(), "no process can join the family");
         invariants.require((*member ^ slot_) % 4096 == 0, "the slot of the dead is lost");
-        // The two that the last process had made are its own.
+        // The object that the last process had made is its own.
         invariants.require(memory_.usage().owned <= owned_ + 1, "memory of the dead is lost");
         invariants.require(!sync::lives(*member), "a process that has ended lives");
     }
