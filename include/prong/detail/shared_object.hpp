@@ -106,6 +106,7 @@ private:
 /// How the codec takes a handle apart and makes one again: by a private type `Parts`, which can be
 /// transferred, a private function `parts` and a private constructor.
 struct HandleAccess {
+    // In a function, where clang allows what is private, too, and not in an alias.
     template <typename T>
     static auto parts(const T& handle) -> typename T::Parts {
         return handle.parts();
