@@ -5,7 +5,6 @@
 
 #include <prong/detail/shared_object.hpp>
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>

@@ -106,12 +106,11 @@ private:
 /// How the codec takes a handle apart and makes one again: by a private type `Parts`, which can be
 /// transferred, a private function `parts` and a private constructor.
 struct HandleAccess {
-    // In a function, where clang allows what is private, too, and not in an alias.
+    // (In functions: clang refuses an alias of the private type.)
     template <typename T>
     static auto parts(const T& handle) -> typename T::Parts {
         return handle.parts();
     }
-    // (Clang refuses an alias of the private type.)
     template <typename T>
     using Parts = decltype(parts(std::declval<const T&>()));
     template <typename T>
