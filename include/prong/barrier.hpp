@@ -54,7 +54,8 @@ public:
 
     /// Breaks the barrier.
     void abort() const;
-    /// Makes the barrier whole and empty. Waits of the current phase throw `BrokenBarrier`.
+    /// Makes the barrier whole and empty. Waits of the current phase throw `BrokenBarrier`. The
+    /// deaths of processes that took part before do not break it any more.
     void reset() const;
 
     /// Returns the number of parties.

@@ -121,8 +121,9 @@ private:
 /// `std::scoped_lock` and `std::unique_lock`. To lock it again in the thread that holds it throws
 /// `std::logic_error`; `try_lock` and the timed functions return false then, at once.
 ///
-/// Blocking: waits use no CPU after a short spin, and end if the holder dies: within about 0.1 ms,
-/// without `futex_waitv` (before Linux 5.16) within 20 ms.
+/// Blocking: waits use no CPU after a short spin, and end if the holder dies: within about 0.1 ms;
+/// within 20 ms if another thread held the lock when this one began to sleep, or without
+/// `futex_waitv` (before Linux 5.16).
 ///
 /// Thread safety: any number of threads may use one object at once, but not while it is assigned to
 /// or destroyed.

@@ -1,8 +1,10 @@
 #pragma once
 
 /// \file
-/// All of prong: process pools with futures, processes and connections, locks and queues.
+/// All of prong: process pools with futures, processes and connections, locks, queues and shared
+/// values.
 
+#include <prong/array.hpp>
 #include <prong/as_completed.hpp>
 #include <prong/async_result.hpp>
 #include <prong/barrier.hpp>
@@ -27,10 +29,12 @@
 #include <prong/process_pool_executor.hpp>
 #include <prong/queue.hpp>
 #include <prong/semaphore.hpp>
+#include <prong/shared_memory.hpp>
 #include <prong/stats.hpp>
 #include <prong/task_options.hpp>
 #include <prong/this_task.hpp>
 #include <prong/timeout.hpp>
+#include <prong/value.hpp>
 #include <prong/version.hpp>
 #include <prong/wait.hpp>
 #include <prong/with_captures.hpp>

@@ -4,18 +4,17 @@
 #include "base/file.hpp"
 #include "os/cgroup.hpp"
 #include "os/descriptor.hpp"
+#include "os/file_size.hpp"
 #include "os/usage.hpp"
 
 #include <boost/interprocess/mapped_region.hpp>
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -26,31 +25,11 @@ namespace {
 
 namespace bip = boost::interprocess;
 
-/// Calls `ftruncate`, which fails beyond RLIMIT_FSIZE, and suppresses the SIGXFSZ that comes with
-/// the failure.
-int resize(int fd, std::size_t size) {
-    sigset_t file_size;
-    sigset_t before;
-    sigset_t pending;
-    sigemptyset(&file_size);
-    sigaddset(&file_size, SIGXFSZ);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &file_size, &before);
-    const int result = ftruncate(fd, static_cast<off_t>(size));
-    const int error = errno;
-    const timespec now{};
-    if (result != 0 && error == EFBIG && sigismember(&pending, SIGXFSZ) == 0)
-        sigtimedwait(&file_size, nullptr, &now);
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    errno = error;
-    return result;
-}
-
 base::UniqueFd create_memfd(std::size_t size, const char* name) {
     base::UniqueFd fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!fd) base::throw_errno("memfd_create");
     fd = os::lift(std::move(fd));
-    if (resize(fd.get(), size) != 0) {
+    if (os::change_file_size([&] { return ftruncate(fd.get(), static_cast<off_t>(size)); }) != 0) {
         const std::string what = "ftruncate to the " + std::to_string(size) +
                                  " bytes that shared memory takes at least (allow larger "
                                  "files: RLIMIT_FSIZE, `ulimit -f`)";

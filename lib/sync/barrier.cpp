@@ -29,15 +29,25 @@ using sync::MemberId;
 using Place = std::atomic<std::uint64_t>;
 using Places = std::span<Place>;
 
+/// The value of `BarrierWords::phase`.
+using Phase = std::uint64_t;
+
 constexpr int most_parties = 65536;
-constexpr std::uint32_t is_broken_bit = 1; ///< bit 0 of `BarrierWords::phase`
+constexpr Phase is_broken_bit = 1;
 constexpr std::uint32_t action_done = ~std::uint32_t{0};
 
-std::uint32_t number_of(std::uint32_t phase) {
-    return phase / 2;
+std::uint32_t number_of(Phase phase) {
+    return static_cast<std::uint32_t>(phase) / 2;
 }
-bool is_broken(std::uint32_t phase) {
+bool is_broken(Phase phase) {
     return (phase & is_broken_bit) != 0;
+}
+/// Returns how many phases were completed.
+std::uint32_t completed_before(Phase phase) {
+    return static_cast<std::uint32_t>(phase >> 32);
+}
+Phase make_phase(std::uint32_t completed, std::uint32_t number) {
+    return Phase{completed} << 32 | number * 2;
 }
 std::uint32_t phase_of(std::uint64_t place) {
     return static_cast<std::uint32_t>(place >> 32);
@@ -50,6 +60,10 @@ bool is_before(std::uint32_t number, std::uint32_t other) {
     return static_cast<std::int32_t>((number - other) << 1) < 0;
 }
 
+void wake_waiters(const BarrierWords& words) {
+    sync::wake_all(sync::futex_of(words.phase));
+}
+
 /// One wait of one party.
 class Arrival {
 public:
@@ -60,9 +74,7 @@ public:
     int run();
 
     static Places places_of(const sync::Cell& cell) {
-        const std::uint32_t parties = cell.barrier.parties.load();
-        auto* const memory = sync::further_memory(cell, parties * sizeof(Place));
-        return {reinterpret_cast<Place*>(memory), parties};
+        return sync::further_array<Place>(cell, cell.barrier.parties.load(), most_parties);
     }
 
 private:
@@ -70,12 +82,12 @@ private:
     template <typename Condition>
     [[nodiscard]] std::optional<int> take_place(std::uint32_t number, Condition condition);
     [[nodiscard]] bool is_complete(std::uint32_t number) const;
-    void complete(std::uint32_t phase);
-    void end_phase(std::uint32_t phase);
+    void complete(Phase phase);
+    void end_phase(Phase phase);
     [[nodiscard]] std::optional<MemberId> find_dead(std::uint32_t number) const;
-    void break_phase(std::uint32_t phase, std::optional<MemberId> dead);
-    void sleep(std::uint32_t phase);
-    [[noreturn]] void throw_broken(const char* why) const;
+    void break_phase(Phase phase, std::optional<MemberId> dead);
+    void sleep(Phase phase);
+    [[noreturn]] void throw_broken(Phase phase, const char* why) const;
 
     sync::Pin pin_;
     const detail::ObjectHandle& object_;
@@ -89,22 +101,23 @@ private:
 
 int Arrival::run() {
     std::optional<int> index;
-    std::uint32_t phase = words_.phase.load();
+    Phase phase = words_.phase.load();
     for (;; phase = words_.phase.load()) {
-        if (is_broken(phase)) throw_broken("is broken");
-        if ((index = arrive(number_of(phase)))) break;
+        if (is_broken(phase)) throw_broken(phase, "is broken");
+        index = arrive(number_of(phase));
+        if (index) break;
         // All places are taken: the phase is about to end, or there are too many threads.
-        if (deadline_.passed()) throw_broken("had no free place within the timeout");
+        if (deadline_.passed()) throw_broken(phase, "had no free place within the timeout");
         sleep(phase);
     }
     for (;;) {
         if (words_.phase.load() == phase && is_complete(number_of(phase))) complete(phase);
-        const std::uint32_t now = words_.phase.load();
+        const Phase now = words_.phase.load();
         if (number_of(now) != number_of(phase)) {
-            if (words_.reset.load() == number_of(phase)) throw_broken("was reset");
+            if (completed_before(now) == completed_before(phase)) throw_broken(phase, "was reset");
             return *index;
         }
-        if (is_broken(now)) throw_broken("was broken");
+        if (is_broken(now)) throw_broken(phase, "was broken");
         if (const auto dead = find_dead(number_of(phase))) {
             break_phase(phase, dead);
         } else if (deadline_.passed()) {
@@ -148,29 +161,32 @@ bool Arrival::is_complete(std::uint32_t number) const {
 }
 
 /// Runs the action unless another party does, and ends the phase.
-void Arrival::complete(std::uint32_t phase) {
+void Arrival::complete(Phase phase) {
     if (!action_) return end_phase(phase);
     const std::uint32_t number = number_of(phase);
     std::uint64_t runner = words_.runner.load();
     if (phase_of(runner) != number || runner == 0) {
-        if (!words_.runner.compare_exchange_strong(runner, place_for(number, member_))) return;
+        std::uint64_t own = place_for(number, member_);
+        if (!words_.runner.compare_exchange_strong(runner, own)) return;
         try {
             action_();
         } catch (...) {
             break_phase(phase, std::nullopt);
             throw;
         }
-        words_.runner.store(place_for(number, action_done));
+        // Not if the barrier was reset meanwhile and the action of a later phase runs.
+        words_.runner.compare_exchange_strong(own, place_for(number, action_done));
         end_phase(phase);
     } else if (static_cast<std::uint32_t>(runner) == action_done) {
         end_phase(phase); // the party that ran it was killed just then
     }
 }
 
-void Arrival::end_phase(std::uint32_t phase) {
-    std::uint32_t expected = phase;
-    words_.phase.compare_exchange_strong(expected, phase + 2);
-    sync::wake_all(words_.phase);
+void Arrival::end_phase(Phase phase) {
+    Phase expected = phase;
+    words_.phase.compare_exchange_strong(
+        expected, make_phase(completed_before(phase) + 1, number_of(phase) + 1));
+    wake_waiters(words_);
 }
 
 /// Returns a party that died after it arrived in this phase, or took part in the previous one and
@@ -187,24 +203,26 @@ std::optional<MemberId> Arrival::find_dead(std::uint32_t number) const {
     return std::nullopt;
 }
 
-void Arrival::break_phase(std::uint32_t phase, std::optional<MemberId> dead) {
-    if (dead) words_.dead.set(sync::identify(*dead));
-    std::uint32_t expected = phase;
-    const bool is_first = words_.phase.compare_exchange_strong(expected, phase | is_broken_bit);
-    if (dead && !is_first && !is_broken(expected)) words_.dead.set({}); // the phase was complete
-    sync::wake_all(words_.phase);
+void Arrival::break_phase(Phase phase, std::optional<MemberId> dead) {
+    if (dead) words_.dead.store(place_for(number_of(phase), *dead));
+    Phase expected = phase;
+    words_.phase.compare_exchange_strong(expected, phase | is_broken_bit);
+    wake_waiters(words_);
 }
 
-void Arrival::sleep(std::uint32_t phase) {
-    sync::sleep_on(words_.phase, phase, deadline_);
+void Arrival::sleep(Phase phase) {
+    sync::sleep_on(sync::futex_of(words_.phase), static_cast<std::uint32_t>(phase), deadline_);
     object_.require();
 }
 
-void Arrival::throw_broken(const char* why) const {
+void Arrival::throw_broken(Phase phase, const char* why) const {
     std::string text = std::string("the barrier ") + why;
-    const DeadHolder dead = words_.dead.get();
-    if (dead.pid != 0) text += ": " + dead.name + " (pid " + std::to_string(dead.pid) + ") died";
-    throw BrokenBarrier(text, dead);
+    DeadHolder holder;
+    if (const std::uint64_t dead = words_.dead.load(); phase_of(dead) == number_of(phase)) {
+        holder = sync::identify(static_cast<MemberId>(dead));
+        text += ": " + holder.name + " (pid " + std::to_string(holder.pid) + ") died";
+    }
+    throw BrokenBarrier(text, holder);
 }
 
 } // namespace
@@ -219,7 +237,7 @@ std::uint64_t Barrier::further_bytes(int parties) {
 void Barrier::initialise(int parties) const {
     BarrierWords& words = object_.get().barrier;
     words.parties.store(static_cast<std::uint32_t>(parties));
-    words.phase.store(2); // number 1
+    words.phase.store(make_phase(0, 1));
 }
 
 Barrier::Barrier(Parts parts) : object_(detail::ObjectKind::barrier, parts.id) {
@@ -253,17 +271,17 @@ int Barrier::wait_for(Timeout timeout) const {
 void Barrier::abort() const {
     BarrierWords& words = object_.get().barrier;
     words.phase.fetch_or(is_broken_bit);
-    sync::wake_all(words.phase);
+    wake_waiters(words);
 }
 
 void Barrier::reset() const {
     BarrierWords& words = object_.get().barrier;
-    std::uint32_t phase = words.phase.load();
-    do {
-        words.reset.store(number_of(phase));
-        words.dead.set({});
-    } while (!words.phase.compare_exchange_weak(phase, (phase | is_broken_bit) + 1));
-    sync::wake_all(words.phase);
+    Phase phase = words.phase.load();
+    // Leaves out a number, so that nobody who took part before is missed.
+    while (!words.phase.compare_exchange_weak(
+        phase, make_phase(completed_before(phase), number_of(phase) + 2))) {
+    }
+    wake_waiters(words);
 }
 
 int Barrier::parties() const {
@@ -273,7 +291,7 @@ int Barrier::parties() const {
 int Barrier::n_waiting() const {
     const sync::Pin pin;
     const sync::Cell& cell = object_.get();
-    const std::uint32_t phase = cell.barrier.phase.load();
+    const Phase phase = cell.barrier.phase.load();
     int waiting = 0;
     for (const Place& place : Arrival::places_of(cell))
         waiting += phase_of(place.load()) == number_of(phase) && !is_broken(phase) ? 1 : 0;

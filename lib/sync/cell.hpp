@@ -3,29 +3,13 @@
 #include "os/futex.hpp"
 #include "sync/member.hpp"
 
-#include <array>
+#include <prong/detail/shared_object.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 namespace prong::sync {
-
-/// The number and name of a process that died, in shared memory.
-struct DeadHolderText {
-    std::atomic<int> pid;
-    std::array<char, 44> name;
-
-    void set(const DeadHolder& holder) noexcept {
-        name[holder.name.copy(name.data(), name.size() - 1)] = '\0';
-        pid.store(holder.pid);
-    }
-    [[nodiscard]] DeadHolder get() const {
-        auto copy = name;
-        copy.back() = '\0';
-        return {.pid = pid.load(), .name = copy.data()};
-    }
-};
 
 /// A lock's words (lock.cpp).
 struct LockWords {
@@ -53,11 +37,11 @@ struct ConditionWords {
 
 /// A barrier's words (barrier.cpp).
 struct BarrierWords {
-    os::FutexWord phase; ///< number of the phase, and bit 0 if it is broken
+    /// Number of the phase, and bit 0 if it is broken; in the upper half, how many were completed.
+    std::atomic<std::uint64_t> phase;
     std::atomic<std::uint32_t> parties;
-    std::atomic<std::uint32_t> reset;  ///< the last phase that `reset` has ended
     std::atomic<std::uint64_t> runner; ///< phase, and the member that runs its action
-    DeadHolderText dead;               ///< the party whose death broke it
+    std::atomic<std::uint64_t> dead;   ///< phase, and the party whose death broke it
 };
 
 /// A queue's words (queue.cpp). Each counts changes, and has bit 0 if threads wait for one.
@@ -65,6 +49,18 @@ struct QueueWords {
     os::FutexWord items;
     os::FutexWord room;
     os::FutexWord finished;
+};
+
+/// A value's words (value.cpp).
+struct ValueWords {
+    std::atomic<std::uint64_t>
+        word; ///< a small value itself; else its version and which copy it is
+    std::atomic<std::uint64_t> bytes; ///< of the value
+};
+
+/// An array's word (array.cpp).
+struct ArrayWords {
+    std::atomic<std::uint64_t> element_bytes;
 };
 
 } // namespace prong::sync
@@ -82,13 +78,15 @@ struct alignas(64) prong::detail::SharedCell {
     sync::ConditionWords condition;
     sync::BarrierWords barrier;
     sync::QueueWords queue;
+    sync::ValueWords value;
+    sync::ArrayWords array;
 };
 
 namespace prong::sync {
 using Cell = detail::SharedCell;
 static_assert(sizeof(Cell) <= 256);
 
-/// Returns the lower half of a lock's word, which threads sleep on.
+/// Returns the lower half of a word, which threads sleep on.
 inline const os::FutexWord& futex_of(const std::atomic<std::uint64_t>& word) noexcept {
     return reinterpret_cast<const os::FutexWord&>(word);
 }

@@ -18,6 +18,7 @@ bool has_set_bit(std::uint32_t state) {
 } // namespace
 
 void Event::set() const {
+    const sync::Pin pin;
     os::FutexWord& state = object_.get().event.state;
     std::uint32_t seen = state.load();
     while (!has_set_bit(seen) && !state.compare_exchange_weak(seen, (seen | is_set_bit) + 2)) {
@@ -27,6 +28,7 @@ void Event::set() const {
 }
 
 void Event::clear() const {
+    const sync::Pin pin;
     object_.get().event.state.fetch_and(~is_set_bit);
 }
 

@@ -2,11 +2,14 @@
 
 #include "base/relax.hpp"
 #include "os/cpus.hpp"
+#include "os/fork_depth.hpp"
 #include "sync/cell.hpp"
 #include "sync/member.hpp"
 
 #include <prong/error.hpp>
 
+#include <array>
+#include <cstddef>
 #include <optional>
 #include <stdexcept>
 
@@ -32,6 +35,38 @@ enum class Outcome { acquired, recovered, refused };
 bool is_same(std::uint64_t holder, ThreadId thread) {
     return (holder & ~has_waiters) == thread;
 }
+
+/// What the calling thread has acquired and not released, as far as it remembers: the locks that it
+/// acquired last. So a guard's destructor can be told from misuse when the lock's word names
+/// another thread: in a copy of the process, or because a process has corrupted it.
+class Held {
+public:
+    void add(const LockWords& lock) noexcept {
+        newest_ = (newest_ + 1) % entries_.size();
+        entries_[newest_] = {.lock = &lock, .depth = os::fork_depth()};
+    }
+    /// Returns whether this thread, or the one that it is a copy of, has acquired the lock.
+    bool remove(const LockWords& lock) noexcept {
+        for (std::size_t i = 0; i < entries_.size(); ++i) {
+            Entry& entry = entries_[(newest_ - i) % entries_.size()];
+            if (entry.lock != &lock) continue;
+            entry.lock = nullptr;
+            if (i == 0) --newest_;
+            return entry.depth == os::fork_depth() || sync::forking_thread() != 0;
+        }
+        return false;
+    }
+
+private:
+    struct Entry {
+        const LockWords* lock;
+        unsigned depth; ///< `os::fork_depth()` of the process
+    };
+    std::array<Entry, 8> entries_;
+    std::size_t newest_;
+};
+// Accessed without a call. It is small enough for a library that is loaded late.
+[[gnu::tls_model("initial-exec")]] constinit thread_local Held held{};
 
 void note_death(LockWords& lock) noexcept {
     lock.abandoned.store(1, std::memory_order_release);
@@ -87,6 +122,15 @@ void wake_next(const LockWords& lock) {
     os::futex_wake(sync::futex_of(lock.holder), 1);
 }
 
+void release_if_held(LockWords& lock, ThreadId thread) {
+    std::uint64_t holder = lock.holder.load(std::memory_order_relaxed);
+    while (is_same(holder, thread)) { // others may set the bit
+        if (!lock.holder.compare_exchange_weak(holder, 0)) continue;
+        wake_next(lock);
+        return;
+    }
+}
+
 /// Returns how the lock was acquired, or that it was not.
 Outcome acquire_lock(const ObjectHandle& object, ObjectKind kind, const Deadline& deadline,
                      std::optional<ThreadId>& dead) {
@@ -99,6 +143,7 @@ Outcome acquire_lock(const ObjectHandle& object, ObjectKind kind, const Deadline
             if (kind == ObjectKind::recursive_lock) {
                 lock.depth.store(lock.depth.load(std::memory_order_relaxed) + 1,
                                  std::memory_order_relaxed);
+                held.add(lock);
                 return Outcome::acquired;
             }
             if (!deadline.is_never()) return Outcome::refused;
@@ -109,10 +154,11 @@ Outcome acquire_lock(const ObjectHandle& object, ObjectKind kind, const Deadline
     }
     if (outcome == Outcome::refused) return outcome;
     if (object.find() == nullptr) { // the place may belong to another lock by now
-        if (lock.holder.compare_exchange_strong(holder = thread, 0)) wake_next(lock);
+        release_if_held(lock, thread);
         object.require();
     }
     if (kind == ObjectKind::recursive_lock) lock.depth.store(1, std::memory_order_relaxed);
+    held.add(lock);
     return outcome;
 }
 
@@ -137,11 +183,12 @@ void BasicLock::release(ObjectKind kind) const {
     const ThreadId thread = sync::this_thread();
     std::uint64_t holder = lock.holder.load(std::memory_order_relaxed);
     if (!is_same(holder, thread)) {
-        if (holder != 0 && is_same(holder, sync::forking_thread())) return;
+        if (held.remove(lock)) return;
         throw std::logic_error(holder == 0
                                    ? "prong::Lock: unlock() of a lock that is not locked"
                                    : "prong::Lock: unlock() by a thread that does not hold it");
     }
+    held.remove(lock);
     if (kind == ObjectKind::recursive_lock) {
         const std::uint32_t depth = lock.depth.load(std::memory_order_relaxed) - 1;
         lock.depth.store(depth, std::memory_order_relaxed);

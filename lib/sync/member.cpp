@@ -37,7 +37,6 @@ constexpr std::uint64_t pin_limit = 1 << 16;
 
 struct Slot {
     pthread_mutex_t life;
-    std::atomic<std::uint32_t> state;      ///< of the mutex: unused, being initialised, usable
     std::atomic<std::uint32_t> generation; ///< of the process that has, or had, the slot
     std::atomic<std::uint32_t> dead;       ///< the last generation that was found dead
     std::atomic<std::uint32_t> watches;    ///< odd while the watching thread has ended
@@ -48,8 +47,6 @@ struct Slot {
     /// The number of pins in the lower 16 bits; above them, how often it has become 0.
     std::atomic<std::uint64_t> pins;
     std::array<char, 32> name; ///< ends with a zero
-
-    enum : std::uint32_t { unused, initialising, usable };
 
     /// The word of the robust mutex: holder and bits, as the kernel defines them.
     [[nodiscard]] std::atomic_ref<std::uint32_t> life_word() {
@@ -82,20 +79,25 @@ std::uint64_t pid_namespace() noexcept {
     return stat("/proc/self/ns/pid", &info) == 0 ? info.st_ino : 0;
 }
 
-/// Makes the slot's mutex usable. Returns false if another process is at it, or died at it.
-bool initialise(Slot& slot) noexcept {
-    std::uint32_t state = slot.state.load(std::memory_order_acquire);
-    if (state == Slot::usable) return true;
-    if (state != Slot::unused || !slot.state.compare_exchange_strong(state, Slot::initialising))
-        return false;
+/// Makes the slot's mutex usable. A new one is all zeros but for its kind, so to write the kind
+/// again does no harm, and a process that is killed here leaves the slot usable.
+void initialise(Slot& slot) noexcept {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
     pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&slot.life, &attributes);
+    pthread_mutex_t model;
+    pthread_mutex_init(&model, &attributes);
     pthread_mutexattr_destroy(&attributes);
-    slot.state.store(Slot::usable, std::memory_order_release);
-    return true;
+    std::atomic_ref(slot.life.__data.__kind).store(model.__data.__kind);
+}
+
+/// Tries to lock the slot's mutex, which is free or has a holder that died.
+bool try_lock(Slot& slot) noexcept {
+    initialise(slot);
+    const int result = pthread_mutex_trylock(&slot.life);
+    if (result == EOWNERDEAD) pthread_mutex_consistent(&slot.life);
+    return result == 0 || result == EOWNERDEAD;
 }
 
 /// This process as a member.
@@ -127,10 +129,11 @@ void begin_watch() noexcept {
     is_watched.store(true);
 }
 
-/// Takes over the life mutex of a thread that has ended, or is about to: this blocks only briefly.
-void take_over_watch() noexcept {
+/// Takes over the life mutex of a thread that has ended. Until it has ended altogether, the slot
+/// stays unwatched: to wait for it could take for ever.
+void try_take_over_watch() noexcept {
     Slot& slot = slot_of(self.member);
-    if (pthread_mutex_lock(&slot.life) == EOWNERDEAD) pthread_mutex_consistent(&slot.life);
+    if (!try_lock(slot)) return;
     slot.watches.fetch_add(1);
     begin_watch();
 }
@@ -147,8 +150,10 @@ bool process_lives(Slot& slot) noexcept {
 
 void note_death(Slot& slot, std::uint32_t generation) noexcept {
     std::uint32_t dead = slot.dead.load();
-    if (dead == generation || !slot.dead.compare_exchange_strong(dead, generation)) return;
+    if (dead == generation) return;
+    // Counted first: whoever is killed in between leaves the death to be counted again.
     memory().header().deaths.fetch_add(1);
+    slot.dead.compare_exchange_strong(dead, generation);
     os::futex_wake(reinterpret_cast<const os::FutexWord&>(slot.life.__data.__lock), os::everyone);
 }
 
@@ -169,10 +174,7 @@ bool find_death(Slot& slot, std::uint32_t generation) noexcept {
 /// Takes the slot for this process, if it is free or that of a dead process.
 bool take(Slot& slot) noexcept {
     const std::uint32_t before = slot.generation.load();
-    if (before != 0 && !find_death(slot, before)) return false;
-    const int result = pthread_mutex_trylock(&slot.life);
-    if (result == EOWNERDEAD) pthread_mutex_consistent(&slot.life);
-    return result == 0 || result == EOWNERDEAD;
+    return (before == 0 || find_death(slot, before)) && try_lock(slot);
 }
 
 MemberId join() {
@@ -181,7 +183,7 @@ MemberId join() {
     for (std::uint32_t attempt = 0; attempt < slot_count; ++attempt) {
         const std::uint32_t index = header.next_member.fetch_add(1) % slot_count;
         Slot& slot = slot_at(index);
-        if (!initialise(slot) || !take(slot)) continue;
+        if (!take(slot)) continue;
         const std::uint32_t before = slot.generation.load();
         if (before != 0) {
             note_death(slot, before);
@@ -224,7 +226,7 @@ MemberId find_member() {
         begin_watch();
         os::before_exit_in_order(leave_in_order);
     } else if (!is_watched.load()) {
-        take_over_watch();
+        try_take_over_watch();
     }
     return self.member;
 }
@@ -235,7 +237,8 @@ struct ThisThread {
     ThreadId id;
     ThreadId forking; ///< the thread of the parent that this one is a copy of
 };
-constinit thread_local ThisThread this_thread_cache{};
+// Accessed without a call. It is small enough for a library that is loaded late.
+[[gnu::tls_model("initial-exec")]] constinit thread_local ThisThread this_thread_cache{};
 
 ThreadId find_thread() {
     const unsigned depth = os::fork_depth();
@@ -294,6 +297,13 @@ bool lives(ThreadId thread) noexcept {
     if (slot.pid_namespace.load() != pid_namespace()) return true;
     const auto number = static_cast<pid_t>(thread >> 32);
     return syscall(SYS_tgkill, slot.pid.load(), number, 0) == 0 || errno != ESRCH;
+}
+
+bool has_ended(MemberId member) noexcept {
+    if (lives(member)) return false;
+    Slot& slot = slot_of(member);
+    // A slot passes to another process long after that.
+    return slot.generation.load() != generation_of(member) || !process_lives(slot);
 }
 
 DeadHolder identify(MemberId member) {

@@ -70,6 +70,10 @@ bool lives(MemberId member) noexcept;
 /// Returns whether the thread, and so its process, lives. Takes a system call.
 bool lives(ThreadId thread) noexcept;
 
+/// Returns whether all threads of the process have ended. This is later than `lives` says: when one
+/// thread's end is noticed, others may still run for a moment. Takes system calls.
+bool has_ended(MemberId member) noexcept;
+
 /// Returns number and name of a process, dead or alive; zero and an empty name when they have been
 /// forgotten: 4096 processes later.
 DeadHolder identify(MemberId member);

@@ -63,10 +63,17 @@ void wake_sleepers(const Cell& cell) noexcept {
     wake_all(cell.semaphore.changes);
     wake_all(cell.event.state);
     wake_all(cell.condition.notifications);
-    wake_all(cell.barrier.phase);
+    wake_all(futex_of(cell.barrier.phase));
     wake_all(cell.queue.items);
     wake_all(cell.queue.room);
     wake_all(cell.queue.finished);
+}
+
+/// Returns whether a late access to an object harms no other one of the same kind in its place: a
+/// lock is released again, and a condition's waits end for nothing.
+bool is_reused_safely(detail::ObjectKind kind) noexcept {
+    return kind == detail::ObjectKind::lock || kind == detail::ObjectKind::recursive_lock ||
+           kind == detail::ObjectKind::condition;
 }
 
 void end_object(Cell& cell) {
@@ -75,8 +82,9 @@ void end_object(Cell& cell) {
     wake_sleepers(cell);
     const std::uint64_t offset = memory.offset_of(&cell);
     const std::uint64_t data = cell.data.load();
-    if (data == 0) return memory.free(offset, cell_bytes);
-    const bool has_items = cell.kind.load() == detail::ObjectKind::queue;
+    const detail::ObjectKind kind = cell.kind.load();
+    if (is_reused_safely(kind)) return memory.free(offset, cell_bytes);
+    const bool has_items = kind == detail::ObjectKind::queue;
     bury({.cell = offset,
           .data = data,
           .data_bytes = cell.data_bytes.load(),
@@ -110,9 +118,12 @@ void end_objects_of(MemberId dead) {
 std::byte* further_memory(const Cell& cell, std::uint64_t bytes) {
     const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
     const std::uint64_t offset = cell.data.load();
-    if (!memory.contains(offset, bytes))
-        throw Error("the memory that this program shares with its processes is corrupt");
+    if (!memory.contains(offset, bytes)) throw_corrupt();
     return memory.at(offset);
+}
+
+void throw_corrupt() {
+    throw Error("the memory that this program shares with its processes is corrupt");
 }
 
 } // namespace prong::sync

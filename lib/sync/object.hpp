@@ -5,12 +5,21 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace prong::sync {
 
 /// Returns an object's memory beside its cell, of at least `bytes`. Throws `Error` if shared memory
 /// is corrupt.
 std::byte* further_memory(const Cell& cell, std::uint64_t bytes);
+[[noreturn]] void throw_corrupt();
+
+/// Returns the same as an array. `count` comes from shared memory and must be 1 to `most`.
+template <typename T>
+std::span<T> further_array(const Cell& cell, std::uint32_t count, std::uint32_t most) {
+    if (count == 0 || count > most) throw_corrupt();
+    return {reinterpret_cast<T*>(further_memory(cell, count * sizeof(T))), count};
+}
 
 /// Returns the owner of the blocks that a queue's items lie in.
 shm::Owner owner_of_items(std::uint64_t stamp) noexcept;

@@ -27,6 +27,7 @@ namespace prong::detail {
 namespace {
 
 using sync::MemberId;
+using sync::throw_corrupt;
 
 constexpr std::uint64_t most_items = 1 << 20;
 constexpr std::int64_t largest_max_size = most_items / 2;
@@ -66,10 +67,6 @@ static_assert(sizeof(BlockHeader) % wire_alignment == 0);
 
 std::byte* bytes_of(BlockHeader& header) {
     return reinterpret_cast<std::byte*>(&header + 1);
-}
-
-[[noreturn]] void throw_corrupt() {
-    throw Error("the memory that this program shares with its processes is corrupt");
 }
 
 /// Returns the number of places of a queue that another handle made.

@@ -50,9 +50,8 @@ bool take_permit(SemaphoreWords& words) noexcept {
 }
 
 Permits permits_of(const sync::Cell& cell) {
-    const std::uint32_t bound = cell.semaphore.bound.load();
-    auto* const words = sync::further_memory(cell, bound * sizeof(std::atomic<MemberId>));
-    return {reinterpret_cast<std::atomic<MemberId>*>(words), bound};
+    return sync::further_array<std::atomic<MemberId>>(cell, cell.semaphore.bound.load(),
+                                                      BoundedSemaphore::most_permits);
 }
 
 bool take_permit(Permits permits, MemberId member) noexcept {
@@ -89,6 +88,7 @@ void Semaphore::initialise(std::int64_t permits) const {
 }
 
 bool Semaphore::acquire(detail::Deadline deadline) const {
+    const sync::Pin pin;
     SemaphoreWords& words = object_.get().semaphore;
     return sync::wait_for_change(object_, object_.get().semaphore.changes, deadline,
                                  [&] { return take_permit(words); });
@@ -99,6 +99,7 @@ void Semaphore::acquire() const {
 }
 
 bool Semaphore::try_acquire() const {
+    const sync::Pin pin;
     return take_permit(object_.get().semaphore);
 }
 
@@ -108,6 +109,7 @@ bool Semaphore::try_acquire_for(Timeout timeout) const {
 
 void Semaphore::release(std::int64_t permits) const {
     require_positive(permits);
+    const sync::Pin pin;
     SemaphoreWords& words = object_.get().semaphore;
     words.value.fetch_add(static_cast<std::uint64_t>(permits), std::memory_order_release);
     announce(words.changes, permits);

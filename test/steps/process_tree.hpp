@@ -3,6 +3,7 @@
 #include "executor/core_pool.hpp"
 #include "executor/helpers.hpp"
 #include "executor/invariants.hpp"
+#include "steps/curtain.hpp"
 #include "steps/scenario.hpp"
 #include "steps/stage.hpp"
 #include "steps/tally.hpp"
@@ -20,14 +21,6 @@
 #include <utility>
 
 namespace prong::test {
-
-// Between these, what the parent does is stepped through.
-[[gnu::noinline]] inline void curtain_up() {
-    asm volatile("# up" ::: "memory");
-}
-[[gnu::noinline]] inline void curtain_down() {
-    asm volatile("# down" ::: "memory");
-}
 
 /// What a parent does with its pool of one worker, and what must come of it whenever the worker
 /// dies.

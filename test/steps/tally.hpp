@@ -2,6 +2,7 @@
 
 #include "executor/invariants.hpp"
 #include "steps/tracee.hpp"
+#include "support/catch.hpp"
 #include "support/environment.hpp"
 
 #include <dlfcn.h>
@@ -15,6 +16,13 @@
 #include <vector>
 
 namespace prong::test {
+
+/// Returns whether nothing can be tried here, and says why.
+inline bool skipped() {
+    const std::string reason = cannot_trace();
+    if (!reason.empty()) WARN("skipped: " << reason);
+    return !reason.empty();
+}
 
 /// The random numbers of this run.
 inline std::mt19937_64& random_numbers() {

@@ -123,10 +123,4 @@ void require_none_wrong(const AnyTrial& trial, const Content& content, const Sha
     CHECK(tally.violations() == 0);
 }
 
-inline bool skipped() {
-    const std::string reason = cannot_trace();
-    if (!reason.empty()) WARN("skipped: " << reason);
-    return !reason.empty();
-}
-
 } // namespace prong::test

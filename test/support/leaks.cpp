@@ -77,7 +77,8 @@ std::map<std::string, std::string> held_mappings() {
     std::map<std::string, std::string> held;
     std::ifstream maps("/proc/self/maps");
     for (std::string line; std::getline(maps, line);) {
-        if (line.find("memfd:prong-family") != std::string::npos) continue; // stays once it is there
+        if (line.find("memfd:prong-family") != std::string::npos)
+            continue; // stays once it is there
         // A shared anonymous mapping is shown as /dev/zero.
         for (const char* const shared : {"memfd:", "/dev/zero", "/dev/shm/"}) {
             if (line.find(shared) != std::string::npos) held[line] = "mapping " + line;

@@ -8,6 +8,7 @@
 #include <prong/prong.hpp>
 
 #include <atomic>
+#include <csignal>
 #include <set>
 #include <stdexcept>
 #include <thread>
@@ -25,6 +26,11 @@ namespace {
 /// Waits for as many to arrive.
 bool arrive(const Barrier& barrier, int parties) {
     return eventually([&] { return barrier.n_waiting() == parties; });
+}
+
+int run_on_to_exitcode(Process& process) {
+    process.join_for(patience);
+    return process.exitcode().value_or(-1);
 }
 
 int wait_at(const Barrier& barrier) {
@@ -222,6 +228,75 @@ TEST_CASE("a party of the previous phase that was killed is missed") {
     }
     killer.join();
     party.join();
+}
+
+TEST_CASE("a barrier that a death has broken is whole after a reset") {
+    const Barrier barrier(3);
+    Process party([&] { barrier.wait(); });
+    party.start();
+    REQUIRE(arrive(barrier, 1));
+    party.kill();
+    party.join();
+    CHECK_THROWS_AS(barrier.wait(), BrokenBarrier);
+    barrier.reset();
+    std::vector<Process> others;
+    for (int i = 0; i < 2; ++i) {
+        others.emplace_back([&] { barrier.wait(); });
+        others.back().start();
+        REQUIRE(arrive(barrier, i + 1));
+        std::this_thread::sleep_for(50ms); // longer than a slice of a wait
+    }
+    barrier.wait();
+    for (Process& process : others) CHECK(run_on_to_exitcode(process) == 0);
+}
+
+TEST_CASE("a wait is told of a reset though it sleeps through another one") {
+    const Barrier barrier(2);
+    const SharedVariable<bool> was_told;
+    Process party([&] {
+        try {
+            barrier.wait();
+        } catch (const BrokenBarrier&) {
+            *was_told = true;
+        }
+    });
+    party.start();
+    REQUIRE(arrive(barrier, 1));
+    kill(party.pid(), SIGSTOP);
+    barrier.reset();
+    barrier.reset();
+    kill(party.pid(), SIGCONT);
+    CHECK(party.join_for(patience));
+    CHECK(*was_told);
+}
+
+TEST_CASE("the action of a phase that was reset does not let another one run twice") {
+    const SharedVariable<std::atomic<int>> runs;
+    const SharedVariable<std::atomic<int>> may_end;
+    const Barrier barrier(2, [&] {
+        const int run = runs->fetch_add(1);
+        while (may_end->load() <= run) std::this_thread::sleep_for(1ms);
+    });
+    std::atomic<int> left = 0;
+    const auto take_part = [&] {
+        try {
+            barrier.wait();
+            ++left;
+        } catch (const BrokenBarrier&) {
+        }
+    };
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 2; ++i) threads.emplace_back(take_part);
+    REQUIRE(eventually([&] { return runs->load() == 1; }));
+    barrier.reset();
+    for (int i = 0; i < 2; ++i) threads.emplace_back(take_part);
+    REQUIRE(eventually([&] { return runs->load() == 2; }));
+    may_end->store(1); // the action of the first phase ends, that of the second goes on
+    std::this_thread::sleep_for(50ms); // longer than a slice of a wait
+    CHECK(runs->load() == 2);
+    may_end->store(2);
+    for (std::thread& thread : threads) thread.join();
+    CHECK(left == 2);
 }
 
 TEST_CASE("parties that have left in order are not missed") {

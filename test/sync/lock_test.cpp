@@ -1,12 +1,15 @@
 #include <prong/lock.hpp>
 
 #include "support/catch.hpp"
+#include "support/check_child.hpp"
 #include "support/environment.hpp"
 #include "support/eventually.hpp"
+#include "support/forks.hpp"
 #include "sync/family.hpp"
 
 #include <prong/prong.hpp>
 
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +19,7 @@
 #include <optional>
 #include <stdexcept>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 using namespace prong::test;
@@ -194,6 +198,24 @@ TEST_CASE("a process is found dead though the thread that first used a lock has 
     lock.unlock();
 }
 
+TEST_CASE("a thread may use locks to its very end") {
+    const Lock lock;
+    check_child([&] { // where this thread is the first that uses a lock
+        std::thread([&] {
+            lock.lock();
+            lock.unlock();
+            // Destroyed after prong's own data of this thread.
+            pthread_key_t key{};
+            pthread_key_create(&key, [](void* value) {
+                const std::scoped_lock guard(*static_cast<const Lock*>(value));
+            });
+            pthread_setspecific(key, &lock);
+        }).join();
+        require(lock.try_lock_for(patience), "the lock is not free");
+        lock.unlock();
+    });
+}
+
 TEST_CASE("only the holder unlocks") {
     const Lock lock;
     CHECK_THROWS_AS(lock.unlock(), std::logic_error);
@@ -217,6 +239,30 @@ TEST_CASE("a forked child's copy of a guard does not unlock") {
     REQUIRE(waitpid(child, &status, 0) == child);
     CHECK(status == 0);
     CHECK_FALSE(exitcode_of([&] { std::exit(lock.try_lock() ? 1 : 0); }));
+}
+
+TEMPLATE_TEST_CASE("a forked child's copy of a guard does nothing after the parent has unlocked",
+                   "", Lock, RLock) {
+    TestType lock;
+    std::optional<std::unique_lock<TestType>> guard(lock);
+    std::optional<std::unique_lock<RLock>> again;
+    if constexpr (std::is_same_v<TestType, RLock>) again.emplace(lock);
+    auto [ours, theirs] = prong::Pipe();
+    const pid_t child = fork();
+    if (child == 0) {
+        theirs.recv<int>();
+        again.reset();
+        guard.reset();
+        _exit(lock.try_lock() ? 1 : 0); // another thread of the parent has it by now
+    }
+    again.reset();
+    guard.reset();
+    std::thread([&] {
+        lock.lock();
+        ours.send(0);
+        CHECK(end_of(child) == "exit 0");
+        lock.unlock();
+    }).join();
 }
 
 TEST_CASE("a thread that locks a lock twice is told so") {

@@ -1,5 +1,6 @@
 // What all objects of the family have in common: who owns them, who may use them, when they end.
 
+#include "shm/family_memory.hpp"
 #include "support/catch.hpp"
 #include "support/check_child.hpp"
 #include "support/environment.hpp"
@@ -261,6 +262,22 @@ TEST_CASE("the objects of processes that are dead make room") {
                   _exit(0);
               }) == 0);
     }
+}
+
+TEST_CASE("the objects of a dead process end before others get their memory") {
+    auto& next_member = prong::shm::FamilyMemory::get().header().next_member;
+    auto [ours, theirs] = prong::Pipe();
+    const std::uint32_t slot = next_member;
+    Sleeper owner([&] {
+        static const prong::BoundedSemaphore semaphore(300);
+        theirs.send(prong::BoundedSemaphore(semaphore));
+    });
+    const auto semaphore = ours.recv<prong::BoundedSemaphore>();
+    owner.kill();
+    semaphore.acquire();
+    next_member = slot;
+    CHECK(exitcode_of([] { const Lock lock; }) == 0); // takes the slot of the dead
+    CHECK_THROWS_AS(semaphore.acquire(), ObjectGone);
 }
 
 TEST_CASE("a process with little address space, small files or locked memory has objects") {

@@ -31,6 +31,8 @@ enum class ObjectKind : std::uint32_t {
     condition,
     barrier,
     queue,
+    value,
+    array,
 };
 
 struct SharedCell;
@@ -104,11 +106,14 @@ private:
 /// How the codec takes a handle apart and makes one again: by a private type `Parts`, which can be
 /// transferred, a private function `parts` and a private constructor.
 struct HandleAccess {
+    // (In functions: clang refuses an alias of the private type.)
     template <typename T>
     static auto parts(const T& handle) -> typename T::Parts {
         return handle.parts();
     }
     // (Clang refuses an alias of the private type.)
+    template <typename T>
+    using Parts = decltype(parts(std::declval<const T&>()));
     template <typename T>
     using Parts = decltype(parts(std::declval<const T&>()));
     template <typename T>

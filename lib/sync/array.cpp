@@ -1,0 +1,50 @@
+#include <prong/array.hpp>
+
+#include "sync/cell.hpp"
+#include "sync/object.hpp"
+
+#include <prong/error.hpp>
+
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace prong::detail {
+namespace {
+
+/// Returns the largest number if the product is larger: there is no room for so much.
+std::size_t product(std::size_t elements, std::size_t element_bytes) {
+    constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
+    return elements > most / element_bytes ? most : elements * element_bytes;
+}
+
+} // namespace
+
+BasicArray::BasicArray(std::size_t elements, std::size_t element_bytes)
+    : object_(ObjectKind::array, product(elements, element_bytes)), memory_(nullptr),
+      elements_(elements) {
+    sync::Cell& cell = object_.get();
+    cell.array.element_bytes.store(element_bytes);
+    if (elements != 0) memory_ = sync::further_memory(cell, elements * element_bytes);
+}
+
+BasicArray::BasicArray(Ids ids, std::size_t element_bytes)
+    : lock_(HandleAccess::make<RLock>(ids.lock)), object_(ObjectKind::array, ids.array),
+      memory_(nullptr), elements_(0) {
+    const sync::Cell& cell = object_.get();
+    if (cell.array.element_bytes.load() != element_bytes)
+        throw CodecError("the encoded bytes are a prong::Array of another type");
+    const std::uint64_t bytes = cell.data_bytes.load();
+    elements_ = bytes / element_bytes;
+    if (elements_ != 0) memory_ = sync::further_memory(cell, bytes);
+    object_.require(); // else the numbers may be those of another object
+}
+
+void BasicArray::require(std::size_t index) const {
+    require();
+    if (index >= elements_)
+        throw std::out_of_range("prong::Array: there is no element " + std::to_string(index) +
+                                " in an array of " + std::to_string(elements_));
+}
+
+} // namespace prong::detail
