@@ -111,9 +111,6 @@ struct HandleAccess {
     static auto parts(const T& handle) -> typename T::Parts {
         return handle.parts();
     }
-    // (Clang refuses an alias of the private type.)
-    template <typename T>
-    using Parts = decltype(parts(std::declval<const T&>()));
     template <typename T>
     using Parts = decltype(parts(std::declval<const T&>()));
     template <typename T>
