@@ -35,7 +35,10 @@ protected:
         ObjectId lock;
     };
 
-    BasicArray(std::size_t elements, std::size_t element_bytes);
+    BasicArray(std::size_t elements, std::size_t element_bytes)
+        : object_(ObjectKind::array, product(elements, element_bytes)), elements_(elements) {
+        initialise(element_bytes);
+    }
     BasicArray(Ids ids, std::size_t element_bytes);
     [[nodiscard]] Ids ids() const {
         return {.array = object_.id(), .lock = HandleAccess::parts(lock_)};
@@ -50,10 +53,14 @@ protected:
     [[nodiscard]] RLock& lock() const noexcept { return lock_; }
 
 private:
+    /// Returns the largest number if the product is larger: there is no room for so much.
+    static std::size_t product(std::size_t elements, std::size_t element_bytes) noexcept;
+    void initialise(std::size_t element_bytes);
+
     mutable RLock lock_;
     ObjectHandle object_;
-    void* memory_;
-    std::size_t elements_;
+    void* memory_ = nullptr;
+    std::size_t elements_ = 0;
 };
 
 } // namespace detail

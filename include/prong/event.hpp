@@ -33,8 +33,8 @@ public:
     /// Returns whether the event is set.
     [[nodiscard]] bool is_set() const;
 
-    /// Blocks until the event is set. Returns as well if it was set and cleared meanwhile.
-    void wait() const;
+    /// Blocks until the event is set, or was set and cleared meanwhile. Returns true, as in Python.
+    bool wait() const;
     /// Like `wait`, but blocks at most `timeout`. Returns whether the event was set.
     [[nodiscard]] bool wait_for(Timeout timeout) const;
 

@@ -36,7 +36,10 @@ protected:
     /// Says which of the object's values was read: two with the same version have the same bytes.
     using Version = std::uint64_t;
 
-    explicit BasicValue(std::span<const std::byte> initial);
+    explicit BasicValue(std::span<const std::byte> initial)
+        : object_(ObjectKind::value, further_bytes(initial.size())) {
+        initialise(initial);
+    }
     BasicValue(Ids ids, std::uint64_t bytes);
     [[nodiscard]] Ids ids() const {
         return {.value = object_.id(), .lock = HandleAccess::parts(lock_)};
@@ -52,6 +55,9 @@ protected:
     [[nodiscard]] RLock& lock() const noexcept { return lock_; }
 
 private:
+    static std::uint64_t further_bytes(std::uint64_t bytes) noexcept;
+    void initialise(std::span<const std::byte> initial) const;
+
     mutable RLock lock_;
     ObjectHandle object_;
 };

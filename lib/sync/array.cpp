@@ -10,27 +10,20 @@
 #include <string>
 
 namespace prong::detail {
-namespace {
 
-/// Returns the largest number if the product is larger: there is no room for so much.
-std::size_t product(std::size_t elements, std::size_t element_bytes) {
+std::size_t BasicArray::product(std::size_t elements, std::size_t element_bytes) noexcept {
     constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
     return elements > most / element_bytes ? most : elements * element_bytes;
 }
 
-} // namespace
-
-BasicArray::BasicArray(std::size_t elements, std::size_t element_bytes)
-    : object_(ObjectKind::array, product(elements, element_bytes)), memory_(nullptr),
-      elements_(elements) {
+void BasicArray::initialise(std::size_t element_bytes) {
     sync::Cell& cell = object_.get();
     cell.array.element_bytes.store(element_bytes);
-    if (elements != 0) memory_ = sync::further_memory(cell, elements * element_bytes);
+    if (elements_ != 0) memory_ = sync::further_memory(cell, elements_ * element_bytes);
 }
 
 BasicArray::BasicArray(Ids ids, std::size_t element_bytes)
-    : lock_(HandleAccess::make<RLock>(ids.lock)), object_(ObjectKind::array, ids.array),
-      memory_(nullptr), elements_(0) {
+    : lock_(HandleAccess::make<RLock>(ids.lock)), object_(ObjectKind::array, ids.array) {
     const sync::Cell& cell = object_.get();
     if (cell.array.element_bytes.load() != element_bytes)
         throw CodecError("the encoded bytes are a prong::Array of another type");

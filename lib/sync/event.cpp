@@ -49,8 +49,8 @@ bool Event::wait(detail::Deadline deadline) const {
     return true;
 }
 
-void Event::wait() const {
-    static_cast<void>(wait(detail::Deadline::never()));
+bool Event::wait() const {
+    return wait(detail::Deadline::never());
 }
 
 bool Event::wait_for(Timeout timeout) const {

@@ -46,7 +46,7 @@ std::uint64_t words_for(std::uint64_t bytes) {
     return (bytes + line_bytes - 1) / line_bytes * (line_bytes / word_bytes);
 }
 
-std::uint64_t further_bytes(std::uint64_t bytes) {
+std::uint64_t bytes_for(std::uint64_t bytes) {
     return is_small(bytes)
                ? 0
                : (words_for(copies * word_bytes) + copies * words_for(bytes)) * word_bytes;
@@ -62,7 +62,7 @@ class Copies {
 public:
     Copies(const Cell& cell, std::uint64_t bytes)
         : bytes_(bytes),
-          words_(reinterpret_cast<Word*>(sync::further_memory(cell, further_bytes(bytes)))) {}
+          words_(reinterpret_cast<Word*>(sync::further_memory(cell, bytes_for(bytes)))) {}
 
     // The loads and stores of the words pair: whoever reads what a writer has written to a copy
     // that is no longer the value, finds the version changed.
@@ -118,8 +118,11 @@ std::uint64_t small(std::span<const std::byte> value) {
 
 } // namespace
 
-BasicValue::BasicValue(std::span<const std::byte> initial)
-    : object_(ObjectKind::value, further_bytes(initial.size())) {
+std::uint64_t BasicValue::further_bytes(std::uint64_t bytes) noexcept {
+    return bytes_for(bytes);
+}
+
+void BasicValue::initialise(std::span<const std::byte> initial) const {
     Cell& cell = object_.get();
     cell.value.bytes.store(initial.size());
     if (is_small(initial.size())) {

@@ -29,7 +29,7 @@ TEST_CASE("an event ends all waits when it is set") {
     event.set();
     CHECK(event.is_set());
     for (Process& process : waiting) CHECK(process.join_for(patience));
-    event.wait();
+    CHECK(event.wait());
     event.clear();
     CHECK_FALSE(event.is_set());
 }
