@@ -90,10 +90,10 @@ class Array : public detail::BasicArray {
     static_assert(detail::require_shareable<T>());
 
 public:
-    using value_type = T;
-    using size_type = std::size_t;
-    using reference = T&;
-    using iterator = T*;
+    using value_type = T;          ///< an element
+    using size_type = std::size_t; ///< a number of elements
+    using reference = T&;          ///< refers to an element
+    using iterator = T*;           ///< points to an element
 
     /// Creates an array of `size` elements that are `T{}`, which this object owns. *Throws* `Error`
     /// if there is no room.

@@ -35,6 +35,7 @@ public:
         : call_(std::move(call)), decode_(decode) {}
     /// Refers to the same result. There is no move: the source stays valid.
     AsyncResult(const AsyncResult&) = default;
+    /// Refers to the same result from now on.
     AsyncResult& operator=(const AsyncResult&) = default;
     ~AsyncResult() = default;
 

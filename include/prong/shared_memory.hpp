@@ -48,7 +48,9 @@ public:
     /// (`ENOENT`), or belongs to another user (`EACCES`).
     [[nodiscard]] static SharedMemory open(const std::string& name);
 
+    /// Takes over the memory; `other` is closed afterwards.
     SharedMemory(SharedMemory&& other) noexcept;
+    /// Closes this memory, then takes over the other's.
     SharedMemory& operator=(SharedMemory&& other) noexcept;
     /// Closes the memory. Does not unlink it.
     ~SharedMemory();

@@ -90,7 +90,7 @@ class Value : public detail::BasicValue {
     static_assert(detail::require_shareable<T>());
 
 public:
-    using value_type = T;
+    using value_type = T; ///< the value
 
     /// Creates a value that is `T{}`, which this object owns. *Throws* `Error` if there is no room.
     Value()
