@@ -18,8 +18,8 @@
 /// Both ends speak the protocol of Python's `multiprocessing.connection`, so either may be a Python
 /// program, which uses `Listener`, `Client`, `send_bytes` and `recv_bytes` from there. With an
 /// authkey both sides prove, before anything else, that they have the same key, without revealing
-/// it. Nothing is encrypted, and whoever can change data on the way can take over a connection: use
-/// TCP within a trusted network only.
+/// it. Nothing is encrypted, and an attacker who can change data on the way can take over a
+/// connection: use TCP within a trusted network only.
 
 namespace prong {
 
@@ -46,7 +46,7 @@ public:
     /// The time that a client has for the whole handshake. It is then disconnected.
     static constexpr std::chrono::seconds handshake_timeout{10};
     /// Clients whose handshake is not over. One more disconnects the oldest of them, so that silent
-    /// clients keep nobody out.
+    /// clients keep no other client out.
     static constexpr std::size_t max_handshakes = 128;
 
     /// Binds to the address and listens. Port 0 becomes a free port. A name that stands for several

@@ -27,8 +27,8 @@ enum class Side : unsigned char { listener, client };
 /// answers whatever it receives by HMAC-MD5, 16 bytes without a name. This side sends the former,
 /// and takes and gives both replies.
 ///
-/// The client answers before it delivers. So nobody without the key can have a listener answer a
-/// challenge, be it one that the listener itself or a client has sent.
+/// The client answers before it delivers. So no process without the key can have a listener answer
+/// a challenge, be it one that the listener itself or a client has sent.
 class Handshake {
 public:
     /// The key must outlive this object. With an empty one the handshake has ended at once.

@@ -16,8 +16,8 @@
 
 // Each party has a place, which says who arrived there, and in which phase. Arriving is one
 // compare-and-swap of a place from an earlier phase. So a phase is complete when all places name
-// it, whoever looks; whoever sees that ends the phase by a compare-and-swap of its number. The
-// places of the previous phase tell who may be missed.
+// it. Any party that sees this ends the phase by a compare-and-swap of its number. The places of
+// the previous phase tell which process may be missed.
 
 namespace prong {
 namespace {
@@ -25,7 +25,7 @@ namespace {
 using sync::BarrierWords;
 using sync::MemberId;
 
-/// A place: the phase in the upper half, the member in the lower half; 0: nobody was there yet.
+/// A place: the phase in the upper half, the member in the lower half; 0: no party was there yet.
 using Place = std::atomic<std::uint64_t>;
 using Places = std::span<Place>;
 
@@ -277,7 +277,7 @@ void Barrier::abort() const {
 void Barrier::reset() const {
     BarrierWords& words = object_.get().barrier;
     Phase phase = words.phase.load();
-    // Leaves out a number, so that nobody who took part before is missed.
+    // Leaves out a number, so that no party of the phase before is missed.
     while (!words.phase.compare_exchange_weak(
         phase, make_phase(completed_before(phase), number_of(phase) + 2))) {
     }

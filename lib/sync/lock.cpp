@@ -15,7 +15,7 @@
 
 // The holder's word is free (0), or names a thread: one compare-and-swap acquires the lock and says
 // who holds it. Bit 31 says that other threads may sleep. The word of a dead holder is replaced by
-// a compare-and-swap from exactly that holder, so nobody but one gets it.
+// a compare-and-swap from exactly that holder, so only one thread gets it.
 
 namespace prong::detail {
 namespace {

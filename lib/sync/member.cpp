@@ -151,7 +151,7 @@ bool process_lives(Slot& slot) noexcept {
 void note_death(Slot& slot, std::uint32_t generation) noexcept {
     std::uint32_t dead = slot.dead.load();
     if (dead == generation) return;
-    // Counted first: whoever is killed in between leaves the death to be counted again.
+    // Counted first: a process that is killed in between leaves the death to be counted again.
     memory().header().deaths.fetch_add(1);
     slot.dead.compare_exchange_strong(dead, generation);
     os::futex_wake(reinterpret_cast<const os::FutexWord&>(slot.life.__data.__lock), os::everyone);

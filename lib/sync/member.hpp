@@ -85,7 +85,8 @@ bool has_exited_in_order(MemberId member) noexcept;
 std::uint32_t count_deaths() noexcept;
 
 /// Sleeps while `word` holds `expected`, until it is woken, `suspect` (if it is not 0) dies, or the
-/// deadline, and at most for a slice of 20 ms: whoever should wake this thread may be dead.
+/// deadline, and at most for a slice of 20 ms: the process that should wake this thread may be
+/// dead.
 void sleep_on(const os::FutexWord& word, std::uint32_t expected, const detail::Deadline& deadline,
               MemberId suspect = 0) noexcept;
 

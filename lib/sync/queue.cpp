@@ -21,7 +21,8 @@
 // The lap of a position says how often the ring has gone round before it. A place:
 //   content: the lap (upper 24 bits) and the block, in units of 256 bytes; 0: free for that lap
 //   taker:   the lap (upper 32 bits) and the member that has the item, or 0. If its lap is ahead of
-//            the content's, the item is finished, and the place is to be freed by whoever sees it.
+//            the content's, the item is finished, and the place is to be freed by the next process
+//            that sees it.
 
 namespace prong::detail {
 namespace {

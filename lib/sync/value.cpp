@@ -64,7 +64,7 @@ public:
         : bytes_(bytes),
           words_(reinterpret_cast<Word*>(sync::further_memory(cell, bytes_for(bytes)))) {}
 
-    // The loads and stores of the words pair: whoever reads what a writer has written to a copy
+    // The loads and stores of the words pair: a reader of what a writer has written to a copy
     // that is no longer the value, finds the version changed.
     void load(std::uint64_t copy, std::byte* to) const {
         const Word* word = begin(copy);
