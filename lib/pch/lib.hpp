@@ -1,5 +1,5 @@
 // The standard headers that most files of the library include, compiled once. No guard: it is
-// included nowhere. A file includes what it uses nevertheless: .ci/run also builds without this one.
+// included nowhere. Each file still includes what it uses: .ci/run also builds without this header.
 
 #include <algorithm>
 #include <array>
