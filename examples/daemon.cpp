@@ -2,8 +2,6 @@
 
 #include <prong/process.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <chrono>
 #include <iostream>
 #include <string>
@@ -15,10 +13,8 @@ void work(const std::string& name, double seconds) {
 }
 
 int main(int argc, char** argv) {
-    CLI::App app("A daemon and an ordinary child at the end of their parent");
-    double second = 1;
-    app.add_option("--second", second, "scale of all times; 0.1: ten times as fast");
-    CLI11_PARSE(app, argc, argv);
+    // The scale of all times; 0.1: ten times as fast.
+    const double second = argc > 1 ? std::stod(argv[1]) : 1;
 
     prong::Process daemon(work, "the daemon", 1'000'000 * second);
     daemon.set_daemon(true); // before the start

@@ -3,11 +3,10 @@
 
 #include <prong/prong.hpp>
 
-#include <CLI/CLI.hpp>
-
 #include <chrono>
 #include <cmath>
 #include <iostream>
+#include <string>
 #include <thread>
 
 namespace {
@@ -20,10 +19,8 @@ void work(int task, double second) {
 } // namespace
 
 int main(int argc, char** argv) {
-    double second = 1;
-    CLI::App app("Pool: apply_async against apply.");
-    app.add_option("--second", second, "scale of all times; 0.1: ten times as fast");
-    CLI11_PARSE(app, argc, argv);
+    // The scale of all times; 0.1: ten times as fast.
+    const double second = argc > 1 ? std::stod(argv[1]) : 1;
 
     for (const bool wait : {false, true}) {
         const auto start = std::chrono::steady_clock::now();

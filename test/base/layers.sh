@@ -7,6 +7,7 @@ lib=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../../lib" && pwd -P)
 
 # Each folder, and those that it may include besides itself.
 declare -A allowed=(
+    [pch]=''
     [base]=''
     [os]='base'
     [diag]='base os'

@@ -24,20 +24,26 @@ using prong::detail::Reader;
 
 namespace {
 
+void check_at_end(const Reader& reader) {
+    CHECK(reader.remaining() == 0);
+}
+
 template <class T>
 T round_trip(const T& value) {
     BufferWriter writer;
     detail::encode(writer, value);
     Reader reader(writer.bytes());
     T decoded = detail::decode<T>(reader);
-    CHECK(reader.remaining() == 0);
+    check_at_end(reader);
     return decoded;
 }
 
-const auto check_round_trip = [](const auto& value) {
-    INFO(typeid(value).name());
-    CHECK((round_trip(value) == value));
-};
+void check_round_trips(const Samples& samples) {
+    for (const auto& sample : samples) {
+        INFO(sample->type());
+        CHECK(sample->comes_back());
+    }
+}
 
 struct PointerInside {
     int* pointer;
@@ -159,15 +165,15 @@ inline constexpr bool prong::is_bitwise_transferable<Money<T>> = true;
 namespace {} // namespace
 
 TEST_CASE("scalars and plain structures come back as they were", "[codec]") {
-    for_each_scalar_sample(check_round_trip);
+    check_round_trips(scalar_samples());
 }
 
 TEST_CASE("containers come back as they were", "[codec]") {
-    for_each_container_sample(check_round_trip);
+    check_round_trips(container_samples());
 }
 
 TEST_CASE("classes come back as they were", "[codec]") {
-    for_each_class_sample(check_round_trip);
+    check_round_trips(class_samples());
 }
 
 TEST_CASE("a value that is not equal to itself comes back", "[codec]") {

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <random>
+#include <ranges>
 #include <string>
 #include <vector>
 
@@ -99,24 +100,28 @@ void run_all(Tally& tally) {
     }
 }
 
-/// The first call of each kind, and some at random of the others.
+/// Tries a third of the first calls of each kind, and some of the others, at random.
 void run_some(Tally& tally) {
-    const auto sample = static_cast<std::size_t>(how_often(50, 150));
+    std::vector<Run> firsts;
     std::vector<Run> others;
     for (const Scenario& scenario : all_scenarios()) {
         for_each_kind(scenario, [&](const Run& run, unsigned usual) {
-            if (!tally.enough()) tally.run(run);
+            firsts.push_back(run);
             for (unsigned nth = 2; nth <= usual; ++nth) {
                 others.push_back(run);
                 others.back().plan.nth = nth;
             }
         });
     }
-    std::ranges::shuffle(others, std::mt19937_64(test_seed()));
-    if (others.size() > sample) others.resize(sample);
-    for (const Run& run : others) {
-        if (!tally.enough()) tally.run(run);
-    }
+    std::mt19937_64 random(test_seed());
+    const auto try_some = [&](std::vector<Run>& runs, std::size_t count) {
+        std::ranges::shuffle(runs, random);
+        for (const Run& run : runs | std::views::take(count)) {
+            if (!tally.enough()) tally.run(run);
+        }
+    };
+    try_some(firsts, firsts.size() / 3);
+    try_some(others, static_cast<std::size_t>(how_often(50, 150)));
 }
 
 Run run_of(const std::string& text) {

@@ -557,7 +557,7 @@ const std::vector<FuzzTarget>& fuzz_targets() {
 }
 
 std::vector<Bytes> kept_inputs(const FuzzTarget& target) {
-    const auto folder = std::filesystem::path(PRONG_FUZZ_CORPUS) / target.name;
+    const auto folder = std::filesystem::path(PRONG_TESTS "/fuzz/corpus") / target.name;
     std::vector<std::filesystem::path> files;
     if (std::filesystem::exists(folder)) {
         for (const auto& entry : std::filesystem::directory_iterator(folder))

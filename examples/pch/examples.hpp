@@ -1,0 +1,5 @@
+// What most examples include, compiled once. No guard: it is included nowhere.
+
+#include <prong/prong.hpp>
+
+#include <iostream>
