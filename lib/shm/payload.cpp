@@ -157,6 +157,12 @@ Payload::take_fresh(unsigned size_class, Owner owner,
     return std::nullopt;
 }
 
+void Payload::give(std::uint64_t offset, Owner from, Owner to) const noexcept {
+    const std::optional<Place> place = find(offset);
+    std::uint64_t held = owned_by(from);
+    if (place) word(*place).compare_exchange_strong(held, owned_by(to), std::memory_order_acq_rel);
+}
+
 void Payload::push(Place place, std::uint64_t kept_bytes) const noexcept {
     Word& top = head(place.size_class).top;
     std::uint64_t seen = top.load(std::memory_order_relaxed);
