@@ -157,6 +157,11 @@ Payload::take_fresh(unsigned size_class, Owner owner,
     return std::nullopt;
 }
 
+bool Payload::belongs_to(std::uint64_t offset, Owner owner) const noexcept {
+    const std::optional<Place> place = find(offset);
+    return place && word(*place).load(std::memory_order_acquire) == owned_by(owner);
+}
+
 void Payload::give(std::uint64_t offset, Owner from, Owner to) const noexcept {
     const std::optional<Place> place = find(offset);
     std::uint64_t held = owned_by(from);
@@ -197,9 +202,7 @@ void Payload::discard(std::uint64_t offset) const noexcept {
 }
 
 void Payload::reclaim(std::uint64_t offset, Owner owner) const noexcept {
-    const std::optional<Place> place = find(offset);
-    if (!place || word(*place).load(std::memory_order_acquire) != owned_by(owner)) return;
-    discard(offset);
+    if (belongs_to(offset, owner)) discard(offset);
 }
 
 void Payload::for_each_owned(Owner owner, const std::function<void(Block)>& visit) const {

@@ -64,6 +64,9 @@ public:
     std::optional<Block> allocate(std::uint64_t size, Owner owner,
                                   std::atomic<std::uint64_t>& intent) const noexcept;
 
+    /// Returns whether the block at `offset` belongs to `owner`.
+    [[nodiscard]] bool belongs_to(std::uint64_t offset, Owner owner) const noexcept;
+
     /// Makes the block at `offset`, which belongs to `from`, one of `to`.
     void give(std::uint64_t offset, Owner from, Owner to) const noexcept;
 

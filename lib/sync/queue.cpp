@@ -247,7 +247,9 @@ bool Ring::reclaim_abandoned() const {
     memory.for_each_owned(items_, [&](shm::Block block) {
         const std::uint64_t number = block.offset / block_unit;
         auto& header = *reinterpret_cast<BlockHeader*>(memory.at(block.offset));
-        const auto is_left = [&] { return !is_in_place(number, header); };
+        const auto is_left = [&] {
+            return memory.belongs_to(block.offset, items_) && !is_in_place(number, header);
+        };
         if (sync::lives(header.holder.load()) || !is_left()) return;
         if (take_over(header, is_left))
             memory.discard(block.offset);
