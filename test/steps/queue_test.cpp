@@ -26,7 +26,8 @@ TEST_CASE("a process is killed at every instruction of putting an item") {
 TEST_CASE("a process is killed at every instruction of taking an item") {
     if (skipped()) return;
     require_none_wrong<Get<Queue<Parcel>>>("Queue::get", 60);
-    require_none_wrong<Get<JoinableQueue<Parcel>>>("JoinableQueue::get and task_done", 60);
+    require_none_wrong<Get<JoinableQueue<Parcel>>>("JoinableQueue::get and task_done", 40);
+    require_none_wrong<Get<JoinableQueue<Parcel>, true>>("the same, of the only item", 40);
     require_none_wrong<GetWhileEmpty<Queue<Parcel>>>("Queue::get, waiting", 40);
     require_none_wrong<GetFromDead<Queue<Parcel>>>("Queue::get after a death", 40);
     require_none_wrong<GetFromDead<JoinableQueue<Parcel>>>("JoinableQueue::get after a death", 40);

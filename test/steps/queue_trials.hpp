@@ -222,15 +222,15 @@ private:
     Items items_;
 };
 
-/// Killed while it takes the first item.
-template <typename Queue>
+/// Killed while it takes the first item, of one or of three.
+template <typename Queue, bool is_alone = false>
 class Get : public QueueTrial<Queue> {
     void begin() override {
-        for (int i = 0; i < 3; ++i) this->queue_.put(Parcel(i));
+        for (int i = 0; i < (is_alone ? 1 : 3); ++i) this->queue_.put(Parcel(i));
     }
     void act() override { this->get_as_victim(); }
     void check(Fate fate, Invariants& invariants) override {
-        this->check_taken(fate, 0, {1, 2}, invariants);
+        this->check_taken(fate, 0, is_alone ? Items{} : Items{1, 2}, invariants);
     }
 };
 
