@@ -409,7 +409,9 @@ ItemQueue::Item Ring::open(std::uint64_t position) const {
     const std::uint64_t block = place(position).content.load() & block_mask;
     BlockHeader& header = header_of(block);
     const std::uint64_t bytes = header.bytes;
-    if (!shm::FamilyMemory::find()->contains(block * block_unit, sizeof(BlockHeader) + bytes))
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    if (bytes > memory.largest() ||
+        !memory.contains(block * block_unit, sizeof(BlockHeader) + bytes))
         throw_corrupt();
     hold(position, header);
     return {.position = position,

@@ -13,6 +13,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 /// \file
@@ -39,6 +40,10 @@ struct Item {
         return std::ranges::all_of(copies, [&](std::uint32_t copy) { return copy == number(); });
     }
 
+    void dwell() const {
+        if (number() % 4 == 0) std::this_thread::sleep_for(std::chrono::microseconds(300));
+    }
+
     template <class Archive>
     void save(Archive& archive) const {
         archive(reinterpret_cast<std::uintptr_t>(log), copies);
@@ -48,6 +53,7 @@ struct Item {
         std::uintptr_t place = 0;
         archive(place, copies);
         log = reinterpret_cast<ItemLog*>(place);
+        dwell(); // many die here
         log->was_decoded[number()] = true;
     }
 };
@@ -128,6 +134,7 @@ private:
         require(item.is_whole(), std::string(name_) + ": an item is torn");
         log_->received[item.number()].fetch_add(1);
         if constexpr (is_joinable) {
+            item.dwell();
             static_cast<void>(queue_.join_for(std::chrono::seconds(0)));
             queue_.task_done();
         }
