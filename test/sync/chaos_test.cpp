@@ -17,6 +17,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -25,6 +26,7 @@
 #include <mutex>
 #include <random>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -306,6 +308,7 @@ private:
     pid_t start() {
         const std::uint64_t seed = random_();
         const pid_t pid = fork();
+        if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
         if (pid != 0) return pid;
         int result = 0;
         try {
