@@ -1,5 +1,6 @@
 #include <prong/queue.hpp>
 
+#include "os/fork_safe_mutex.hpp"
 #include "sync/cell.hpp"
 #include "sync/change_count.hpp"
 #include "sync/member.hpp"
@@ -9,6 +10,7 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -50,6 +52,9 @@ static_assert((kept & sync::member_mask) == 0);
 
 /// How many positions consumers pass before one looks for what dead processes have left.
 constexpr std::uint64_t positions_between_searches = 1024;
+
+/// Locked by a thread that looks for an item that it is done with.
+constinit os::ForkSafeMutex finishing;
 
 struct Place {
     std::atomic<std::uint64_t> content;
@@ -474,7 +479,9 @@ bool Ring::finish(std::uint64_t position, MemberId self) noexcept {
     return true;
 }
 
+/// A thread that has kept an item finds one: meanwhile no other thread of this process takes it.
 bool Ring::finish_first() noexcept {
+    const std::lock_guard lock(finishing);
     const std::uint64_t start = ends_->head.load();
     const std::uint64_t end = std::min(ends_->next.load(), start + 2 * capacity_);
     const MemberId self = sync::this_member() | kept;

@@ -117,9 +117,13 @@ public:
 
 private:
     void act(Random random) {
-        while (!board->ends) {
-            act_once(random);
-            board->operations.fetch_add(1);
+        try {
+            while (!board->ends) {
+                act_once(random);
+                board->operations.fetch_add(1);
+            }
+        } catch (const std::exception& error) {
+            board->require(false, error.what());
         }
     }
 
@@ -310,15 +314,9 @@ private:
         const pid_t pid = fork();
         if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
         if (pid != 0) return pid;
-        int result = 0;
-        try {
-            play_->take_part(seed);
-        } catch (const std::exception& error) {
-            play_->board->require(false, error.what());
-            result = 1;
-        }
+        play_->take_part(seed);
         play_->board->dead[static_cast<std::size_t>(getpid())] = true;
-        _exit(result);
+        _exit(0);
     }
 
     void kill(pid_t pid) {

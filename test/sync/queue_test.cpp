@@ -372,6 +372,28 @@ TEST_CASE("task_done leaves alone what another thread still decodes") {
     CHECK(queue.join_for(0s));
 }
 
+TEST_CASE("threads are done with as many items as they have taken") {
+    const JoinableQueue<int> queue;
+    const int rounds = how_often(20000, 1000000);
+    std::atomic<int> failures{0};
+    const auto use = [&] {
+        for (int i = 0; i < rounds; ++i) {
+            queue.put(i);
+            queue.get();
+            try {
+                queue.task_done();
+            } catch (const std::logic_error&) {
+                ++failures;
+            }
+        }
+    };
+    std::thread other(use);
+    use();
+    other.join();
+    CHECK(failures == 0);
+    CHECK(queue.join_for(0s));
+}
+
 TEST_CASE("consumers of a joinable queue share its items") {
     const int items = how_often(500, 50000);
     const JoinableQueue<int> queue(10);
