@@ -335,6 +335,17 @@ class JoinItems : public QueueTrial<JoinableQueue<Parcel>> {
     bool is_done_ = false;
 };
 
+/// Waits until an operation on a queue is told that it is closed.
+template <typename Error, typename Operation>
+void await_error(Operation operation) {
+    try {
+        operation();
+    } catch (const Error&) {
+        return;
+    }
+    throw std::runtime_error("was not told that the queue is closed");
+}
+
 /// Killed while it closes a queue in which an item is left, and another process waits for room.
 class CloseWhileFull : public QueueTrial<Queue<Parcel>> {
 public:
@@ -343,14 +354,7 @@ public:
 private:
     void begin() override {
         queue_.put(Parcel(0));
-        other_.emplace([this] {
-            try {
-                queue_.put(Parcel(1));
-            } catch (const QueueClosed&) {
-                return;
-            }
-            throw std::runtime_error("was not told that the queue is closed");
-        });
+        other_.emplace([this] { await_error<QueueClosed>([this] { queue_.put(Parcel(1)); }); });
         other_->await_sleep();
     }
     void act() override { queue_.close(); }
@@ -369,14 +373,7 @@ private:
 /// The same, while another process waits for an item.
 class CloseWhileEmpty : public QueueTrial<Queue<Parcel>> {
     void begin() override {
-        other_.emplace([this] {
-            try {
-                queue_.get();
-            } catch (const EndOfFile&) {
-                return;
-            }
-            throw std::runtime_error("was not told that the queue is closed");
-        });
+        other_.emplace([this] { await_error<EndOfFile>([this] { queue_.get(); }); });
         other_->await_sleep();
     }
     void act() override { queue_.close(); }
