@@ -46,10 +46,12 @@ public:
     bool put(std::span<const std::byte> bytes, Deadline deadline) const;
     /// Takes the first item that no living process has taken. Returns nothing at the deadline.
     std::optional<Item> take(Deadline deadline) const;
+    /// Leaves an item that this process has taken to `finish_first`.
+    void keep(const Item& item) const noexcept;
     /// Removes an item that this process has taken.
     void finish(const Item& item) const noexcept;
-    /// Removes the first item that this process has taken, and keeps its bytes no longer. Throws
-    /// `std::logic_error` if there is none.
+    /// Removes the first item that this process has kept. Throws `std::logic_error` if there is
+    /// none.
     void finish_first() const;
     /// Waits until all items are finished. Returns false at the deadline.
     bool join(Deadline deadline) const;
@@ -244,8 +246,8 @@ public:
         return get(detail::Deadline::after(timeout), nullptr);
     }
 
-    /// Says that this process is done with an item: with the first of those that it has taken and
-    /// not finished. *Throws* `std::logic_error` if there is none.
+    /// Says that this process is done with an item: with the first of those that `get` has returned
+    /// in it and that are not done. *Throws* `std::logic_error` if there is none.
     void task_done() const { this->items().finish_first(); }
 
     /// Blocks until the consumers are done with all items.
@@ -267,7 +269,9 @@ private:
         if (!item) return std::nullopt;
         if (delivery != nullptr) delivery->count = item->deliveries;
         try {
-            return Base::decode_item(*item);
+            std::optional<T> value = Base::decode_item(*item);
+            this->items().keep(*item);
+            return value;
         } catch (...) { // no consumer can be done with it
             this->items().finish(*item);
             throw;

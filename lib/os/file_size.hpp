@@ -1,5 +1,7 @@
 #pragma once
 
+#include "base/errno.hpp"
+
 #include <pthread.h>
 
 #include <cerrno>
@@ -19,7 +21,7 @@ int change_file_size(Call call) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     sigpending(&pending);
-    const int result = call();
+    const int result = base::retry_interrupted(call); // SIGSTOP cannot be blocked
     const int error = errno;
     if (result != 0 && error == EFBIG && sigismember(&pending, SIGXFSZ) == 0) {
         sigset_t file_size;

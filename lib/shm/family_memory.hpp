@@ -48,6 +48,13 @@ public:
 
     /// Allocates a block for `owner`. Throws `prong::Error` if there is no room.
     Block allocate(std::uint64_t bytes, Owner owner) const;
+    [[nodiscard]] bool belongs_to(std::uint64_t offset, Owner owner) const noexcept {
+        return payload_.belongs_to(offset, owner);
+    }
+    /// Gives a block of `from` to `to`.
+    void give(std::uint64_t offset, Owner from, Owner to) const noexcept {
+        payload_.give(offset, from, to);
+    }
     /// Makes all bytes of a block zero. Untouched pages stay untouched.
     void clear(const Block& block) const noexcept {
         region_.clear(block.offset, block.offset + block.capacity);

@@ -159,6 +159,17 @@ Payload::take_fresh(unsigned size_class, Owner owner,
     return std::nullopt;
 }
 
+bool Payload::belongs_to(std::uint64_t offset, Owner owner) const noexcept {
+    const std::optional<Place> place = find(offset);
+    return place && word(*place).load(std::memory_order_acquire) == owned_by(owner);
+}
+
+void Payload::give(std::uint64_t offset, Owner from, Owner to) const noexcept {
+    const std::optional<Place> place = find(offset);
+    std::uint64_t held = owned_by(from);
+    if (place) word(*place).compare_exchange_strong(held, owned_by(to), std::memory_order_acq_rel);
+}
+
 void Payload::push(Place place, std::uint64_t kept_bytes) const noexcept {
     Word& top = head(place.size_class).top;
     std::uint64_t seen = top.load(std::memory_order_relaxed);
@@ -193,9 +204,7 @@ void Payload::discard(std::uint64_t offset) const noexcept {
 }
 
 void Payload::reclaim(std::uint64_t offset, Owner owner) const noexcept {
-    const std::optional<Place> place = find(offset);
-    if (!place || word(*place).load(std::memory_order_acquire) != owned_by(owner)) return;
-    discard(offset);
+    if (belongs_to(offset, owner)) discard(offset);
 }
 
 void Payload::for_each_owned(Owner owner, const std::function<void(Block)>& visit) const {

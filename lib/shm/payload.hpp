@@ -64,6 +64,12 @@ public:
     std::optional<Block> allocate(std::uint64_t size, Owner owner,
                                   std::atomic<std::uint64_t>& intent) const noexcept;
 
+    /// Returns whether the block at `offset` belongs to `owner`.
+    [[nodiscard]] bool belongs_to(std::uint64_t offset, Owner owner) const noexcept;
+
+    /// Makes the block at `offset`, which belongs to `from`, one of `to`.
+    void give(std::uint64_t offset, Owner from, Owner to) const noexcept;
+
     /// Frees a block of which `used` bytes were written. Keeps some touched bytes of free blocks
     /// warm, and returns what exceeds them to the system.
     void free(std::uint64_t offset, std::uint64_t used) const noexcept;

@@ -243,7 +243,7 @@ void SharedMemory::unlink() const {
     if (!segment_) throw std::logic_error("prong::SharedMemory: unlink() after a move");
     const std::string path = path_of(segment_->name);
     const base::UniqueFd fd(shm_open(path.c_str(), O_RDONLY, 0));
-    if (!fd) throw_error(errno, "shm_unlink", path);
+    if (!fd) throw_error(errno, "shm_open", path);
     if (os::FileId::of(fd.get()) != segment_->id)
         throw_error(ENOENT, "shm_unlink", path, ": the name is that of other memory by now");
     if (shm_unlink(path.c_str()) != 0) throw_error(errno, "shm_unlink", path);

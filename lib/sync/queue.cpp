@@ -1,5 +1,6 @@
 #include <prong/queue.hpp>
 
+#include "os/fork_safe_mutex.hpp"
 #include "sync/cell.hpp"
 #include "sync/change_count.hpp"
 #include "sync/member.hpp"
@@ -9,6 +10,7 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -18,11 +20,15 @@
 // compare-and-swap that says who has it; what a dead consumer has is taken from it in the same way.
 // It finishes the item by another one. Where the ends of the queue are is only a hint.
 //
+// A block has a holder, a process that alone may free it: its producer, then the consumer that has
+// taken the item. When a holder has died, one compare-and-swap makes another process the holder,
+// unless the item still waits in its place.
+//
 // The lap of a position says how often the ring has gone round before it. A place:
 //   content: the lap (upper 24 bits) and the block, in units of 256 bytes; 0: free for that lap
-//   taker:   the lap (upper 32 bits) and the member that has the item, or 0. If its lap is ahead of
-//            the content's, the item is finished, and the place is to be freed by the next process
-//            that sees it.
+//   taker:   the lap (upper 32 bits), a bit if `get` has returned the item, and the member that
+//            has it, or 0. If the lap is ahead of the content's, the item is finished: its holder
+//            frees the place next, or if that has died, any process that sees it.
 
 namespace prong::detail {
 namespace {
@@ -40,8 +46,15 @@ constexpr std::uint64_t block_mask = (std::uint64_t{1} << block_bits) - 1;
 /// Takes the place of a block: the queue is closed here.
 constexpr std::uint64_t closed_mark = block_mask;
 
-/// How many positions a consumer passes before it looks for items that dead ones have taken.
+/// In a taker, beside the member: the item is the member's until `task_done`.
+constexpr MemberId kept = 1U << 30;
+static_assert((kept & sync::member_mask) == 0);
+
+/// How many positions consumers pass before one looks for what dead processes have left.
 constexpr std::uint64_t positions_between_searches = 1024;
+
+/// Locked by a thread that looks for an item that it is done with.
+constinit os::ForkSafeMutex finishing;
 
 struct Place {
     std::atomic<std::uint64_t> content;
@@ -54,13 +67,14 @@ struct Ends {
     alignas(64) std::atomic<std::uint64_t> tail; ///< the first free position, or one before it
     alignas(64) std::atomic<std::uint64_t> next; ///< the first that is not taken, or one before it
     alignas(64) std::atomic<std::uint64_t> head; ///< the first not finished, or one before it
+    std::atomic<std::uint32_t> deaths;           ///< in the family, when blocks were last reclaimed
 };
 
 /// Precedes an item's bytes.
 struct BlockHeader {
-    std::atomic<MemberId> writer; ///< 0: the block was freed
+    std::atomic<MemberId> holder; ///< alone may free the block
     std::atomic<std::uint32_t> deliveries;
-    std::atomic<std::uint64_t> position; ///< where the writer puts it next
+    std::atomic<std::uint64_t> position; ///< where the item is, was, or is put next
     std::uint64_t bytes;
     std::uint64_t unused; ///< aligns the bytes as a Reader expects
 };
@@ -94,7 +108,8 @@ public:
 
     bool put(std::span<const std::byte> bytes, const Deadline& deadline);
     std::optional<ItemQueue::Item> take(const Deadline& deadline);
-    bool finish(std::uint64_t position) noexcept;
+    void keep(std::uint64_t position) noexcept;
+    bool finish(std::uint64_t position, MemberId self) noexcept;
     bool finish_first() noexcept;
     bool join(const Deadline& deadline);
     void close();
@@ -102,7 +117,7 @@ public:
     [[nodiscard]] Ends& ends() const { return *ends_; }
 
 private:
-    enum class Putting { done, full, closed };
+    enum class Outcome { done, full, closed };
     enum class Phase { free, offered, taken, finished, past, future, closed };
 
     [[nodiscard]] Place& place(std::uint64_t position) const {
@@ -120,17 +135,23 @@ private:
 
     [[nodiscard]] Phase phase_of(std::uint64_t position) const;
     [[nodiscard]] std::uint64_t write_block(std::span<const std::byte> bytes) const;
-    [[nodiscard]] BlockHeader& header_of(std::uint64_t block) const;
-    void release(std::uint64_t block) const noexcept;
-    Putting publish(std::uint64_t block);
+    [[nodiscard]] static BlockHeader* find_header(std::uint64_t block) noexcept;
+    [[nodiscard]] static BlockHeader& header_of(std::uint64_t block);
+    static void release(std::uint64_t block) noexcept;
+    Outcome find_free(std::uint64_t& position, bool is_item);
+    Outcome publish(std::uint64_t block);
     [[nodiscard]] bool has_room(std::uint64_t position) const;
     std::optional<std::uint64_t> claim();
     std::optional<std::uint64_t> claim_from_dead(std::uint64_t end);
     bool try_claim(std::uint64_t position, MemberId from);
     [[nodiscard]] ItemQueue::Item open(std::uint64_t position) const;
+    void hold(std::uint64_t position, BlockHeader& header) const noexcept;
     void free_place(std::uint64_t position) noexcept;
+    void free_for_dead(std::uint64_t position) noexcept;
     void move_head() noexcept;
-    void reclaim_abandoned() const;
+    [[nodiscard]] bool is_in_place(std::uint64_t block, const BlockHeader& header) const noexcept;
+    bool reclaim_abandoned() const;
+    void reclaim_after_deaths() const;
     static void move(std::atomic<std::uint64_t>& hint, std::uint64_t position) noexcept;
     /// Throws if a search from `start` has passed more positions than there are.
     void require_found(std::uint64_t start, std::uint64_t position) const {
@@ -168,10 +189,16 @@ Ring::Phase Ring::phase_of(std::uint64_t position) const {
     return static_cast<MemberId>(taker) == 0 ? Phase::offered : Phase::taken;
 }
 
-BlockHeader& Ring::header_of(std::uint64_t block) const {
+BlockHeader* Ring::find_header(std::uint64_t block) noexcept {
     const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
-    if (!memory.contains(block * block_unit, sizeof(BlockHeader))) throw_corrupt();
-    return *reinterpret_cast<BlockHeader*>(memory.at(block * block_unit));
+    if (!memory.contains(block * block_unit, sizeof(BlockHeader))) return nullptr;
+    return reinterpret_cast<BlockHeader*>(memory.at(block * block_unit));
+}
+
+BlockHeader& Ring::header_of(std::uint64_t block) {
+    BlockHeader* const header = find_header(block);
+    if (header == nullptr) throw_corrupt();
+    return *header;
 }
 
 std::uint64_t Ring::write_block(std::span<const std::byte> bytes) const {
@@ -181,41 +208,66 @@ std::uint64_t Ring::write_block(std::span<const std::byte> bytes) const {
     const std::uint64_t size = std::max(sizeof(BlockHeader) + bytes.size(), 2 * block_unit);
     shm::Block block{};
     try {
-        block = memory.allocate(size, items_);
+        block = memory.allocate(size, self);
     } catch (const Error&) {
         reclaim_abandoned();
-        block = memory.allocate(size, items_);
+        block = memory.allocate(size, self);
     }
     BlockHeader& header = header_of(block.offset / block_unit);
     header.position.store(0);
     header.deliveries.store(0);
     header.bytes = bytes.size();
-    header.writer.store(self);
+    header.holder.store(self);
+    // From here on others look at the header.
+    memory.give(block.offset, self, items_);
     if (!bytes.empty()) std::memcpy(bytes_of(header), bytes.data(), bytes.size());
     return block.offset / block_unit;
 }
 
-/// Frees a block, unless another process has.
-void Ring::release(std::uint64_t block) const noexcept {
-    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
-    if (!memory.contains(block * block_unit, sizeof(BlockHeader))) return;
-    BlockHeader& header = *reinterpret_cast<BlockHeader*>(memory.at(block * block_unit));
-    const std::uint64_t bytes = sizeof(BlockHeader) + header.bytes;
-    if (header.writer.exchange(0) != 0) memory.free(block * block_unit, bytes);
+/// Frees a block that this process holds.
+void Ring::release(std::uint64_t block) noexcept {
+    const BlockHeader* const header = find_header(block);
+    if (header == nullptr) return;
+    shm::FamilyMemory::find()->free(block * block_unit, sizeof(BlockHeader) + header->bytes);
 }
 
-/// Frees the blocks of producers that died before they had put them into a place.
-void Ring::reclaim_abandoned() const {
+/// Makes this process the holder if the present one has died and `is_left` afterwards.
+template <typename IsLeft>
+bool take_over(BlockHeader& header, IsLeft is_left) noexcept {
+    MemberId holder = header.holder.load();
+    return sync::has_ended(holder) && is_left() &&
+           header.holder.compare_exchange_strong(holder, sync::this_member());
+}
+
+bool Ring::is_in_place(std::uint64_t block, const BlockHeader& header) const noexcept {
+    const std::uint64_t position = header.position.load();
+    return place(position).content.load() == content_for(position, block);
+}
+
+/// Frees the blocks of dead holders that are in no place: not yet, or no more. Returns whether
+/// these are all.
+bool Ring::reclaim_abandoned() const {
     const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    bool are_all = true;
     memory.for_each_owned(items_, [&](shm::Block block) {
+        const std::uint64_t number = block.offset / block_unit;
         auto& header = *reinterpret_cast<BlockHeader*>(memory.at(block.offset));
-        MemberId writer = header.writer.load();
-        if (writer == 0 || sync::lives(writer)) return;
-        const std::uint64_t position = header.position.load();
-        if (place(position).content.load() == content_for(position, block.offset / block_unit))
-            return;
-        if (header.writer.compare_exchange_strong(writer, 0)) memory.discard(block.offset);
+        const auto is_left = [&] {
+            return memory.belongs_to(block.offset, items_) && !is_in_place(number, header);
+        };
+        if (sync::lives(header.holder.load()) || !is_left()) return;
+        if (take_over(header, is_left))
+            memory.discard(block.offset);
+        else
+            are_all = false;
     });
+    return are_all;
+}
+
+/// The same, if processes have died since the last time.
+void Ring::reclaim_after_deaths() const {
+    const std::uint32_t deaths = sync::count_deaths();
+    if (ends_->deaths.load() != deaths && reclaim_abandoned()) ends_->deaths.store(deaths);
 }
 
 bool Ring::has_room(std::uint64_t position) const {
@@ -226,64 +278,77 @@ bool Ring::has_room(std::uint64_t position) const {
     return phase != Phase::offered && phase != Phase::free;
 }
 
-/// Puts a block, or the mark of the end, into the first free place.
-Ring::Putting Ring::publish(std::uint64_t block) {
-    std::uint64_t position = ends_->tail.load();
-    std::uint64_t passed = 0;
+/// Moves `position` on to the first free place, and says whether an item, or else the mark of the
+/// end, can be put there.
+Ring::Outcome Ring::find_free(std::uint64_t& position, bool is_item) {
+    const std::uint64_t start = position;
     for (;;) {
         switch (phase_of(position)) {
-        case Phase::free: {
-            if (block != closed_mark) {
-                if (!has_room(position)) return Putting::full;
-                header_of(block).position.store(position);
-            }
-            std::uint64_t content = content_for(position, 0);
-            if (place(position).content.compare_exchange_strong(content,
-                                                                content_for(position, block))) {
-                if (block != closed_mark) move(ends_->tail, position + 1);
-                return Putting::done;
-            }
+        case Phase::free:
+            return is_item && !has_room(position) ? Outcome::full : Outcome::done;
+        case Phase::closed:
+            return Outcome::closed;
+        case Phase::future: { // the place still has the item of the previous lap
+            const std::uint64_t former = position - capacity_;
+            if (phase_of(former) == Phase::finished) free_for_dead(former);
+            if (phase_of(position) == Phase::future) return Outcome::full;
             break;
         }
-        case Phase::closed:
-            return Putting::closed;
-        case Phase::future: // the place still has the item of the previous lap
-            if (phase_of(position - capacity_) != Phase::finished) return Putting::full;
-            free_place(position - capacity_);
-            break;
         default:
             move(ends_->tail, ++position);
-            if (++passed > 2 * capacity_) throw_corrupt();
+            require_found(start, position);
         }
     }
 }
 
+/// Puts a block, or the mark of the end, into the first free place.
+Ring::Outcome Ring::publish(std::uint64_t block) {
+    const bool is_item = block != closed_mark;
+    std::uint64_t position = ends_->tail.load();
+    for (;;) {
+        const Outcome found = find_free(position, is_item);
+        if (found != Outcome::done) return found;
+        if (is_item) header_of(block).position.store(position);
+        std::uint64_t free = content_for(position, 0);
+        if (!place(position).content.compare_exchange_strong(free, content_for(position, block)))
+            continue;
+        if (is_item) move(ends_->tail, position + 1);
+        return Outcome::done;
+    }
+}
+
 bool Ring::put(std::span<const std::byte> bytes, const Deadline& deadline) {
-    const std::uint64_t block = write_block(bytes);
-    Putting result = Putting::full;
+    std::uint64_t block = 0;
+    Outcome result = Outcome::full;
     try {
         sync::wait_for_change(object_, words_.room, deadline, [&] {
+            if (block == 0) {
+                std::uint64_t position = ends_->tail.load();
+                result = find_free(position, true);
+                if (result != Outcome::done) return result == Outcome::closed;
+                block = write_block(bytes);
+            }
             result = publish(block);
-            return result != Putting::full;
+            return result != Outcome::full;
         });
     } catch (...) {
         release(block);
         throw;
     }
-    if (result == Putting::done) {
+    if (result == Outcome::done) {
         sync::announce(words_.items, 1);
         return true;
     }
     release(block);
-    if (result == Putting::closed) throw QueueClosed("the queue is closed: nothing can be put");
+    if (result == Outcome::closed) throw QueueClosed("the queue is closed: nothing can be put");
     return false;
 }
 
 void Ring::close() {
-    if (publish(closed_mark) == Putting::full) {
+    if (publish(closed_mark) == Outcome::full) {
         // Not even this has room: only as long as all places are in use.
         sync::wait_for_change(object_, words_.room, Deadline::never(),
-                              [&] { return publish(closed_mark) != Putting::full; });
+                              [&] { return publish(closed_mark) != Outcome::full; });
     }
     sync::announce(words_.items, os::everyone);
     sync::announce(words_.room, os::everyone);
@@ -301,10 +366,12 @@ std::optional<std::uint64_t> Ring::claim_from_dead(std::uint64_t end) {
     for (std::uint64_t position = start; position < end; ++position) {
         require_found(start, position);
         const Phase phase = phase_of(position);
-        if (phase == Phase::finished) free_place(position);
+        if (phase == Phase::finished) free_for_dead(position);
         if (phase != Phase::taken) continue;
         const auto taker = static_cast<MemberId>(place(position).taker.load());
-        if (taker != 0 && !sync::lives(taker) && try_claim(position, taker)) return position;
+        if (taker == 0 || sync::lives(taker) || !try_claim(position, taker)) continue;
+        move(ends_->next, position + 1); // the dead may not have
+        return position;
     }
     return std::nullopt;
 }
@@ -315,6 +382,7 @@ std::optional<std::uint64_t> Ring::claim() {
     std::uint64_t position = start;
     if (position % positions_between_searches == 0) {
         if (const auto dead = claim_from_dead(position)) return dead;
+        reclaim_after_deaths();
     }
     for (;; ++position) {
         require_found(start, position);
@@ -332,12 +400,25 @@ std::optional<std::uint64_t> Ring::claim() {
     }
 }
 
+/// Makes this process the holder of an item that it has taken.
+void Ring::hold(std::uint64_t position, BlockHeader& header) const noexcept {
+    const MemberId self = sync::this_member();
+    MemberId holder = header.holder.load();
+    // A thread may come late: its process was found dead, and another has taken the item.
+    while (place(position).taker.load() == taker_for(position, self) &&
+           !header.holder.compare_exchange_weak(holder, self)) {
+    }
+}
+
 ItemQueue::Item Ring::open(std::uint64_t position) const {
     const std::uint64_t block = place(position).content.load() & block_mask;
     BlockHeader& header = header_of(block);
     const std::uint64_t bytes = header.bytes;
-    if (!shm::FamilyMemory::find()->contains(block * block_unit, sizeof(BlockHeader) + bytes))
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    if (bytes > memory.largest() ||
+        !memory.contains(block * block_unit, sizeof(BlockHeader) + bytes))
         throw_corrupt();
+    hold(position, header);
     return {.position = position,
             .bytes = {bytes_of(header), bytes},
             .deliveries = static_cast<int>(header.deliveries.fetch_add(1) + 1)};
@@ -352,14 +433,24 @@ std::optional<ItemQueue::Item> Ring::take(const Deadline& deadline) {
     return open(*position);
 }
 
-/// Makes the place of a finished item free for the next lap.
+/// Frees the place and the block of a finished item that this process holds.
 void Ring::free_place(std::uint64_t position) noexcept {
     std::uint64_t content = place(position).content.load();
     const std::uint64_t block = content & block_mask;
-    if (content != content_for(position, block) || block == 0 || block == closed_mark) return;
-    if (place(position).content.compare_exchange_strong(content,
+    if (content == content_for(position, block) &&
+        place(position).content.compare_exchange_strong(content,
                                                         content_for(following(position), 0)))
         release(block);
+}
+
+/// Frees the place of a finished item if its holder has died.
+void Ring::free_for_dead(std::uint64_t position) noexcept {
+    const std::uint64_t content = place(position).content.load();
+    const std::uint64_t block = content & block_mask;
+    BlockHeader* const header = find_header(block);
+    if (header == nullptr || content != content_for(position, block)) return;
+    if (take_over(*header, [&] { return place(position).content.load() == content; }))
+        free_place(position);
 }
 
 void Ring::move_head() noexcept {
@@ -370,8 +461,15 @@ void Ring::move_head() noexcept {
         ++head;
 }
 
-bool Ring::finish(std::uint64_t position) noexcept {
-    std::uint64_t taker = taker_for(position, sync::this_member());
+void Ring::keep(std::uint64_t position) noexcept {
+    const MemberId self = sync::this_member();
+    std::uint64_t taker = taker_for(position, self);
+    place(position).taker.compare_exchange_strong(taker, taker_for(position, self | kept));
+}
+
+/// `self`: this process, as the taker of the item.
+bool Ring::finish(std::uint64_t position, MemberId self) noexcept {
+    std::uint64_t taker = taker_for(position, self);
     if (!place(position).taker.compare_exchange_strong(taker, taker_for(following(position), 0)))
         return false;
     free_place(position);
@@ -381,12 +479,14 @@ bool Ring::finish(std::uint64_t position) noexcept {
     return true;
 }
 
+/// A thread that has kept an item finds one: meanwhile no other thread of this process takes it.
 bool Ring::finish_first() noexcept {
+    const std::lock_guard lock(finishing);
     const std::uint64_t start = ends_->head.load();
     const std::uint64_t end = std::min(ends_->next.load(), start + 2 * capacity_);
-    const MemberId self = sync::this_member();
+    const MemberId self = sync::this_member() | kept;
     for (std::uint64_t position = start; position < end; ++position) {
-        if (place(position).taker.load() == taker_for(position, self) && finish(position))
+        if (place(position).taker.load() == taker_for(position, self) && finish(position, self))
             return true;
     }
     return false;
@@ -398,7 +498,7 @@ bool Ring::is_all_finished() {
         require_found(start, position);
         switch (phase_of(position)) {
         case Phase::finished:
-            free_place(position);
+            free_for_dead(position);
             break;
         case Phase::past:
             break;
@@ -472,10 +572,18 @@ std::optional<ItemQueue::Item> ItemQueue::take(Deadline deadline) const {
     return Ring(object_, capacity_).take(deadline);
 }
 
+void ItemQueue::keep(const Item& item) const noexcept {
+    try {
+        const sync::Pin pin;
+        Ring(object_, capacity_).keep(item.position);
+    } catch (const Error&) { // the queue has ended
+    }
+}
+
 void ItemQueue::finish(const Item& item) const noexcept {
     try {
         const sync::Pin pin;
-        Ring(object_, capacity_).finish(item.position);
+        Ring(object_, capacity_).finish(item.position, sync::this_member());
     } catch (const Error&) { // the queue has ended
     }
 }

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -298,6 +299,31 @@ ssize_t __wrap_recv(int fd, void* buffer, size_t size, int flags) {
     const int error = planned(Call::recv);
     if (error > 0) return fail(error, ssize_t{-1});
     return __real_recv(fd, buffer, error == prong::test::partial ? (size + 1) / 2 : size, flags);
+}
+
+int __real_stat64(const char* path, struct stat64* info);
+int __wrap_stat64(const char* path, struct stat64* info) {
+    return call_unless_planned(Call::stat, __real_stat64, path, info);
+}
+
+int __real_shm_open(const char* name, int flags, mode_t mode);
+int __wrap_shm_open(const char* name, int flags, mode_t mode) {
+    return call_unless_planned(Call::shm_open, __real_shm_open, name, flags, mode);
+}
+
+int __real_shm_unlink(const char* name);
+int __wrap_shm_unlink(const char* name) {
+    return call_unless_planned(Call::shm_unlink, __real_shm_unlink, name);
+}
+
+int __real_fallocate64(int fd, int mode, off_t offset, off_t size);
+int __wrap_fallocate64(int fd, int mode, off_t offset, off_t size) {
+    return call_unless_planned(Call::fallocate, __real_fallocate64, fd, mode, offset, size);
+}
+
+int __real_flock(int fd, int operation);
+int __wrap_flock(int fd, int operation) {
+    return call_unless_planned(Call::flock, __real_flock, fd, operation);
 }
 
 ssize_t __real_getrandom(void* buffer, size_t size, unsigned flags);

@@ -50,7 +50,12 @@ constexpr std::array<std::string_view, call_count> calls{"fork",
                                                          "sendmsg",
                                                          "recv",
                                                          "getrandom",
-                                                         "fstatfs"};
+                                                         "fstatfs",
+                                                         "stat",
+                                                         "shm_open",
+                                                         "shm_unlink",
+                                                         "fallocate",
+                                                         "flock"};
 
 constexpr std::array<std::string_view, 3> times{"once", "always", "alternately"};
 
@@ -75,6 +80,8 @@ constexpr int no_child[] = {ECHILD};
 constexpr int no_dup[] = {EMFILE};
 constexpr int no_group[] = {ESRCH, EPERM};
 constexpr int transfer_again[] = {EINTR, EAGAIN, partial};
+constexpr int no_room[] = {ENOSPC, ENOMEM, EFBIG};
+constexpr int no_lock[] = {ENOLCK};
 constexpr int no_transfer[] = {ENOBUFS, ENOMEM, torn};
 
 // A reservation that fails is repeated, smaller; so one such failure has no effect.
@@ -92,6 +99,7 @@ constexpr Fault faults[] = {
     {Call::memfd_create, in_supervisor, no_descriptor, Demand::works, Demand::works, Times::always},
     {Call::ftruncate, in_parent, denied, Demand::works, Demand::may_fail, Times::always},
     {Call::ftruncate, in_worker, denied, Demand::works, Demand::works, Times::always},
+    {Call::ftruncate, everybody, interrupted, Demand::works, Demand::works, Times::alternately},
     {Call::fcntl, in_parent, denied, Demand::works, Demand::may_fail, Times::always},
     {Call::fcntl, in_supervisor, denied, Demand::works, Demand::works, Times::always},
     {Call::mmap, everybody, no_memory, Demand::works, Demand::may_fail, Times::always},
@@ -131,6 +139,13 @@ constexpr Fault faults[] = {
     {Call::getitimer, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::sendmsg, everybody, transfer_again, Demand::works, Demand::works, Times::alternately},
     {Call::sendmsg, everybody, no_transfer, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::stat, everybody, no_file, Demand::works, Demand::works, Times::always},
+    {Call::shm_open, everybody, no_file, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::shm_unlink, everybody, no_file, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::fallocate, everybody, interrupted, Demand::works, Demand::works, Times::alternately},
+    {Call::fallocate, everybody, no_room, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::flock, everybody, interrupted, Demand::works, Demand::works, Times::alternately},
+    {Call::flock, everybody, no_lock, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::recv, everybody, transfer_again, Demand::works, Demand::works, Times::alternately},
 };
 

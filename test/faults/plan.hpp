@@ -56,8 +56,13 @@ enum class Call {
     recv,
     getrandom,
     fstatfs,
+    stat,
+    shm_open,
+    shm_unlink,
+    fallocate,
+    flock,
 };
-inline constexpr std::size_t call_count = 38;
+inline constexpr std::size_t call_count = 43;
 std::string_view name_of(Call call);
 
 // What a call may do beside failing with an errno.

@@ -38,6 +38,12 @@ std::string describe(pid_t pid) {
     return "process " + std::to_string(pid) + ", ended";
 }
 
+/// The memory of shared objects, which a process keeps: its first page and all of it.
+bool is_kept(const std::string& line) {
+    return line.find("memfd:prong-family") != std::string::npos;
+}
+constexpr int most_kept = 2;
+
 /// Descriptors and shared mappings of this process, a line each.
 std::set<std::string> held() {
     std::set<std::string> all;
@@ -48,7 +54,9 @@ std::set<std::string> held() {
         all.insert("descriptor " + entry.path().filename().string() + " -> " + target.string());
     }
     std::ifstream maps("/proc/self/maps");
+    int kept = 0;
     for (std::string line; std::getline(maps, line);) {
+        if (is_kept(line) && ++kept <= most_kept) continue;
         const bool shared =
             line.find("memfd:") != std::string::npos || line.find("/dev/zero") != std::string::npos;
         if (shared) all.insert("mapping " + line);

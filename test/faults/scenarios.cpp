@@ -1,5 +1,8 @@
 #include "faults/scenarios.hpp"
 
+#include "faults/live.hpp"
+#include "faults/shared_scenarios.hpp"
+
 #include <prong/prong.hpp>
 
 #include <array>
@@ -385,23 +388,6 @@ void exchange(Judge& judge, Connection& connection) {
     }
 }
 
-/// Starts, lets `use`, and joins.
-template <typename Use>
-void live(Judge& judge, Process& process, int exitcode, Use use) {
-    if (!judge.attempt("start", [&] { process.start(); })) return;
-    use();
-    judge.attempt("join", [&] {
-        process.join();
-        const int got = process.exitcode().value();
-        const Plan& plan = board().plan;
-        const bool not_collected = plan.call == Call::waitid && got == Process::unknown_exitcode;
-        const bool met_fault =
-            judge.demand() == Demand::may_fail && plan.role == Role::child && got == 1;
-        judge.require("exit code " + std::to_string(got),
-                      got == exitcode || not_collected || met_fault);
-    });
-}
-
 void use_process(Judge& judge, const Shared<Gate>&) {
     judge.attempt("Pipe", [&] {
         auto [ours, theirs] = Pipe();
@@ -436,6 +422,12 @@ constexpr Call calls_for_options[] = {Call::open,      Call::dup,          Call:
                                       Call::getrlimit, Call::setrlimit};
 constexpr Call calls_that_wait[] = {Call::futex_wait, Call::futex_waitv, Call::poll};
 constexpr Call calls_that_tidy[] = {Call::madvise};
+constexpr Call calls_of_objects[] = {
+    Call::memfd_create, Call::ftruncate, Call::fcntl, Call::mmap,       Call::mremap,
+    Call::munlock,      Call::madvise,   Call::close, Call::futex_wait, Call::futex_waitv,
+    Call::pidfd_open,   Call::getrandom, Call::stat,  Call::getrlimit,  Call::open};
+constexpr Call calls_of_shared_memory[] = {Call::shm_open, Call::shm_unlink, Call::fallocate,
+                                           Call::flock,    Call::mmap,       Call::fcntl};
 
 constexpr Scenario scenarios[] = {
     {"pool", use_pool, Role::supervisor, {}},
@@ -448,6 +440,8 @@ constexpr Scenario scenarios[] = {
     {"parent_dies", die_with_pool, Role::supervisor, calls_of_last_words},
     {"supervisor_dies", lose_supervisor, Role::supervisor, calls_that_see_death},
     {"process", use_process, Role::child, {}},
+    {"objects", use_objects, Role::child, calls_of_objects},
+    {"shared_memory", use_shared_memory, Role::child, calls_of_shared_memory},
 };
 
 // What each of these does wrong

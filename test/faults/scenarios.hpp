@@ -21,7 +21,8 @@ struct Scenario {
 /// wait, as_completed, map, shutdown. kill, terminate: a pool that is ended while tasks run.
 /// options: tasks with time limits and other options. two_pools: waits for futures of both. flood:
 /// more tasks than stay in memory. parent_dies, supervisor_dies: while a pool works. process: a
-/// `Process` with a `Pipe`, one that dies, one that is killed.
+/// `Process` with a `Pipe`, one that dies, one that is killed. objects: locks, queues and all other
+/// shared objects. shared_memory: a `SharedMemory` in two processes.
 std::span<const Scenario> all_scenarios();
 
 /// Programs that handle errors badly: one for each thing that the harness must find.

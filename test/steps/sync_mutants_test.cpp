@@ -3,15 +3,11 @@
 
 #include "steps/sync_trials.hpp"
 
-#include "support/catch.hpp"
-
 #include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <string>
-#include <utility>
 
 using namespace prong::test;
 using prong::Acquired;
@@ -195,17 +191,6 @@ private:
     std::function<void()> action_;
     Shared<Words> words_;
 };
-
-/// Returns how often it goes wrong. Nobody waits long for what never happens.
-template <typename Trial>
-std::size_t violations(const char* what, const Share& share = {.few = 60, .most = 60}) {
-    const auto before = std::exchange(patience, std::chrono::milliseconds(300));
-    const Tally tally = try_points<Trial>(what, share);
-    patience = before;
-    UNSCOPED_INFO(tally.examples());
-    CHECK(tally.points() > 0);
-    return tally.violations();
-}
 
 } // namespace
 

@@ -6,6 +6,7 @@
 #include "steps/curtain.hpp"
 #include "steps/tally.hpp"
 #include "steps/tracee.hpp"
+#include "support/catch.hpp"
 #include "sync/member.hpp"
 
 #include <prong/lock.hpp>
@@ -24,6 +25,7 @@
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace prong::test {
 
@@ -75,6 +77,8 @@ public:
         waitpid(pid_, nullptr, 0);
         is_reaped_ = true;
     }
+    /// Another part of the test has collected it.
+    void forget() { is_reaped_ = true; }
 
 private:
     pid_t pid_;
@@ -209,6 +213,27 @@ Tally try_points(const std::string& what, const Share& share) {
     }
     tally.print(what, path.size());
     return tally;
+}
+
+/// `try_points` where nothing must go wrong.
+template <typename Trial>
+void require_none_wrong(const char* what, std::size_t few = 25, std::size_t most = 4000) {
+    const Tally tally = try_points<Trial>(what, {.few = few, .most = most});
+    INFO(what << "\n" << tally.examples());
+    CHECK(tally.points() > 0);
+    CHECK(tally.violations() == 0);
+}
+
+/// `try_points` of a mutant. Returns how often it goes wrong. Nobody waits long for what never
+/// happens.
+template <typename Trial>
+std::size_t violations(const char* what, const Share& share = {.few = 60, .most = 60}) {
+    const auto before = std::exchange(patience, std::chrono::milliseconds(300));
+    const Tally tally = try_points<Trial>(what, share);
+    patience = before;
+    UNSCOPED_INFO(tally.examples());
+    CHECK(tally.points() > 0);
+    return tally.violations();
 }
 
 /// What a lock protects: who is inside.

@@ -3,10 +3,6 @@
 
 #include "steps/sync_trials.hpp"
 
-#include "support/catch.hpp"
-
-#include <string>
-
 using namespace prong::test;
 using prong::Barrier;
 using prong::BoundedSemaphore;
@@ -15,18 +11,6 @@ using prong::Event;
 using prong::Lock;
 using prong::RLock;
 using prong::Semaphore;
-
-namespace {
-
-template <typename Trial>
-void require_none_wrong(const char* what, std::size_t few = 25, std::size_t most = 4000) {
-    const Tally tally = try_points<Trial>(what, {.few = few, .most = most});
-    INFO(what << "\n" << tally.examples());
-    CHECK(tally.points() > 0);
-    CHECK(tally.violations() == 0);
-}
-
-} // namespace
 
 TEST_CASE("a process is killed at every instruction of an operation on a lock") {
     if (skipped()) return;

@@ -3,6 +3,7 @@
 
 #include "support/catch.hpp"
 #include "support/environment.hpp"
+#include "sync/chaos_items.hpp"
 #include "sync/family.hpp"
 
 #include <prong/barrier.hpp>
@@ -16,13 +17,16 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <mutex>
 #include <random>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -83,6 +87,9 @@ public:
     /// Ends all waits that have no timeout.
     void end_waits() {
         board->ends = true;
+        queue_.close();
+        simple_.close();
+        joinable_.close();
         event_.set();
         const std::scoped_lock guard(condition_.lock());
         condition_.notify_all();
@@ -99,6 +106,9 @@ public:
             board->require(bounded_.try_acquire(), "a free permit is not given");
         board->require(!bounded_.try_acquire(), "a permit too many is given");
         board->require(condition_.lock().try_lock_for(patience), "the condition is locked");
+        queue_.check_at_rest(require_);
+        simple_.check_at_rest(require_);
+        joinable_.check_at_rest(require_);
         board->require(semaphore_.value() >= 0 && semaphore_.value() <= signals_->load(),
                        "there are more permits than were released");
     }
@@ -107,14 +117,18 @@ public:
 
 private:
     void act(Random random) {
-        while (!board->ends) {
-            act_once(random);
-            board->operations.fetch_add(1);
+        try {
+            while (!board->ends) {
+                act_once(random);
+                board->operations.fetch_add(1);
+            }
+        } catch (const std::exception& error) {
+            board->require(false, error.what());
         }
     }
 
     void act_once(Random& random) {
-        switch (random() % 8) {
+        switch (random() % 11) {
         case 0:
             return use_lock(lock_.acquire(), random);
         case 1:
@@ -134,6 +148,12 @@ private:
             return use_event(random);
         case 6:
             return use_condition(random);
+        case 7:
+            return queue_.use(random, require_);
+        case 8:
+            return simple_.use(random, require_);
+        case 9:
+            return joinable_.use(random, require_);
         default:
             return use_barrier();
         }
@@ -232,6 +252,12 @@ private:
     prong::Event event_;
     prong::Condition condition_;
     prong::Barrier barrier_{3};
+    CountedQueue<prong::Queue<Item>> queue_{"Queue", prong::Queue<Item>(4)};
+    CountedQueue<prong::SimpleQueue<Item>> simple_{"SimpleQueue", {}};
+    CountedQueue<prong::JoinableQueue<Item>> joinable_{"JoinableQueue",
+                                                       prong::JoinableQueue<Item>()};
+    const std::function<void(bool, const std::string&)> require_ =
+        [this](bool holds, const std::string& otherwise) { board->require(holds, otherwise); };
     const SharedVariable<Protected> state_;
     const SharedVariable<std::atomic<std::int64_t>> signals_;
 };
@@ -286,16 +312,11 @@ private:
     pid_t start() {
         const std::uint64_t seed = random_();
         const pid_t pid = fork();
+        if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
         if (pid != 0) return pid;
-        int result = 0;
-        try {
-            play_->take_part(seed);
-        } catch (const std::exception& error) {
-            play_->board->require(false, error.what());
-            result = 1;
-        }
+        play_->take_part(seed);
         play_->board->dead[static_cast<std::size_t>(getpid())] = true;
-        _exit(result);
+        _exit(0);
     }
 
     void kill(pid_t pid) {

@@ -7,6 +7,7 @@
 #include "support/environment.hpp"
 #include "sync/cell.hpp"
 #include "sync/family.hpp"
+#include "sync/object.hpp"
 
 #include <prong/prong.hpp>
 
@@ -44,13 +45,14 @@ struct Objects {
     prong::Condition condition;
     prong::Barrier barrier{2};
     prong::Queue<std::string> queue{4};
+    prong::JoinableQueue<std::string> joinable;
 
     [[nodiscard]] std::vector<ObjectId> ids() const {
         return {HandleAccess::parts(lock),           HandleAccess::parts(recursive),
                 HandleAccess::parts(semaphore),      HandleAccess::parts(bounded),
                 HandleAccess::parts(event),          HandleAccess::parts(condition).condition,
                 HandleAccess::parts(condition).lock, HandleAccess::parts(barrier).id,
-                HandleAccess::parts(queue)};
+                HandleAccess::parts(queue),          HandleAccess::parts(joinable)};
     }
 };
 
@@ -70,7 +72,23 @@ std::vector<Area> areas_of(const Objects& objects) {
     for (const ObjectId id : objects.ids()) {
         areas.push_back({memory.at(id.offset), sizeof(prong::sync::Cell)});
         const auto& cell = *reinterpret_cast<prong::sync::Cell*>(memory.at(id.offset));
-        if (cell.data != 0) areas.push_back({memory.at(cell.data), cell.data_bytes});
+        if (cell.data == 0) continue;
+        areas.push_back({memory.at(cell.data), cell.data_bytes});
+        // Only the first places of a large ring are in use.
+        areas.push_back({memory.at(cell.data), std::min<std::size_t>(cell.data_bytes, 4096)});
+    }
+    return areas;
+}
+
+/// The blocks of the items that are in the queues now: each whole, and its header.
+std::vector<Area> item_areas_of(const std::vector<ObjectId>& ids) {
+    const FamilyMemory& memory = FamilyMemory::get();
+    std::vector<Area> areas;
+    for (const ObjectId id : ids) {
+        memory.for_each_owned(prong::sync::owner_of_items(id.stamp), [&](prong::shm::Block block) {
+            areas.push_back({memory.at(block.offset), block.capacity});
+            areas.push_back({memory.at(block.offset), 64});
+        });
     }
     return areas;
 }
@@ -90,9 +108,14 @@ std::uint64_t bad_value(Random& random) {
 }
 
 /// Until it is killed.
-[[noreturn]] void scribble(const std::vector<Area>& areas, std::uint64_t seed) {
+[[noreturn]] void scribble(const Objects& objects, std::uint64_t seed) {
     Random random(seed);
+    const std::vector<ObjectId> ids = objects.ids();
+    const std::vector<Area> fixed = areas_of(objects);
+    std::vector<Area> items;
     for (;;) {
+        if (random() % 32 == 0) items = item_areas_of(ids);
+        const std::vector<Area>& areas = items.empty() || random() % 4 != 0 ? fixed : items;
         const Area& area = areas[random() % areas.size()];
         const std::uint64_t value = bad_value(random);
         const std::size_t size = std::size_t{1} << random() % 4;
@@ -126,7 +149,7 @@ private:
 };
 
 void use(const Objects& objects, Random& random) {
-    switch (random() % 12) {
+    switch (random() % 15) {
     case 0:
         if (std::unique_lock<const prong::Lock> guard(objects.lock, 1ms); guard.owns_lock())
             std::this_thread::yield();
@@ -173,6 +196,17 @@ void use(const Objects& objects, Random& random) {
         static_cast<void>(objects.queue.get_for(1ms));
         static_cast<void>(objects.queue.size());
         break;
+    case 11:
+        static_cast<void>(objects.joinable.put_for(1ms, std::string(random() % 2000, 'x')));
+        break;
+    case 12:
+        static_cast<void>(objects.joinable.get_for(1ms));
+        objects.joinable.task_done();
+        break;
+    case 13:
+        static_cast<void>(objects.joinable.join_for(1ms));
+        static_cast<void>(objects.joinable.full());
+        break;
     default: { // a new object, in a new thread
         const prong::BoundedSemaphore own(3);
         if (own.try_acquire_for(1ms)) own.release();
@@ -203,7 +237,7 @@ void use_for(std::chrono::milliseconds time, const Objects& objects, std::uint64
 void survive(std::uint64_t seed) {
     const Objects objects;
     const pid_t attacker = fork();
-    if (attacker == 0) scribble(areas_of(objects), seed);
+    if (attacker == 0) scribble(objects, seed);
     std::vector<pid_t> users;
     for (int i = 0; i < 2; ++i) {
         users.push_back(fork());
@@ -234,4 +268,23 @@ TEST_CASE("a member that writes random bytes to shared memory crashes no other")
     // Each time in a family of its own, which is spoilt then.
     Random seeds(test_seed());
     for (int i = 0; i < how_often(3, 30); ++i) check_child([&] { survive(seeds()); });
+}
+
+TEST_CASE("an item whose length exceeds its block is refused") {
+    check_child([] {
+        for (std::uint64_t distance = 0; distance < 40; ++distance) {
+            const prong::Queue<std::string> queue;
+            queue.put("text");
+            const Area header = item_areas_of({HandleAccess::parts(queue)}).front();
+            const std::uint64_t length = ~std::uint64_t{0} - distance;
+            std::memcpy(header.begin + 16, &length, sizeof(length)); // see queue.cpp
+            bool is_refused = false;
+            try {
+                static_cast<void>(queue.try_get());
+            } catch (const prong::Error&) {
+                is_refused = true;
+            }
+            require(is_refused, "not refused");
+        }
+    });
 }

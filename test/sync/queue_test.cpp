@@ -66,6 +66,29 @@ struct Unreadable {
     }
 };
 
+/// A value of which one half is decoded when the test says so.
+struct Halved {
+    static inline std::atomic<bool> is_begun{false};
+    static inline std::atomic<bool> may_end{false};
+    std::string name;
+    std::string text;
+
+    template <class Archive>
+    void save(Archive& archive) const {
+        archive(name, text);
+    }
+    template <class Archive>
+    void load(Archive& archive) {
+        archive(name);
+        if (name == "slow") {
+            is_begun = true;
+            is_begun.notify_one();
+            may_end.wait(false);
+        }
+        archive(text);
+    }
+};
+
 int take(const Queue<int>& queue) {
     return queue.get();
 }
@@ -325,6 +348,50 @@ TEST_CASE("an item whose consumer dies before task_done is delivered again") {
     queue.put(5);
     CHECK(queue.get(delivery) == 5);
     CHECK(delivery.count == 1);
+}
+
+TEST_CASE("task_done leaves alone what another thread still decodes") {
+    const JoinableQueue<Halved> queue;
+    queue.put({.name = "slow", .text = "first"});
+    queue.put({.name = "fast", .text = "second"});
+    std::string text;
+    std::thread decoding([&] { text = queue.get().text; });
+    Halved::is_begun.wait(false);
+    CHECK(queue.get().text == "second");
+    queue.task_done();
+    CHECK_THROWS_AS(queue.task_done(), std::logic_error);
+    queue.put({.name = "fast", .text = "third"}); // into memory that is free
+    Halved::may_end = true;
+    Halved::may_end.notify_one();
+    decoding.join();
+    CHECK(text == "first");
+    queue.task_done();
+    CHECK_FALSE(queue.join_for(0s));
+    CHECK(queue.get().text == "third");
+    queue.task_done();
+    CHECK(queue.join_for(0s));
+}
+
+TEST_CASE("threads are done with as many items as they have taken") {
+    const JoinableQueue<int> queue;
+    const int rounds = how_often(20000, 1000000);
+    std::atomic<int> failures{0};
+    const auto use = [&] {
+        for (int i = 0; i < rounds; ++i) {
+            queue.put(i);
+            queue.get();
+            try {
+                queue.task_done();
+            } catch (const std::logic_error&) {
+                ++failures;
+            }
+        }
+    };
+    std::thread other(use);
+    use();
+    other.join();
+    CHECK(failures == 0);
+    CHECK(queue.join_for(0s));
 }
 
 TEST_CASE("consumers of a joinable queue share its items") {

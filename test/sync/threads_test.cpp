@@ -8,8 +8,10 @@
 #include <prong/condition.hpp>
 #include <prong/event.hpp>
 #include <prong/lock.hpp>
+#include <prong/queue.hpp>
 #include <prong/semaphore.hpp>
 
+#include <chrono>
 #include <cstdlib>
 #include <mutex>
 #include <thread>
@@ -118,4 +120,23 @@ TEST_CASE("threads see at a barrier what the others did before") {
             seen.wait();
         }
     });
+}
+
+TEST_CASE("threads pass items through queues, and each is done once") {
+    const prong::Queue<std::vector<int>> queue(2);
+    const prong::JoinableQueue<int> sums;
+    in_threads([&](int index) {
+        for (int i = 1; i <= rounds() / 10; ++i) {
+            if (index % 2 == 0) {
+                queue.put({i, i});
+                if (sums.try_get()) sums.task_done();
+            } else {
+                const std::vector<int> numbers = queue.get();
+                sums.put(numbers[0] + numbers[1]);
+            }
+        }
+    });
+    CHECK(queue.empty());
+    while (sums.try_get()) sums.task_done();
+    CHECK(sums.join_for(std::chrono::seconds(0)));
 }
