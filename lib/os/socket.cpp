@@ -169,6 +169,14 @@ std::size_t receive_some(int fd, std::span<std::byte> buffer) {
     }
 }
 
+std::optional<std::size_t> try_receive(int fd, std::span<std::byte> buffer) {
+    const ssize_t received = recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (received >= 0) return static_cast<std::size_t>(received);
+    if (is_passing(errno)) return std::nullopt;
+    if (errno == ECONNRESET) return 0;
+    base::throw_errno("recv");
+}
+
 std::size_t receive_all(int fd, std::span<std::byte> buffer) {
     std::size_t total = 0;
     while (total < buffer.size()) {
