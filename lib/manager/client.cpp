@@ -12,6 +12,7 @@
 #include <prong/listener.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <exception>
@@ -84,24 +85,35 @@ private:
 
 constinit IdleChannels idle_channels;
 
-/// Connects. Tries again if the manager, which has too many clients at that moment or has just
-/// died, closes the connection.
+/// Returns whether an error of a connection tells that its other end is not there.
+bool is_lost_peer(const std::system_error& error) {
+    constexpr std::array errors{EPIPE,     ECONNRESET,   ECONNREFUSED, ENOENT,     ETIMEDOUT,
+                                EHOSTDOWN, EHOSTUNREACH, ENETDOWN,     ENETUNREACH};
+    return std::ranges::find(errors, error.code().value()) != errors.end();
+}
+
+/// Connects. Tries again if the manager closes the connection: it has too many clients at that
+/// moment, or has just died.
 Channel connect_to(const ManagerAddress& manager) {
     constexpr int attempts = 20;
-    for (int attempt = 1;; ++attempt) {
+    std::string reason;
+    for (int attempt = 1; attempt <= attempts; ++attempt) {
         try {
             Connection connection = Client(manager.address, manager.authkey);
             os::detect_lost_peer(connection.fileno());
             greet(connection, manager.address);
             return Channel(std::move(connection));
-        } catch (const EndOfFile&) {
-            if (attempt == attempts) throw;
+        } catch (const EndOfFile& error) {
+            reason = error.what();
         } catch (const std::system_error& error) {
             const int code = error.code().value();
-            if ((code != ECONNRESET && code != EPIPE) || attempt == attempts) throw;
+            if (code != ECONNRESET && code != EPIPE) throw;
+            reason = error.what();
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(attempt));
     }
+    throw Error("the manager at " + manager.address +
+                " lets no further client in; it may lack threads or memory: " + reason);
 }
 
 /// Sends a request by a connection that was idle. Returns false if the manager or other code of
@@ -144,9 +156,7 @@ auto as_death(const ManagerAddress& manager, Step step) {
     } catch (const EndOfFile& error) {
         throw_died(manager, error.what());
     } catch (const std::system_error& error) {
-        const int code = error.code().value();
-        // What a process lacks itself tells nothing about the manager.
-        if (code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS) throw;
+        if (!is_lost_peer(error)) throw; // such as what this process lacks
         throw_died(manager, error.what());
     }
 }
@@ -164,6 +174,11 @@ void forget(const ManagerAddress& manager) noexcept {
     }
 }
 
+void require_success(std::span<const std::byte> reply) {
+    detail::Reader reader{reply};
+    if (!detail::decode<bool>(reader)) std::rethrow_exception(codec::decode_exception(reader));
+}
+
 } // namespace prong::manager
 
 namespace prong::detail {
@@ -177,8 +192,7 @@ Reply call_manager(const ManagerAddress& manager, std::span<const std::byte> req
         manager::idle_channels.put_back(manager, std::move(channel));
         return received;
     });
-    Reader reader{reply};
-    if (!detail::decode<bool>(reader)) std::rethrow_exception(codec::decode_exception(reader));
+    manager::require_success(reply);
     return Reply(std::move(reply));
 }
 

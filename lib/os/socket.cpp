@@ -198,7 +198,7 @@ std::vector<std::size_t> wait_readable(std::span<const int> fds, prong::detail::
         const int count = poll(entries.data(), entries.size(), static_cast<int>(slice.count()));
         if (count < 0 && errno != EINTR) base::throw_errno("poll");
         if (count > 0) break;
-        if (deadline.passed()) return ready;
+        if (count == 0 && deadline.passed()) return ready;
     }
     for (std::size_t i = 0; i < entries.size(); ++i) {
         if ((entries[i].revents & POLLNVAL) != 0) base::throw_errno("poll", EBADF);

@@ -56,8 +56,18 @@ enum class Call {
     recv,
     getrandom,
     fstatfs,
+    accept,
+    connect,
+    listen,
+    getsockname,
+    setsockopt,
+    send,
+    epoll_create,
+    epoll_ctl,
+    epoll_wait,
+    thread,
 };
-inline constexpr std::size_t call_count = 38;
+inline constexpr std::size_t call_count = 48;
 std::string_view name_of(Call call);
 
 // What a call may do beside failing with an errno.

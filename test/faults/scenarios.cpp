@@ -2,6 +2,7 @@
 
 #include <prong/prong.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <iostream>
@@ -436,6 +437,13 @@ constexpr Call calls_for_options[] = {Call::open,      Call::dup,          Call:
                                       Call::getrlimit, Call::setrlimit};
 constexpr Call calls_that_wait[] = {Call::futex_wait, Call::futex_waitv, Call::poll};
 constexpr Call calls_that_tidy[] = {Call::madvise};
+constexpr Call calls_that_connect[] = {
+    Call::accept,    Call::bind,       Call::connect,   Call::epoll_create,
+    Call::epoll_ctl, Call::epoll_wait, Call::getrandom, Call::getsockname,
+    Call::listen,    Call::poll,       Call::recv,      Call::send,
+    Call::sendmsg,   Call::setsockopt, Call::socket,    Call::thread,
+};
+constexpr Call calls_for_address[] = {Call::bind, Call::socket, Call::getrandom};
 
 constexpr Scenario scenarios[] = {
     {"pool", use_pool, Role::supervisor, {}},
@@ -448,6 +456,8 @@ constexpr Scenario scenarios[] = {
     {"parent_dies", die_with_pool, Role::supervisor, calls_of_last_words},
     {"supervisor_dies", lose_supervisor, Role::supervisor, calls_that_see_death},
     {"process", use_process, Role::child, {}},
+    {"listener", use_listener, Role::child, calls_that_connect, calls_for_address},
+    {"manager", use_manager, Role::child, calls_that_connect, calls_for_address},
 };
 
 // What each of these does wrong
@@ -536,6 +546,11 @@ constexpr Scenario bad[] = {
 
 std::span<const Scenario> all_scenarios() {
     return scenarios;
+}
+
+Demand demand_of(const Scenario& scenario, Call call, Demand usual) {
+    const bool needs_it = std::ranges::find(scenario.needs, call) != scenario.needs.end();
+    return needs_it ? Demand::may_fail : usual;
 }
 
 std::span<const Scenario> bad_scenarios() {
