@@ -9,6 +9,7 @@
 
 #include <cxxabi.h>
 
+#include <cstddef>
 #include <cstring>
 #include <utility>
 
@@ -20,17 +21,23 @@ using detail::Operation;
 using detail::Reader;
 using detail::Writer;
 
+/// Returns what would be the mark if an operation were there. (It may be any object of the module,
+/// or lie between two, of which AddressSanitizer would complain.)
+[[gnu::no_sanitize_address]] std::uint64_t mark_at(const void* place) {
+    static_assert(offsetof(Operation, mark) == 0);
+    return *static_cast<const std::uint64_t*>(place);
+}
+
 const Operation& decode_operation(Reader& reader) {
-    const auto place = detail::decode<CodePlace>(reader);
-    const void* const bytes =
-        place.module == CodePlace::none ? nullptr : detail::at_place(place, sizeof(Operation));
-    const auto* const operation = static_cast<const Operation*>(bytes);
-    const bool is_aligned = reinterpret_cast<std::uintptr_t>(bytes) % alignof(Operation) == 0;
-    if (bytes == nullptr || !is_aligned || operation->mark != Operation::operation_mark) {
+    const auto code = detail::decode<CodePlace>(reader);
+    const void* const place =
+        code.module == CodePlace::none ? nullptr : detail::at_place(code, sizeof(Operation));
+    const bool is_aligned = reinterpret_cast<std::uintptr_t>(place) % alignof(Operation) == 0;
+    if (place == nullptr || !is_aligned || mark_at(place) != Operation::operation_mark) {
         throw CodecError("the manager does not know what to do: the message is corrupt, or of a "
                          "shared object that the manager's process has not loaded");
     }
-    return *operation;
+    return *static_cast<const Operation*>(place);
 }
 
 /// Half of all numbers are above it.

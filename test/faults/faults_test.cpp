@@ -70,7 +70,8 @@ unsigned usual_calls(Role role, Call call) {
 /// Calls `visit(run, usual)` with the first call of each kind as what fails.
 template <typename Visit>
 void for_each_kind(const Scenario& scenario, Visit visit) {
-    REQUIRE(run(scenario, std::nullopt, Demand::works).violations.empty());
+    INFO(scenario.name);
+    REQUIRE(run(scenario, std::nullopt, Demand::works).violations == "");
     std::vector<std::pair<Run, unsigned>> kinds;
     for (const Fault& fault : all_faults()) {
         if (!is_about(scenario, fault.call)) continue;

@@ -2,10 +2,14 @@
 
 #include <prong/prong.hpp>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -17,10 +21,11 @@ using namespace std::chrono_literals;
 
 const std::string key = "a secret";
 
-/// In a child: sends back what it gets until the other end is closed.
-void echo_as_client(const std::string& address) {
+/// In a child: connects to the address that it receives, and sends back what it gets until the
+/// other end is closed.
+void echo_as_client(Connection parent) {
     try {
-        for (Connection connection = Client(address, key);;)
+        for (Connection connection = Client(parent.recv<std::string>(), key);;)
             connection.send_bytes(connection.recv_bytes());
     } catch (const EndOfFile&) { // as it should be
     } catch (const std::system_error& error) {
@@ -39,12 +44,14 @@ std::optional<Connection> accept(Listener& listener, const Process& client) {
 }
 
 void talk(Judge& judge, const std::string& address) {
-    std::optional<Process> client;
-    judge.attempt("Listener", [&] {
+    // Before the listener, of which a child would inherit a copy.
+    auto [ours, theirs] = Pipe();
+    Process client(echo_as_client, std::move(theirs));
+    if (!judge.attempt("start", [&] { client.start(); })) return;
+    judge.attempt("Listener", [&, &ours = ours] {
         Listener listener(address, key);
-        client.emplace(echo_as_client, listener.address());
-        client->start();
-        std::optional<Connection> connection = accept(listener, *client);
+        ours.send(listener.address());
+        std::optional<Connection> connection = accept(listener, client);
         const bool may_be_refused = judge.demand() == Demand::may_fail;
         judge.require("accept", connection || may_be_refused);
         if (!connection) return;
@@ -55,7 +62,8 @@ void talk(Judge& judge, const std::string& address) {
             judge.require("recv", got == text);
         }
     });
-    if (client) judge.attempt("end", [&] { client->close(); });
+    ours.close();
+    judge.attempt("join", [&] { client.join(); });
 }
 
 int add(int& number, int more) {
@@ -78,14 +86,22 @@ void use_objects(Judge& judge, const Manager& manager) {
     });
 }
 
+/// So that no process receives again and again before it sleeps.
+void become_single_cpu() {
+    const unsigned long first = 1; // the call is not one of those that fail
+    syscall(SYS_sched_setaffinity, 0, sizeof(first), &first);
+}
+
 } // namespace
 
 void use_listener(Judge& judge, const Shared<Gate>&) {
-    talk(judge, "@prong-faults-" + std::to_string(getpid()));
-    talk(judge, "127.0.0.1:0");
+    for (const std::string& address :
+         {"@prong-faults-" + std::to_string(getpid()), std::string("127.0.0.1:0")})
+        judge.attempt("Pipe", [&] { talk(judge, address); });
 }
 
 void use_manager(Judge& judge, const Shared<Gate>&) {
+    become_single_cpu();
     judge.attempt("Manager", [&] {
         Manager manager;
         use_objects(judge, manager);

@@ -86,6 +86,7 @@ constexpr int no_child[] = {ECHILD};
 constexpr int no_dup[] = {EMFILE};
 constexpr int no_group[] = {ESRCH, EPERM};
 constexpr int transfer_again[] = {EINTR, EAGAIN, partial};
+constexpr int no_buffer[] = {ENOMEM, ENOBUFS};
 constexpr int no_client[] = {ECONNABORTED, EINTR, EPROTO, ENETDOWN};
 constexpr int no_connection[] = {ENOMEM, ENOBUFS, EACCES, EADDRNOTAVAIL};
 constexpr int no_thread[] = {EAGAIN};
@@ -147,7 +148,7 @@ constexpr Fault faults[] = {
     {Call::sendmsg, everybody, transfer_again, Demand::works, Demand::works, Times::alternately},
     {Call::sendmsg, everybody, no_transfer, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::recv, everybody, transfer_again, Demand::works, Demand::works, Times::alternately},
-    {Call::recv, no_pool, no_memory, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::recv, no_pool, no_buffer, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::accept, no_pool, no_client, Demand::works, Demand::works, Times::alternately},
     // What a listener throws; a manager waits until it has a descriptor.
     {Call::accept, in_parent, no_descriptor, Demand::may_fail, Demand::may_fail, Times::always},
@@ -157,7 +158,7 @@ constexpr Fault faults[] = {
     {Call::listen, no_pool, denied, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::getsockname, no_pool, no_memory, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::setsockopt, no_pool, denied, Demand::may_fail, Demand::may_fail, Times::always},
-    {Call::send, no_pool, no_memory, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::send, no_pool, no_buffer, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::epoll_create, no_pool, no_descriptor, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::epoll_ctl, no_pool, no_memory, Demand::may_fail, Demand::may_fail, Times::alternately},
     {Call::epoll_wait, no_pool, interrupted, Demand::works, Demand::works, Times::alternately},
