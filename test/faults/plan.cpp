@@ -87,6 +87,7 @@ constexpr int no_dup[] = {EMFILE};
 constexpr int no_group[] = {ESRCH, EPERM};
 constexpr int transfer_again[] = {EINTR, EAGAIN, partial};
 constexpr int no_buffer[] = {ENOMEM, ENOBUFS};
+constexpr int no_socket[] = {EMFILE, ENFILE, ENOMEM, ENOBUFS};
 constexpr int no_client[] = {ECONNABORTED, EINTR, EPROTO, ENETDOWN};
 constexpr int no_connection[] = {ENOMEM, ENOBUFS, EACCES, EADDRNOTAVAIL};
 constexpr int no_thread[] = {EAGAIN};
@@ -151,8 +152,8 @@ constexpr Fault faults[] = {
     {Call::recv, no_pool, no_buffer, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::accept, no_pool, no_client, Demand::works, Demand::works, Times::alternately},
     // What a listener throws; a manager waits until it has a descriptor.
-    {Call::accept, in_parent, no_descriptor, Demand::may_fail, Demand::may_fail, Times::always},
-    {Call::accept, in_child, no_descriptor, Demand::works, Demand::works, Times::alternately},
+    {Call::accept, in_parent, no_socket, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::accept, in_child, no_socket, Demand::works, Demand::works, Times::alternately},
     {Call::connect, no_pool, no_connection, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::connect, no_pool, interrupted, Demand::works, Demand::works, Times::alternately},
     {Call::listen, no_pool, denied, Demand::may_fail, Demand::may_fail, Times::always},

@@ -20,6 +20,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -553,6 +554,26 @@ TEST_CASE("a proxy of a manager that has ended reaches no object of the next one
         CHECK(client.exitcode() == 0);
         CHECK_THROWS_AS(old.get(), CodecError);
     }
+}
+
+TEST_CASE("another program is refused, with the key and without") {
+    const auto manager = Manager::listen("localhost:0", key);
+    const auto value = manager.value(1);
+    const auto connect_with = [&](const std::string& authkey) {
+        return test::run_in_child([&] {
+            const std::string program =
+                std::filesystem::read_symlink("/proc/self/exe").parent_path() / "other_program";
+            execl(program.c_str(), program.c_str(), manager.address().c_str(), authkey.c_str(),
+                  nullptr);
+            return 127;
+        });
+    };
+    const test::ChildResult refused = connect_with(key);
+    CHECK_THAT(refused.out, Catch::StartsWith("Error: prong::Manager: " + manager.address()));
+    CHECK_THAT(refused.out, Contains("not of the same build of the same program"));
+    CHECK(refused.exitcode == 0);
+    CHECK_THAT(connect_with("another").out, Catch::StartsWith("AuthenticationError: "));
+    CHECK(value.get() == 1);
 }
 
 TEST_CASE("another execution of the program uses the manager") {
