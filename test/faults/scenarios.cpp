@@ -437,11 +437,14 @@ constexpr Call calls_for_options[] = {Call::open,      Call::dup,          Call:
                                       Call::getrlimit, Call::setrlimit};
 constexpr Call calls_that_wait[] = {Call::futex_wait, Call::futex_waitv, Call::poll};
 constexpr Call calls_that_tidy[] = {Call::madvise};
-constexpr Call calls_that_connect[] = {
-    Call::accept,    Call::bind,       Call::connect,   Call::epoll_create,
-    Call::epoll_ctl, Call::epoll_wait, Call::getrandom, Call::getsockname,
-    Call::listen,    Call::poll,       Call::recv,      Call::send,
-    Call::sendmsg,   Call::setsockopt, Call::socket,    Call::thread,
+constexpr Call calls_that_listen[] = {
+    Call::accept,    Call::bind,       Call::connect,     Call::epoll_create,
+    Call::epoll_ctl, Call::epoll_wait, Call::getsockname, Call::listen,
+    Call::send,      Call::setsockopt, Call::socket,
+};
+constexpr Call calls_that_serve[] = {
+    Call::accept, Call::connect, Call::getrandom, Call::poll,
+    Call::recv,   Call::sendmsg, Call::socket,    Call::thread,
 };
 constexpr Call calls_for_address[] = {Call::bind, Call::socket, Call::getrandom};
 
@@ -456,8 +459,8 @@ constexpr Scenario scenarios[] = {
     {"parent_dies", die_with_pool, Role::supervisor, calls_of_last_words},
     {"supervisor_dies", lose_supervisor, Role::supervisor, calls_that_see_death},
     {"process", use_process, Role::child, {}},
-    {"listener", use_listener, Role::child, calls_that_connect, calls_for_address},
-    {"manager", use_manager, Role::child, calls_that_connect, calls_for_address},
+    {"listener", use_listener, Role::child, calls_that_listen, calls_for_address},
+    {"manager", use_manager, Role::child, calls_that_serve, calls_for_address},
 };
 
 // What each of these does wrong
