@@ -1,26 +1,24 @@
 #pragma once
 
+#include <prong/detail/chunk.hpp>
 #include <prong/detail/completion_set.hpp>
 #include <prong/detail/pool_reference.hpp>
-#include <prong/detail/task.hpp>
 #include <prong/detail/task_writer.hpp>
 #include <prong/error.hpp>
 #include <prong/task_options.hpp>
 #include <prong/timeout.hpp>
 
-#include <cxxabi.h>
-
 #include <algorithm>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <deque>
 #include <exception>
 #include <iterator>
 #include <memory>
 #include <optional>
 #include <ranges>
+#include <span>
 #include <stdexcept>
 #include <tuple>
 #include <type_traits>
@@ -53,75 +51,6 @@ struct MapOptions {
 
 namespace detail {
 
-/// The exception that is being handled, for an element of a chunk; and back.
-PRONG_API void encode_element_failure(Writer& writer);
-PRONG_API std::exception_ptr decode_element_failure(Reader& reader);
-
-/// Returns whether the running task has `TaskOptions::capture_stack`.
-PRONG_API bool captures_stack() noexcept;
-/// Calls `function(argument)` for an element in such a task.
-PRONG_API void call_with_capture(void (*function)(void*), void* argument);
-
-inline constexpr std::uint8_t element_returned = 0;
-inline constexpr std::uint8_t element_thrown = 1;
-
-/// Begins to read an element of a chunk: its value follows, or returns what it has thrown.
-PRONG_API std::exception_ptr read_element(Reader& reader);
-
-/// What a worker runs for a chunk: the callable, then arguments until they end. The result: for
-/// each element a byte that tells how it ended and its value or exception; then the nanoseconds it
-/// took.
-template <class F, class TheCall>
-struct ChunkFunctions {
-    static void run(Reader& arguments, Writer& result) {
-        const auto start = std::chrono::steady_clock::now();
-        const bool captures = captures_stack();
-        auto callable = CallableCodec<F>::decode(arguments);
-        for (bool is_first = true; arguments.remaining() != 0; is_first = false) {
-            auto element = TheCall::decode_arguments(arguments);
-            const bool is_alone = is_first && arguments.remaining() == 0;
-            const std::size_t before = result.size();
-            const auto fail = [&] {
-                end_copy_of_worker(1);
-                result.rewind(before);
-                encode(result, element_thrown);
-                encode_element_failure(result);
-            };
-            auto run_element = [&] {
-                if constexpr (std::is_void_v<typename TheCall::Result>) {
-                    TheCall::invoke(callable, element);
-                    end_copy_of_worker(0);
-                } else {
-                    const typename TheCall::Result value = TheCall::invoke(callable, element);
-                    end_copy_of_worker(0);
-                    encode(result, value);
-                }
-            };
-            try {
-                encode(result, element_returned);
-                if (captures) [[unlikely]] {
-                    using Run = decltype(run_element);
-                    call_with_capture([](void* run) { (*static_cast<Run*>(run))(); }, &run_element);
-                } else {
-                    run_element();
-                }
-            } catch (abi::__forced_unwind&) { // pthread_exit: no element's failure
-                throw;
-            } catch (const std::bad_alloc&) {
-                if (is_alone) throw; // the task may be at its limit
-                fail();
-            } catch (...) {
-                fail();
-            }
-        }
-        const std::chrono::nanoseconds elapsed = std::chrono::steady_clock::now() - start;
-        encode(result, static_cast<std::int64_t>(elapsed.count()));
-    }
-
-    static constexpr TaskType type{&run, &TaskFunctions<F, TheCall>::name,
-                                   TaskFunctions<F, TheCall>::begins_with_address};
-};
-
 /// The input of a `map`: its callable and ranges, without their types.
 class MapSource {
 public:
@@ -133,8 +62,25 @@ public:
     virtual bool at_end() = 0;
     virtual const TaskType& type() const = 0;
     virtual void encode_callable(Writer& writer) const = 0;
-    /// Encodes the next element, then goes on to the one after it.
-    virtual void encode_element(Writer& writer) = 0;
+    /// Encodes the next elements, at most so many. Returns how many. If the input or the encoding
+    /// throws, sets `error`; the elements before are valid.
+    virtual std::size_t encode_elements(Writer& writer, std::size_t most,
+                                        std::exception_ptr& error) = 0;
+    /// How many elements are left, as far as that is known.
+    [[nodiscard]] virtual std::size_t size_hint() const = 0;
+};
+
+/// Writes into memory that is large enough.
+class PlaceWriter final : public Writer {
+public:
+    PlaceWriter(std::byte* place, std::size_t size) : Writer(default_max_nesting) {
+        set_window(place, 0, size);
+    }
+
+private:
+    void grow(std::size_t /*more*/) override {
+        throw std::logic_error("prong: a full PlaceWriter");
+    }
 };
 
 template <class F, class... Views>
@@ -158,16 +104,68 @@ public:
     void encode_callable(Writer& writer) const override {
         CallableCodec<F>::encode(writer, callable_);
     }
-    void encode_element(Writer& writer) override {
-        std::apply(
-            [&writer](auto&... position) {
-                Call::encode_arguments(writer, *position...);
-                (static_cast<void>(++position), ...);
-            },
-            positions_);
+    std::size_t encode_elements(Writer& writer, std::size_t most,
+                                std::exception_ptr& error) override {
+        if constexpr (is_one_piece) {
+            auto& position = std::get<0>(positions_);
+            const std::size_t count = std::min(most, MapSourceOf::size_hint());
+            writer.write(std::to_address(position), count * row);
+            position += static_cast<std::ptrdiff_t>(count);
+            return count;
+        } else if constexpr (row != 0 && are_sized) {
+            const std::size_t start = writer.size();
+            const std::size_t room = std::min(most, MapSourceOf::size_hint()) * row;
+            PlaceWriter place(writer.reserve(room), room);
+            const std::size_t count = encode_one_by_one(place, room / row, error);
+            writer.rewind(start + count * row);
+            return count;
+        } else {
+            return encode_one_by_one(writer, most, error);
+        }
+    }
+    std::size_t size_hint() const override {
+        if constexpr (are_sized) {
+            return [this]<std::size_t... Index>(std::index_sequence<Index...>) {
+                return std::min({static_cast<std::size_t>(
+                    std::ranges::end(std::get<Index>(views_)) - std::get<Index>(positions_))...});
+            }(std::index_sequence_for<Views...>{});
+        } else {
+            return 0;
+        }
     }
 
 private:
+    static constexpr std::size_t row = row_bytes<typename Call::Arguments>;
+    static constexpr bool are_sized =
+        (std::sized_sentinel_for<std::ranges::sentinel_t<Views>, std::ranges::iterator_t<Views>> &&
+         ...);
+    /// Do the elements lie in memory as they are encoded?
+    static constexpr bool is_one_piece =
+        are_sized && row != 0 && (std::ranges::contiguous_range<Views> && ...) &&
+        std::same_as<typename Call::Arguments, std::tuple<std::ranges::range_value_t<Views>...>> &&
+        sizeof...(Views) == 1;
+
+    template <class AnyWriter>
+    std::size_t encode_one_by_one(AnyWriter& writer, std::size_t most, std::exception_ptr& error) {
+        std::size_t count = 0;
+        std::size_t end = writer.size();
+        try {
+            for (; count < most && !MapSourceOf::at_end(); ++count) {
+                std::apply(
+                    [&writer](auto&... position) {
+                        Call::encode_arguments(writer, *position...);
+                        (static_cast<void>(++position), ...);
+                    },
+                    positions_);
+                end = writer.size();
+            }
+        } catch (...) {
+            error = std::current_exception();
+            writer.rewind(end);
+        }
+        return count;
+    }
+
     F callable_;
     std::tuple<Views...> views_;
     std::tuple<std::ranges::iterator_t<Views>...> positions_;
@@ -177,9 +175,9 @@ private:
 /// next one shall be.
 class PRONG_API MapRun {
 public:
-    /// `task_options`: null for none.
+    /// `task_options`: null for none. `value_bytes`: see `ChunkReader`.
     MapRun(executor::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
-           std::unique_ptr<MapSource> source);
+           std::unique_ptr<MapSource> source, std::size_t value_bytes);
     /// Cancels what no worker has claimed.
     ~MapRun();
     MapRun(const MapRun&) = delete;
@@ -191,19 +189,28 @@ public:
     /// Waits until the current element is there. Throws `TimeoutError`.
     void wait();
 
-    /// The encoded current element, its kind already read. Waits for it. Throws what the element
+    /// Waits for the current element and returns where its value begins. Throws what the element
     /// threw, what ended its whole chunk, `TimeoutError`.
     Reader element();
 
     /// Says that the current element ends where this reader stands, so that `next` need not look.
-    void set_element_end(const Reader& reader) { element_end_ = reader; }
-    [[nodiscard]] const std::optional<Reader>& element_end() const { return element_end_; }
+    void set_element_end(const Reader& reader) { chunk_.set_end(reader); }
+    [[nodiscard]] bool knows_element_end() const { return chunk_error_ || chunk_.knows_end(); }
 
     /// The rest of the chunk cannot be decoded.
     void fail_chunk(std::exception_ptr error) { chunk_error_ = std::move(error); }
 
-    /// On to the next element; the current one has been looked at.
-    void next();
+    /// Plain values of the current element and of others after it; none if it has thrown. Waits for
+    /// the current element.
+    std::span<const std::byte> values();
+
+    /// How many elements are to come, as far as that is known.
+    [[nodiscard]] std::size_t size_hint() const {
+        return elements_under_way_ + source_->size_hint();
+    }
+
+    /// On to the element after the next `count`; these have been looked at.
+    void next(std::size_t count = 1);
 
 private:
     struct Chunk {
@@ -233,6 +240,7 @@ private:
     std::optional<TaskOptions> task_options_;
     Deadline limit_; ///< `never` once its TimeoutError was thrown
     std::unique_ptr<MapSource> source_;
+    std::size_t value_bytes_;
     std::exception_ptr input_error_; ///< comes after all results
     bool input_ended_ = false;
     std::size_t chunksize_;
@@ -248,8 +256,7 @@ private:
     bool loaded_ = false;
     std::exception_ptr chunk_error_;
     std::size_t elements_left_ = 0;
-    Reader reader_;
-    std::optional<Reader> element_end_;
+    ChunkReader chunk_;
 };
 
 /// A `map` and its current element, which is decoded at most once.
@@ -257,7 +264,7 @@ template <class T>
 struct MapProgress {
     MapProgress(executor::PoolCore& core, const MapOptions& options,
                 const TaskOptions* task_options, std::unique_ptr<MapSource> source)
-        : run(core, options, task_options, std::move(source)) {}
+        : run(core, options, task_options, std::move(source), plain_bytes<T>) {}
 
     MapRun run;
     std::optional<T> element;
@@ -334,13 +341,34 @@ public:
         if constexpr (std::is_void_v<R>) {
             for (Iterator it = begin(); it != end(); ++it) static_cast<void>(*it);
         } else {
-            for (Iterator it = begin(); it != end(); ++it)
+            Iterator it = begin();
+            gathered_.reserve(gathered_.size() + std::min(progress_->run.size_hint(), most_hint));
+            while (it != end()) {
+                if (take_values()) continue;
                 gathered_.push_back(std::ranges::iter_move(it));
+                ++it;
+            }
             return std::exchange(gathered_, {});
         }
     }
 
 private:
+    /// For how many results `get` makes room before it has them.
+    static constexpr std::size_t most_hint = 1 << 22;
+
+    /// Takes plain results that lie in one piece. Returns false if there are none.
+    bool take_values() {
+        if constexpr (detail::plain_bytes<R> != 0) {
+            if (progress_->element) return false; // it may have been changed
+            const std::span<const std::byte> bytes = progress_->run.values();
+            detail::append_values(gathered_, bytes);
+            if (!bytes.empty()) progress_->run.next(bytes.size() / detail::plain_bytes<R>);
+            return !bytes.empty();
+        } else {
+            return false;
+        }
+    }
+
     static reference read(Progress& progress) {
         progress.run.wait();
         if constexpr (std::is_reference_v<reference>) {
@@ -370,7 +398,7 @@ private:
 
     static void skip(Progress& progress) {
         progress.run.wait();
-        if (!progress.run.element_end()) {
+        if (!progress.run.knows_element_end()) {
             try {
                 static_cast<void>(decode(progress.run));
             } catch (...) { // was to be had by *it

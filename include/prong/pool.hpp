@@ -46,10 +46,18 @@ template <class R>
 MapValue<R> decode_map_results(const AsyncCall& call) {
     std::conditional_t<std::is_void_v<R>, std::monostate, std::vector<R>> results;
     for (const CallTask& task : call.tasks()) {
-        Reader chunk = result_of(task.handle);
-        for (std::size_t i = 0; i < task.elements; ++i) {
-            if (const std::exception_ptr error = read_element(chunk)) std::rethrow_exception(error);
-            if constexpr (!std::is_void_v<R>) results.push_back(decode<R>(chunk));
+        ChunkReader chunk(result_of(task.handle), task.elements, plain_bytes<R>);
+        while (chunk.left() != 0) {
+            if constexpr (plain_bytes<R> != 0) {
+                const std::span<const std::byte> values = chunk.values();
+                append_values(results, values);
+                chunk.next(values.size() / sizeof(R));
+                if (chunk.left() == 0) break;
+            }
+            Reader value = chunk.value();
+            if constexpr (!std::is_void_v<R>) results.push_back(decode<R>(value));
+            chunk.set_end(value);
+            chunk.next();
         }
     }
     if constexpr (!std::is_void_v<R>) return results;

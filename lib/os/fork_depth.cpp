@@ -69,4 +69,10 @@ unsigned detail::find_fork_depth() noexcept {
     return word->compare_exchange_strong(depth, next) ? next : depth;
 }
 
+const std::atomic<unsigned>* fork_depth_word() noexcept {
+    static_cast<void>(fork_depth()); // makes the word
+    const DepthWord* const word = detail::depth_word.load(std::memory_order_acquire);
+    return word == &without_page ? nullptr : word;
+}
+
 } // namespace prong::os

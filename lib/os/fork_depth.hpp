@@ -27,4 +27,8 @@ unsigned find_fork_depth() noexcept;
     return depth != 0 ? depth : detail::find_fork_depth();
 }
 
+/// Returns a word that holds `fork_depth()` in this process and another number in each copy of it;
+/// null if the kernel cannot provide it.
+[[nodiscard]] const std::atomic<unsigned>* fork_depth_word() noexcept;
+
 } // namespace prong::os

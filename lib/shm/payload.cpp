@@ -86,8 +86,10 @@ std::uint64_t Payload::offset_of(Place place) const {
 std::optional<Payload::Place> Payload::find(std::uint64_t offset) const {
     const std::uint64_t begin = geometry_.spans_begin();
     if (offset < begin || offset >= geometry_.end()) return std::nullopt;
-    const auto size_class = static_cast<unsigned>((offset - begin) / geometry_.span_bytes);
-    const std::uint64_t within = (offset - begin) % geometry_.span_bytes;
+    // Not by a division, which the compiler cannot see to be one by a power of two.
+    const int span_shift = std::countr_zero(geometry_.span_bytes);
+    const auto size_class = static_cast<unsigned>((offset - begin) >> span_shift);
+    const std::uint64_t within = (offset - begin) & (geometry_.span_bytes - 1);
     const Place place{.size_class = size_class, .index = within >> (smallest_shift + size_class)};
     if (offset_of(place) != offset) return std::nullopt;
     return place;

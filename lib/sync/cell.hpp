@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace prong::sync {
 
@@ -85,6 +86,7 @@ struct alignas(64) prong::detail::SharedCell {
 namespace prong::sync {
 using Cell = detail::SharedCell;
 static_assert(sizeof(Cell) <= 256);
+static_assert(std::is_standard_layout_v<Cell>); // `ObjectHandle::find`: the stamp is at its address
 
 /// Returns the lower half of a word, which threads sleep on.
 inline const os::FutexWord& futex_of(const std::atomic<std::uint64_t>& word) noexcept {

@@ -27,6 +27,10 @@
 #include <system_error>
 
 namespace prong::sync {
+
+[[gnu::tls_model("initial-exec")]] constinit thread_local ThisThread this_thread_cache{};
+constinit std::atomic<bool> is_watched{false};
+
 namespace {
 
 constexpr unsigned slot_bits = 12;
@@ -107,7 +111,6 @@ struct Self {
 };
 constinit os::ForkSafeMutex self_mutex;
 constinit Self self{};
-constinit std::atomic<bool> is_watched{false}; ///< whether a thread holds the slot's mutex
 
 /// Calls `end_watch` at the end of the watching thread, but not when the process exits.
 constinit pthread_key_t watch_key{};
@@ -231,14 +234,7 @@ MemberId find_member() {
     return self.member;
 }
 
-/// What this thread knows of itself.
-struct ThisThread {
-    unsigned depth;
-    ThreadId id;
-    ThreadId forking; ///< the thread of the parent that this one is a copy of
-};
-// Accessed without a call. It is small enough for a library that is loaded late.
-[[gnu::tls_model("initial-exec")]] constinit thread_local ThisThread this_thread_cache{};
+} // namespace
 
 ThreadId find_thread() {
     const unsigned depth = os::fork_depth();
@@ -250,19 +246,6 @@ ThreadId find_thread() {
     cache.depth = depth;
     cache.id = id;
     return id;
-}
-
-} // namespace
-
-ThreadId this_thread() {
-    const ThisThread& cache = this_thread_cache;
-    if (cache.depth == os::fork_depth() && is_watched.load(std::memory_order_relaxed))
-        return cache.id;
-    return find_thread();
-}
-
-ThreadId forking_thread() noexcept {
-    return this_thread_cache.forking;
 }
 
 Pinned::Pinned() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "os/fork_depth.hpp"
 #include "os/futex.hpp"
 
 #include <prong/detail/deadline.hpp>
@@ -34,16 +35,36 @@ inline MemberId member_of(ThreadId thread) noexcept {
     return static_cast<MemberId>(thread) & member_mask;
 }
 
+/// What a thread knows of itself.
+struct ThisThread {
+    unsigned depth; ///< `os::fork_depth()` of the process
+    ThreadId id;
+    ThreadId forking; ///< the thread of the parent that this one is a copy of
+};
+// Accessed without a call. It is small enough for a library that is loaded late.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local ThisThread this_thread_cache;
+/// Whether a thread holds the robust mutex in this process's slot.
+extern constinit std::atomic<bool> is_watched;
+/// Fills the cache.
+ThreadId find_thread();
+
 /// Returns the calling thread. The first call in a process takes a slot. Throws `prong::Error` if
 /// 4096 living processes of the family have one.
-ThreadId this_thread();
+inline ThreadId this_thread() {
+    const ThisThread& cache = this_thread_cache;
+    if (cache.depth == os::fork_depth() && is_watched.load(std::memory_order_relaxed))
+        return cache.id;
+    return find_thread();
+}
 inline MemberId this_member() {
     return member_of(this_thread());
 }
 
 /// Returns the thread of the parent that has forked this process, if copies of its guards may be
 /// destroyed here; else 0. They must not unlock what the parent holds.
-ThreadId forking_thread() noexcept;
+inline ThreadId forking_thread() noexcept {
+    return this_thread_cache.forking;
+}
 
 using detail::Pin;
 

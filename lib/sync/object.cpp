@@ -129,15 +129,6 @@ void throw_corrupt() {
 } // namespace prong::sync
 
 namespace prong::detail {
-namespace {
-
-[[noreturn]] void throw_gone() {
-    throw ObjectGone("the lock, queue or other shared object has ended: the object that created it "
-                     "was destroyed, in the process that created it");
-}
-
-} // namespace
-
 ObjectHandle::ObjectHandle(ObjectKind kind, std::uint64_t bytes, void (* /*mark*/)() noexcept)
     : cell_(nullptr), stamp_(0), owner_depth_(0) {
     const shm::FamilyMemory& memory = shm::FamilyMemory::get();
@@ -177,13 +168,9 @@ ObjectHandle::ObjectHandle(ObjectKind kind, ObjectId id)
         throw CodecError("the encoded bytes are a shared object of another kind");
 }
 
-SharedCell* ObjectHandle::find() const noexcept {
-    return cell_->stamp.load() == stamp_ ? cell_ : nullptr;
-}
-
-SharedCell& ObjectHandle::get() const {
-    if (SharedCell* const cell = find()) return *cell;
-    throw_gone();
+void ObjectHandle::throw_gone() {
+    throw ObjectGone("the lock, queue or other shared object has ended: the object that created it "
+                     "was destroyed, in the process that created it");
 }
 
 ObjectId ObjectHandle::id() const {

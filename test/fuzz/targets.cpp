@@ -193,17 +193,62 @@ std::vector<Bytes> encoded_exceptions() {
     return of_each_exception([&](auto& to) { codec::encode_current_exception(to, stack); });
 }
 
-void decode_failure(std::span<const std::byte> input) {
-    Reader reader(input);
-    run_quietly<CodecError>([&] { look_at(detail::decode_element_failure(reader)); });
+// ---- results of chunks: whether values are plain, and how many, is behind the bytes
+// --------------
+
+void read_chunk(std::span<const std::byte> input) {
+    const std::size_t value_bytes = take<std::uint8_t>(input) % 2 != 0 ? sizeof(int) : 0;
+    const std::size_t elements = take<std::uint8_t>(input);
+    run_quietly<CodecError>([&] {
+        detail::ChunkReader chunk(Reader(input), elements, value_bytes);
+        while (chunk.left() != 0) {
+            std::vector<int> values;
+            detail::append_values(values, chunk.values());
+            if (!values.empty()) chunk.next(values.size());
+            if (chunk.left() == 0) break;
+            try {
+                Reader value = chunk.value();
+                static_cast<void>(detail::decode<int>(value));
+                chunk.set_end(value);
+            } catch (...) {
+                look_at(std::current_exception());
+                if (!chunk.knows_end()) return;
+            }
+            chunk.next();
+        }
+        static_cast<void>(chunk.elapsed());
+    });
 }
 
-std::vector<Bytes> encoded_failures() {
-    return of_each_exception([](BufferWriter& to) { detail::encode_element_failure(to); });
+int fail_odd(int n) {
+    if (n % 2 != 0) throw std::runtime_error("odd");
+    return n;
 }
 
-// ---- failure_reports
-// ---------------------------------------------------------------------------------
+bool is_small(int n) {
+    return fail_odd(n) < 4;
+}
+
+template <typename F>
+Bytes run_chunk(F function, std::uint8_t is_plain) {
+    using Call = detail::TaskCall<F, int>;
+    BufferWriter arguments;
+    detail::CallableCodec<F>::encode(arguments, function);
+    for (int n = 0; n < 6; ++n) Call::encode_arguments(arguments, n);
+    BufferWriter result;
+    Reader reader(arguments.bytes());
+    detail::ChunkFunctions<F, Call>::run(reader, result);
+    Bytes seed = bytes_of(result);
+    put(seed, std::uint8_t{6});
+    put(seed, is_plain);
+    return seed;
+}
+
+std::vector<Bytes> chunk_results() {
+    return {run_chunk(fail_odd, 1), run_chunk(is_small, 0)};
+}
+
+// ---- failure reports ----------------------------------------------------------------------------
 
 void decode_failure_report(std::span<const std::byte> input) {
     const auto end = static_cast<TaskState>(take<std::uint8_t>(input));
@@ -445,7 +490,7 @@ const std::vector<FuzzTarget>& fuzz_targets() {
         {"value", decode_value, encoded_values},
         {"arguments", run_task, encoded_arguments},
         {"exception", decode_exception, encoded_exceptions},
-        {"failure", decode_failure, encoded_failures},
+        {"chunk", read_chunk, chunk_results},
         {"failure_report", decode_failure_report, written_failure_reports},
         {"result", take_result, results},
         {"map", take_mapped, chunks},

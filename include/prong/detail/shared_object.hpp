@@ -69,11 +69,18 @@ public:
     ~ObjectHandle() { end(); }
 
     /// Returns the object. Throws `ObjectGone` if it has ended.
-    [[nodiscard]] SharedCell& get() const;
+    [[nodiscard]] SharedCell& get() const {
+        if (SharedCell* const cell = find()) return *cell;
+        throw_gone();
+    }
     /// Throws `ObjectGone` if the object has ended.
     void require() const { static_cast<void>(get()); }
     /// Returns the object, or null if it has ended.
-    [[nodiscard]] SharedCell* find() const noexcept;
+    [[nodiscard]] SharedCell* find() const noexcept {
+        // A cell begins with its stamp.
+        const auto& stamp = *reinterpret_cast<const std::atomic<std::uint64_t>*>(cell_);
+        return stamp.load() == stamp_ ? cell_ : nullptr;
+    }
     [[nodiscard]] ObjectId id() const;
 
     /// Returns whether both refer to the same object.
@@ -84,6 +91,7 @@ public:
 private:
     ObjectHandle(ObjectKind kind, std::uint64_t bytes, void (*mark)() noexcept);
     void end() noexcept;
+    [[noreturn]] static void throw_gone();
 
     SharedCell* cell_;
     std::uint64_t stamp_;

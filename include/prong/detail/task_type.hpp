@@ -3,6 +3,7 @@
 #include <prong/detail/export.hpp>
 #include <prong/detail/wire.hpp>
 
+#include <atomic>
 #include <string>
 
 namespace prong::detail {
@@ -27,5 +28,20 @@ struct TaskType {
 /// Ends this process if it is not the worker but a process that a task has forked, in which the
 /// task's function has ended, too: its result is not the task's. Costs some loads.
 PRONG_API void end_copy_of_worker(int exit_code) noexcept;
+
+/// Calls `end_copy_of_worker` where that is needed; costs a load for each of many calls.
+class PRONG_API CopyCheck {
+public:
+    CopyCheck() noexcept;
+    void end_copy() const noexcept {
+        if (word_ == nullptr || word_->load(std::memory_order_relaxed) != value_) [[unlikely]]
+            end_copy_of_worker(0);
+    }
+
+private:
+    const std::atomic<unsigned>*
+        word_; ///< differs in a copy of this process; null if there is none
+    unsigned value_;
+};
 
 } // namespace prong::detail

@@ -1,6 +1,5 @@
 #include <prong/map.hpp>
 
-#include "codec/exception.hpp"
 #include "executor/parent/core.hpp"
 #include "executor/shared/option_check.hpp"
 
@@ -21,25 +20,11 @@ constexpr std::size_t chunks_per_worker = 4;
 
 } // namespace
 
-std::exception_ptr decode_element_failure(Reader& reader) {
-    const auto size = decode<std::uint64_t>(reader);
-    Reader failure(std::span(reader.view(size), size));
-    failure.set_max_nesting(reader.max_nesting());
-    return codec::decode_exception(failure);
-}
-
-std::exception_ptr read_element(Reader& reader) {
-    const auto kind = decode<std::uint8_t>(reader);
-    if (kind == element_thrown) return decode_element_failure(reader);
-    if (kind != element_returned)
-        throw CodecError("an element of a map result is neither a value nor an exception");
-    return nullptr;
-}
-
 MapRun::MapRun(executor::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
-               std::unique_ptr<MapSource> source)
+               std::unique_ptr<MapSource> source, std::size_t value_bytes)
     : pool_(core), workers_(core.workers()), options_(options),
       limit_(Deadline::after(options.timeout)), source_(std::move(source)),
+      value_bytes_(value_bytes),
       chunksize_(executor::at_least_one(options.chunksize, "MapOptions::chunksize", 1)) {
     if (task_options != nullptr) {
         task_options_ = *task_options;
@@ -80,18 +65,8 @@ void MapRun::read_chunk(std::size_t most) {
         }
         Unsent& chunk = unsent_.emplace(pool_.core());
         source_->encode_callable(chunk.writer);
-        std::size_t good = chunk.writer.size();
-        try {
-            do {
-                source_->encode_element(chunk.writer);
-                good = chunk.writer.size();
-                ++chunk.elements;
-            } while (chunk.elements < most && !source_->at_end());
-        } catch (...) { // the elements before it are valid
-            input_error_ = std::current_exception();
-            input_ended_ = true;
-            chunk.writer.rewind(good);
-        }
+        chunk.elements = source_->encode_elements(chunk.writer, most, input_error_);
+        if (input_error_) input_ended_ = true;
         elements_under_way_ += chunk.elements;
         if (chunk.elements == 0) unsent_.reset();
     } catch (...) { // the pool accepts no more tasks
@@ -144,7 +119,12 @@ void MapRun::load() {
     elements_left_ = chunk.elements;
     const Outcome outcome = chunk.task.outcome();
     chunk_error_ = outcome.error;
-    reader_ = outcome.result;
+    if (chunk_error_) return;
+    try {
+        chunk_ = ChunkReader(outcome.result, chunk.elements, value_bytes_);
+    } catch (const CodecError&) {
+        chunk_error_ = std::current_exception();
+    }
 }
 
 bool MapRun::at_end() const {
@@ -167,35 +147,36 @@ Reader MapRun::element() {
         throw std::logic_error("a map result has no element at its end");
     }
     if (chunk_error_) std::rethrow_exception(chunk_error_);
-    Reader reader = reader_;
-    std::exception_ptr error;
     try {
-        error = read_element(reader);
-        if (!error) return reader;
-        element_end_ = reader;
-    } catch (const CodecError&) {
-        chunk_error_ = std::current_exception();
+        return chunk_.value();
+    } catch (...) {
+        if (!chunk_.knows_end()) chunk_error_ = std::current_exception();
         throw;
     }
-    std::rethrow_exception(error);
 }
 
-void MapRun::next() {
+std::span<const std::byte> MapRun::values() {
+    wait();
+    if (elements_under_way_ == 0 || chunk_error_) return {};
+    return chunk_.values();
+}
+
+void MapRun::next(std::size_t count) {
     if (elements_under_way_ == 0) { // at the end, or at an error of the input
         input_error_ = nullptr;
         return;
     }
-    if (element_end_) reader_ = *element_end_;
-    element_end_.reset();
-    --elements_under_way_;
-    if (--elements_left_ == 0) finish_chunk();
+    if (!chunk_error_) chunk_.next(count);
+    elements_under_way_ -= count;
+    elements_left_ -= count;
+    if (elements_left_ == 0) finish_chunk();
 }
 
 void MapRun::finish_chunk() {
     const std::size_t place = next_.front();
     Chunk& chunk = chunks_[place];
-    if (!chunk_error_ && reader_.remaining() == sizeof(std::int64_t)) {
-        adapt(std::chrono::nanoseconds(decode<std::int64_t>(reader_)), chunk.elements);
+    if (!chunk_error_) {
+        if (const auto elapsed = chunk_.elapsed()) adapt(*elapsed, chunk.elements);
     }
     chunk.task.release();
     next_.pop_front();

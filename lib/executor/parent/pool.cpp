@@ -33,8 +33,9 @@ std::vector<CallTask> submit_chunks(executor::PoolCore& core, MapSource& source,
         while (!source.at_end()) {
             TaskWriter writer(core);
             source.encode_callable(writer);
-            std::size_t count = 0;
-            for (; count < most && !source.at_end(); ++count) source.encode_element(writer);
+            std::exception_ptr error;
+            const std::size_t count = source.encode_elements(writer, most, error);
+            if (error) std::rethrow_exception(error);
             tasks.push_back({.handle = std::move(writer).submit(source.type()), .elements = count});
         }
     } catch (...) {

@@ -109,6 +109,8 @@ void detail::end_copy_of_worker(int exit_code) noexcept {
     if (shared_state != nullptr && depth_of_worker != os::fork_depth()) _exit(exit_code);
 }
 
+detail::CopyCheck::CopyCheck() noexcept : word_(os::fork_depth_word()), value_(os::fork_depth()) {}
+
 void executor::set_current_task(const Record* record) noexcept {
     if (shared_state != nullptr) current.store(record, std::memory_order_relaxed);
 }

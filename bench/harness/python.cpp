@@ -1,5 +1,3 @@
-// CPython's two pools, in a separate interpreter: python.py.
-
 #include "isolated.hpp"
 
 #include <unistd.h>
@@ -16,14 +14,14 @@ const char* interpreter() {
 
 } // namespace
 
-Figures measure_python(const std::string& script, const std::string& pool, const Workload& workload,
-                       int workers, double seconds) {
-    const std::string size = std::to_string(workers);
-    const std::string time = std::to_string(seconds);
+Figures run_python(const std::string& script, std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"python3", script});
+    std::vector<char*> words;
+    for (std::string& argument : arguments) words.push_back(argument.data());
+    words.push_back(nullptr);
     return isolated([&](int output) {
         dup2(output, STDOUT_FILENO);
-        execlp(interpreter(), "python3", script.c_str(), pool.c_str(), workload.id.c_str(),
-               size.c_str(), time.c_str(), nullptr);
+        execvp(interpreter(), words.data());
         throw std::runtime_error("cannot start python3");
     });
 }

@@ -1,8 +1,7 @@
 #include "measure.hpp"
 
-#include "timing.hpp"
+#include "../harness/timing.hpp"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -94,28 +93,17 @@ double descendants_cpu_seconds(pid_t parent) {
     return sum;
 }
 
-} // namespace
-
-const std::vector<Workload>& workloads() {
-    static const std::vector<int> sizes{1, 2, 4, 8, 16};
-    static const std::vector<Workload> all{
-        {"noop", {{"noop_tasks_per_s", "no-op tasks", "tasks/s", true}}, sizes},
-        {"round_trip",
-         {{"round_trip_p50_us", "round trip, median", "µs", false},
-          {"round_trip_p99_us", "round trip, p99", "µs", false}},
-         {1, 2}},
-        {"idle_round_trip",
-         {{"idle_round_trip_p50_us", "round trip after 10 ms of idleness, median", "µs", false},
-          {"idle_round_trip_p99_us", "round trip after 10 ms of idleness, p99", "µs", false}},
-         {2}},
-        {"cpu", {{"cpu_share", "tasks of 1 ms, use of the cores", "of 1", true}}, sizes},
-        {"map", {{"map_items_per_s", "map over 1,000,000 numbers", "items/s", true}}, {2}},
-        {"echo_1_mib", {{"echo_1_mib_ms", "echo of 1 MiB", "ms", false}}, {2}},
-        {"echo_64_mib", {{"echo_64_mib_ms", "echo of 64 MiB", "ms", false}}, {2}},
-        {"creation", {{"creation_ms", "creation, one task, shutdown", "ms", false}}, {2}},
-    };
-    return all;
+/// The CPU time that idle workers use, as a share of one CPU.
+Figures idleness(Competitor& pool, double seconds) {
+    seconds = std::max(seconds, 1.0);
+    pool.run_all(increment, 1000);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    const double before = descendants_cpu_seconds(getpid());
+    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+    return {{"idle_cpu_share", (descendants_cpu_seconds(getpid()) - before) / seconds}};
 }
+
+} // namespace
 
 Figures measure(MakeCompetitor make, const Workload& workload, int workers, double seconds) {
     const std::string& id = workload.id;
@@ -128,21 +116,8 @@ Figures measure(MakeCompetitor make, const Workload& workload, int workers, doub
     if (id == "idle_round_trip") return round_trips(*pool, seconds, true);
     if (id == "cpu") return utilisation(*pool, seconds, workers);
     if (id == "map") return mapping(*pool, seconds);
+    if (id == "idle") return idleness(*pool, seconds);
     throw std::logic_error("no such workload: " + id);
-}
-
-double idle_cpu_share(MakeCompetitor make, double seconds) {
-    const auto pool = make({.workers = 2});
-    pool->run_all(increment, 1000);
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    const double before = descendants_cpu_seconds(getpid());
-    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
-    return (descendants_cpu_seconds(getpid()) - before) / seconds;
-}
-
-int available_cpus() {
-    cpu_set_t allowed;
-    return sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
 }
 
 } // namespace bench

@@ -1,8 +1,10 @@
 #pragma once
 
-#include "measure.hpp"
+#include "suite.hpp"
 
 #include <functional>
+#include <string>
+#include <vector>
 
 namespace bench {
 
@@ -14,5 +16,8 @@ Figures isolated(const std::function<void(int output)>& body);
 
 /// The same for a body that returns its figures.
 Figures isolated_figures(const std::function<Figures()>& body);
+
+/// Runs a Python script, which prints such lines, in a separate interpreter.
+Figures run_python(const std::string& script, std::vector<std::string> arguments);
 
 } // namespace bench

@@ -1,4 +1,4 @@
-// The chart: one picture for a slide. A workload that was measured with three pool sizes or more is
+// The chart: one picture for a slide. A workload that was measured with three sizes or more is
 // drawn as lines over the size; any other has a row for each competitor. Every line and row carries
 // its competitor's name, so no legend is needed.
 
@@ -112,7 +112,7 @@ private:
 
 struct Point {
     std::size_t competitor;
-    int workers;
+    int size;
     std::vector<double> values; ///< one for each metric of the panel
 };
 
@@ -120,6 +120,7 @@ struct Panel {
     std::vector<Metric> metrics;
     std::vector<Point> points; ///< by competitor, then by pool size
     std::vector<int> sizes;
+    std::string size_name;
 
     [[nodiscard]] bool has_lines() const { return sizes.size() > 2; }
     [[nodiscard]] Axis axis() const {
@@ -145,8 +146,7 @@ void draw_heading(std::ostream& out, const Panel& panel) {
         note += "; ● " + last_part(metric.title) + ", ○ " + other;
     }
     if (!panel.has_lines()) {
-        const int workers = panel.sizes[0];
-        note += "; " + std::to_string(workers) + (workers == 1 ? " worker" : " workers");
+        note += "; " + panel.size_name + ": " + std::to_string(panel.sizes[0]);
     }
     text(out, 20, 22, "start", title, "font-size='15' font-weight='bold'");
     text(out, 20, 40, "start", note, "fill='#555'");
@@ -189,7 +189,7 @@ void spread(std::vector<double>& heights, double gap, double limit) {
         heights[i] = std::min(heights[i], limit);
 }
 
-/// One line for each competitor, over the pool size.
+/// One line for each competitor, over the size.
 void draw_lines(std::ostream& out, const Panel& panel,
                 const std::vector<std::string>& competitors) {
     constexpr double left = 64;
@@ -198,8 +198,8 @@ void draw_lines(std::ostream& out, const Panel& panel,
     const auto y = [&](const Point& point) {
         return plot_top + plot_height * (1 - axis(point.values[0]));
     };
-    const auto x = [&](int workers) {
-        const auto place = std::ranges::find(panel.sizes, workers) - panel.sizes.begin();
+    const auto x = [&](int size) {
+        const auto place = std::ranges::find(panel.sizes, size) - panel.sizes.begin();
         return left + 10 +
                (right - left - 20) * static_cast<double>(place) /
                    static_cast<double>(panel.sizes.size() - 1);
@@ -210,24 +210,23 @@ void draw_lines(std::ostream& out, const Panel& panel,
         line(out, left, height, right, height, "#ddd");
         text(out, left - 8, height + 4, "end", Axis::label(tick), "fill='#555'");
     }
-    for (const int workers : panel.sizes) {
-        text(out, x(workers), plot_top + plot_height + 18, "middle", std::to_string(workers),
+    for (const int size : panel.sizes) {
+        text(out, x(size), plot_top + plot_height + 18, "middle", std::to_string(size),
              "fill='#555'");
     }
-    text(out, right + 12, plot_top + plot_height + 18, "start", "workers", "fill='#555'");
+    text(out, right + 12, plot_top + plot_height + 18, "start", panel.size_name, "fill='#555'");
 
     std::vector<const Point*> ends; // the last point of each line
     for (const Point& point : panel.points) {
         const char* const hue = color(point.competitor);
         if (!ends.empty() && ends.back()->competitor == point.competitor) {
             const double width = competitors[point.competitor] == ours ? 3.5 : 2;
-            line(out, x(ends.back()->workers), y(*ends.back()), x(point.workers), y(point), hue,
-                 width);
+            line(out, x(ends.back()->size), y(*ends.back()), x(point.size), y(point), hue, width);
             ends.back() = &point;
         } else {
             ends.push_back(&point);
         }
-        dot(out, x(point.workers), y(point), hue, true);
+        dot(out, x(point.size), y(point), hue, true);
     }
     std::ranges::sort(ends, {}, [&](const Point* end) { return y(*end); });
     std::vector<double> heights;
@@ -235,7 +234,7 @@ void draw_lines(std::ostream& out, const Panel& panel,
     spread(heights, 16, plot_top + plot_height - 4);
     for (std::size_t i = 0; i < ends.size(); ++i) {
         const std::string& name = competitors[ends[i]->competitor];
-        line(out, x(ends[i]->workers) + 6, y(*ends[i]), right + 12, heights[i],
+        line(out, x(ends[i]->size) + 6, y(*ends[i]), right + 12, heights[i],
              color(ends[i]->competitor));
         text(out, right + 16, heights[i] + 4, "start", name,
              name == ours ? "font-weight='bold'" : "");
@@ -245,12 +244,12 @@ void draw_lines(std::ostream& out, const Panel& panel,
 /// The competitors for which all of the metrics were measured, at these sizes.
 Panel make_panel(const Results& results, const std::vector<std::string>& competitors,
                  const std::vector<Metric>& metrics, const std::vector<int>& sizes) {
-    Panel panel{.metrics = metrics, .points = {}, .sizes = sizes};
+    Panel panel{.metrics = metrics, .points = {}, .sizes = sizes, .size_name = {}};
     for (std::size_t i = 0; i < competitors.size(); ++i) {
-        for (const int workers : sizes) {
-            Point point{.competitor = i, .workers = workers, .values = {}};
+        for (const int size : sizes) {
+            Point point{.competitor = i, .size = size, .values = {}};
             for (const Metric& metric : metrics) {
-                if (const auto value = results.median({competitors[i], metric.id, workers}))
+                if (const auto value = results.median({competitors[i], metric.id, size}))
                     point.values.push_back(*value);
             }
             if (point.values.size() == metrics.size()) panel.points.push_back(std::move(point));
@@ -259,22 +258,23 @@ Panel make_panel(const Results& results, const std::vector<std::string>& competi
     return panel;
 }
 
-std::vector<Panel> make_panels(const Results& results,
-                               const std::vector<std::string>& competitors) {
+std::vector<Panel> make_panels(const Results& results, const Suite& suite) {
     std::vector<Panel> panels;
+    const std::vector<std::string> competitors = suite.names();
     const auto add = [&](const std::vector<Metric>& metrics, const std::vector<int>& sizes) {
         panels.push_back(make_panel(results, competitors, metrics, sizes));
+        panels.back().size_name = suite.size_name;
     };
-    for (const Workload& workload : workloads()) {
+    for (const Workload& workload : suite.workloads) {
         std::set<int> measured;
         for (const auto& [key, values] : results.all()) {
-            if (key.metric == workload.metrics[0].id) measured.insert(key.workers);
+            if (key.metric == workload.metrics[0].id) measured.insert(key.size);
         }
         if (measured.size() > 2) {
             for (const Metric& metric : workload.metrics)
                 add({metric}, {measured.begin(), measured.end()});
         } else {
-            for (const int workers : measured) add(workload.metrics, {workers});
+            for (const int size : measured) add(workload.metrics, {size});
         }
     }
     return panels;
@@ -282,9 +282,9 @@ std::vector<Panel> make_panels(const Results& results,
 
 } // namespace
 
-void write_svg(std::ostream& out, const Results& results,
-               const std::vector<std::string>& competitors) {
-    const std::vector<Panel> panels = make_panels(results, competitors);
+void write_svg(std::ostream& out, const Results& results, const Suite& suite) {
+    const std::vector<std::string> competitors = suite.names();
+    const std::vector<Panel> panels = make_panels(results, suite);
     const std::size_t across = std::clamp<std::size_t>(panels.size(), 1, columns);
     const auto rows = static_cast<double>((panels.size() + across - 1) / across);
     const double width = panel_width * static_cast<double>(across);
@@ -293,9 +293,10 @@ void write_svg(std::ostream& out, const Results& results,
         << "' viewBox='0 0 " << width << " " << height
         << "' font-family='sans-serif' font-size='12.5'>\n"
            "<rect width='100%' height='100%' fill='white'/>\n";
-    text(out, 20, 32, "start", "Ways to run tasks, medians of one run",
+    text(out, 20, 32, "start", suite.title + ": medians of one run",
          "font-size='20' font-weight='bold'");
-    text(out, 20, 52, "start", limits + ": the bare steps, without a pool", "fill='#555'");
+    text(out, 20, 52, "start", limits + ": the bare steps, with nothing around them",
+         "fill='#555'");
     for (std::size_t i = 0; i < panels.size(); ++i) {
         out << "<g transform='translate(" << static_cast<double>(i % across) * panel_width << " "
             << heading_height + static_cast<double>(i / across) * panel_height << ")'>\n";

@@ -1,8 +1,8 @@
 // What the hardware and the kernel allow: the same steps with nothing around them. The figures
 // stand in the tables as one more competitor.
 
+#include "../harness/timing.hpp"
 #include "measure.hpp"
-#include "timing.hpp"
 
 #include <linux/futex.h>
 #include <sys/mman.h>

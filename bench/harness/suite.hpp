@@ -1,0 +1,59 @@
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+struct Metric {
+    std::string id; ///< as in the CSV file
+    std::string title;
+    std::string unit;
+    bool more_is_better;
+};
+
+/// What is measured together, in one process.
+struct Workload {
+    std::string id;
+    std::vector<Metric> metrics;
+    std::vector<int> sizes; ///< of the pool, or the number of processes
+};
+
+using Figures = std::map<std::string, double>; // by the metric's id
+
+/// One of those that are compared.
+struct Entry {
+    std::string name;
+    /// Runs a workload for about `seconds`; no figures if it has no such thing.
+    std::function<Figures(const Workload&, int size, double seconds)> measure;
+};
+
+class Results;
+
+/// Workloads, and who runs them.
+struct Suite {
+    std::string title;
+    std::string size_name; ///< "workers"
+    std::vector<Workload> workloads;
+    std::vector<Entry> entries;
+    /// What prong aims at, each with the figure that was measured.
+    void (*print_marks)(std::ostream&, const Results&);
+
+    [[nodiscard]] std::vector<std::string> names() const;
+};
+
+/// The names in the tables; `ours` is compared with each of the others.
+inline const std::string ours = "prong";
+inline const std::string limits = "(hardware)";
+
+/// Runs every workload on every entry, in turn so that disturbances hit all alike, and prints
+/// tables, the marks, a CSV file and a chart, as the program's options say. Returns the program's
+/// exit code.
+int run_suite(int argc, char** argv, const std::function<Suite(const std::string& script)>& make);
+
+int available_cpus();
+
+} // namespace bench

@@ -1,0 +1,263 @@
+#pragma once
+
+#include <prong/detail/task.hpp>
+
+#include <cxxabi.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <new>
+#include <optional>
+#include <span>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+/// \file
+/// A chunk: elements of a `map` that one task runs, and their results.
+
+namespace prong::detail {
+
+// ---- in the worker ------------------------------------------------------------------------------
+
+/// Encodes the exception that is being handled, for an element of a chunk.
+PRONG_API void encode_element_failure(Writer& writer);
+
+/// Returns whether the running task has `TaskOptions::capture_stack`.
+PRONG_API bool captures_stack() noexcept;
+/// Calls `function(argument)` for an element in such a task.
+PRONG_API void call_with_capture(void (*function)(void*), void* argument);
+
+/// The size of values that lie as they are, one after another, in the result of a chunk; 0 for
+/// other types.
+template <class R>
+inline constexpr std::size_t plain_bytes = 0;
+template <Bitwise R>
+    requires(!std::is_empty_v<R> && !is_all_bool<R>())
+inline constexpr std::size_t plain_bytes<R> = sizeof(R);
+
+/// The bytes that one element's arguments take; 0 if that depends on the element.
+template <class Arguments>
+inline constexpr std::size_t row_bytes = 0;
+template <Bitwise... Held>
+    requires(!std::is_empty_v<Held> && ...)
+inline constexpr std::size_t row_bytes<std::tuple<Held...>> = (sizeof(Held) + ... + 0);
+
+// How an element has ended whose value is not plain.
+inline constexpr std::uint8_t element_returned = 0;
+inline constexpr std::uint8_t element_thrown = 1;
+
+/// What a worker runs for a chunk: the callable, then arguments until they end.
+///
+/// The result of plain values: the values, with zeros in place of those that have thrown; the
+/// number of these, and for each its position and exception. The result of other values: for each
+/// element a byte that says how it ended, and its value or exception. At the end of both: the
+/// nanoseconds that the chunk took.
+template <class F, class TheCall>
+struct ChunkFunctions {
+    static void run(Reader& arguments, Writer& result) {
+        const auto start = std::chrono::steady_clock::now();
+        Callable callable = CallableCodec<F>::decode(arguments);
+        if constexpr (plain_bytes<R> != 0) {
+            run_plain(callable, arguments, result);
+        } else {
+            run_others(callable, arguments, result);
+        }
+        const std::chrono::nanoseconds elapsed = std::chrono::steady_clock::now() - start;
+        encode(result, static_cast<std::int64_t>(elapsed.count()));
+    }
+
+    static constexpr TaskType type{&run, &TaskFunctions<F, TheCall>::name,
+                                   TaskFunctions<F, TheCall>::begins_with_address};
+
+private:
+    using R = typename TheCall::Result;
+    using Arguments = typename TheCall::Arguments;
+    using Callable = typename TheCall::Callable;
+
+    /// Elements whose arguments all take the same number of bytes.
+    struct Rows {
+        static constexpr std::size_t bytes = row_bytes<Arguments>;
+
+        explicit Rows(Reader& arguments)
+            : left(arguments.remaining() / bytes), next(arguments.view(left * bytes)) {}
+        [[nodiscard]] bool at_end() const { return left == 0; }
+        Arguments take() {
+            Reader row({next, bytes});
+            next += bytes;
+            --left;
+            return TheCall::decode_arguments(row);
+        }
+
+        std::size_t left;
+        const std::byte* next;
+    };
+
+    /// Elements that must be decoded to find the next one.
+    struct Sequence {
+        [[nodiscard]] bool at_end() const { return arguments.remaining() == 0; }
+        Arguments take() { return TheCall::decode_arguments(arguments); }
+
+        Reader& arguments;
+    };
+
+    static void run_plain(Callable& callable, Reader& arguments, Writer& result) {
+        if constexpr (row_bytes<Arguments> != 0) {
+            Rows rows(arguments);
+            std::byte* place = result.reserve(rows.left * sizeof(R));
+            run_plain(callable, rows, result,
+                      [&] { return std::exchange(place, place + sizeof(R)); });
+        } else {
+            run_plain(callable, Sequence{arguments}, result,
+                      [&] { return result.reserve(sizeof(R)); });
+        }
+    }
+
+    /// `next_place` returns where the next value goes.
+    template <class Elements, class NextPlace>
+    static void run_plain(Callable& callable, Elements elements, Writer& result,
+                          NextPlace next_place) {
+        BufferWriter failures(result.max_nesting());
+        std::uint64_t failed = 0;
+        std::uint64_t position = 0;
+        run_elements(
+            callable, elements,
+            [&](const R& value) {
+                std::memcpy(next_place(), std::addressof(value), sizeof(R));
+                ++position;
+            },
+            [&] {
+                encode(failures, position);
+                encode_element_failure(failures);
+                std::memset(next_place(), 0, sizeof(R));
+                ++position;
+                ++failed;
+            });
+        encode(result, failed);
+        result.write(failures.data(), failures.size());
+    }
+
+    static void run_others(Callable& callable, Reader& arguments, Writer& result) {
+        std::size_t end = result.size(); // of the last element
+        run_elements(
+            callable, Sequence{arguments},
+            [&](const auto&... value) {
+                encode(result, element_returned);
+                (encode(result, value), ...);
+                end = result.size();
+            },
+            [&] {
+                result.rewind(end);
+                encode(result, element_thrown);
+                encode_element_failure(result);
+                end = result.size();
+            });
+    }
+
+    /// Calls the callable for each element. Passes the value to `store`, or calls `fail` while the
+    /// element's exception is being handled.
+    template <class Elements, class Store, class Fail>
+    static void run_elements(Callable& callable, Elements elements, Store store, Fail fail) {
+        const bool captures = captures_stack();
+        const CopyCheck copy_check;
+        for (bool is_first = true; !elements.at_end(); is_first = false) {
+            Arguments element = elements.take();
+            const bool is_alone = is_first && elements.at_end();
+            auto run_element = [&] {
+                if constexpr (std::is_void_v<R>) {
+                    TheCall::invoke(callable, element);
+                    copy_check.end_copy();
+                    store();
+                } else {
+                    const R value = TheCall::invoke(callable, element);
+                    copy_check.end_copy();
+                    store(value);
+                }
+            };
+            try {
+                if (captures) [[unlikely]] {
+                    using Run = decltype(run_element);
+                    call_with_capture([](void* run) { (*static_cast<Run*>(run))(); }, &run_element);
+                } else {
+                    run_element();
+                }
+            } catch (abi::__forced_unwind&) { // pthread_exit: no element's failure
+                throw;
+            } catch (const std::bad_alloc&) {
+                if (is_alone) throw; // the task may be at its limit
+                end_copy_of_worker(1);
+                fail();
+            } catch (...) {
+                end_copy_of_worker(1);
+                fail();
+            }
+        }
+    }
+};
+
+// ---- in the parent ------------------------------------------------------------------------------
+
+/// Goes through the result of a chunk, element by element. Throws `CodecError` for bytes that are
+/// no such result.
+class PRONG_API ChunkReader {
+public:
+    ChunkReader() = default;
+    /// `value_bytes`: the `plain_bytes` of the result type.
+    ChunkReader(const Reader& result, std::size_t elements, std::size_t value_bytes);
+
+    /// Returns the number of elements from the current one on.
+    [[nodiscard]] std::size_t left() const { return left_; }
+
+    /// Returns where the current element's value begins. Throws what the element threw.
+    Reader value();
+
+    /// Says that the current element's value ends where this reader stands.
+    void set_end(const Reader& reader) {
+        if (value_bytes_ == 0) end_ = reader;
+    }
+    /// Returns whether `next` may be called.
+    [[nodiscard]] bool knows_end() const { return value_bytes_ != 0 || end_.has_value(); }
+
+    /// Goes on by so many elements; by more than one only among `values`.
+    void next(std::size_t count = 1);
+
+    /// Returns the plain values of the current element and of those after it until one has thrown.
+    [[nodiscard]] std::span<const std::byte> values() const;
+
+    /// Returns the time that the chunk took. Only at the end.
+    [[nodiscard]] std::optional<std::chrono::nanoseconds> elapsed();
+
+private:
+    /// An element that has thrown, and its exception.
+    struct Failure {
+        std::uint64_t position;
+        Reader exception;
+    };
+
+    std::size_t value_bytes_ = 0;
+    std::size_t left_ = 0;
+    Reader reader_; ///< at the current element; of plain values, behind everything but the time
+    std::optional<Reader> end_;
+    // Of plain values:
+    std::span<const std::byte> values_;
+    std::uint64_t position_ = 0;
+    std::deque<Failure> failures_; ///< from the current element on
+};
+
+/// Appends values that lie as they are in encoded bytes.
+template <class R>
+void append_values(std::vector<R>& results, std::span<const std::byte> bytes) {
+    const EncodedElements<R> values{bytes.data(), bytes.size() / sizeof(R)};
+    if (values.is_aligned()) {
+        results.insert(results.end(), values.objects(), values.objects() + values.count);
+    } else {
+        Reader reader(bytes);
+        for (std::size_t i = 0; i < values.count; ++i) results.push_back(decode_bitwise<R>(reader));
+    }
+}
+
+} // namespace prong::detail
