@@ -1,34 +1,19 @@
-// Serves each TCP connection in a separate process, and answers in upper case. A client that
-// crashes its process affects no other client. Talk to it with tcp_client.
+// Serves each TCP connection in a separate process, without a limit to their number, and answers in
+// upper case. A client that crashes its process affects no other client. Talk to it with
+// tcp_client.
+
+#include "answer_in_upper_case.hpp"
 
 #include <prong/process.hpp>
 
 #include <CLI/CLI.hpp>
 #include <boost/asio.hpp>
 
-#include <algorithm>
-#include <cctype>
-#include <csignal>
 #include <iostream>
 #include <list>
-#include <string>
 
 namespace asio = boost::asio;
 using asio::ip::tcp;
-
-/// Runs in the child, until the client has closed the connection.
-void serve(tcp::socket& socket) {
-    std::string buffer(4096, '\0');
-    boost::system::error_code error;
-    for (;;) {
-        const std::size_t size = socket.read_some(asio::buffer(buffer), error);
-        if (error) return;
-        std::transform(buffer.begin(), buffer.end(), buffer.begin(),
-                       [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-        asio::write(socket, asio::buffer(buffer, size), error);
-        if (error) return;
-    }
-}
 
 int main(int argc, char** argv) {
     CLI::App app("Answers each connection in upper case, from its own process");
@@ -48,7 +33,7 @@ int main(int argc, char** argv) {
         tcp::socket socket = acceptor.accept(); // the parent's copy lives for this iteration only
         processes.emplace_back([&] {
             acceptor.close(); // the child's copy
-            serve(socket);
+            answer_in_upper_case(socket);
         });
         processes.back().start();
         processes.remove_if([](const prong::Process& process) { return !process.is_alive(); });

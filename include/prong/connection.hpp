@@ -24,7 +24,8 @@ namespace prong {
 
 namespace detail {
 struct ConnectionEnds;
-}
+struct MessageSource;
+} // namespace detail
 
 /// One end of a connection, made by `Pipe`, `Listener` or `Client`. The other end receives all
 /// messages whole and in order. On a closed or moved-from object every member throws
@@ -122,9 +123,11 @@ private:
                bool sends);
 
     [[nodiscard]] int receiving_fd() const;
-    std::uint64_t receive_header(int fd);
-    void receive(int fd, std::span<std::byte> part, std::uint64_t message_bytes);
-    void skip_unread(int fd);
+    std::vector<std::byte> receive_message(detail::MessageSource& source);
+    std::uint64_t receive_header(detail::MessageSource& source);
+    void receive(detail::MessageSource& source, std::span<std::byte> part,
+                 std::uint64_t message_bytes);
+    void skip_unread(detail::MessageSource& source);
     static void require_all_read(const detail::Reader& reader);
 
     std::shared_ptr<detail::ConnectionEnds> ends_; // null when closed

@@ -31,7 +31,10 @@ namespace prong {
 /// call must not use a proxy of its own object, which waits for ever.
 ///
 /// *Throws* what the call throws, with its type, like a task; `ManagerDied` if the manager has
-/// ended; `std::system_error` if the process can open no more descriptors; what encoding throws.
+/// ended; `Error` if the manager lets no further client in; `std::bad_alloc` if the manager has not
+/// enough memory for the request; `std::system_error` if the process can open no more descriptors;
+/// what encoding throws. A proxy of a manager that has ended throws `CodecError` if another manager
+/// listens at its address.
 ///
 /// Thread safety: any number of threads may use one proxy at once. Each call in progress has a
 /// connection of its own, which later calls use again.

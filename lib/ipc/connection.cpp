@@ -33,6 +33,13 @@ void detail::ConnectionEnds::close(std::size_t side) noexcept {
     if (fd >= 0 && os::FileId::of(fd) == ids[side]) ::close(fd);
 }
 
+std::size_t detail::MessageSource::receive_all(std::span<std::byte> buffer) {
+    const std::size_t count = std::min(arrived.size(), buffer.size());
+    std::ranges::copy(arrived.first(count), buffer.begin());
+    arrived = arrived.subspan(count);
+    return count + os::receive_all(fd, buffer.subspan(count));
+}
+
 Connection::Connection() noexcept = default;
 
 Connection::Connection(std::shared_ptr<detail::ConnectionEnds> ends, std::size_t side,
@@ -96,9 +103,13 @@ void Connection::send_bytes(std::span<const std::byte> message) {
 }
 
 std::vector<std::byte> Connection::recv_bytes() {
-    const int fd = receiving_fd();
-    skip_unread(fd);
-    const std::uint64_t size = unread_bytes_ = receive_header(fd);
+    detail::MessageSource source{.fd = receiving_fd(), .arrived = {}};
+    return receive_message(source);
+}
+
+std::vector<std::byte> Connection::receive_message(detail::MessageSource& source) {
+    skip_unread(source);
+    const std::uint64_t size = unread_bytes_ = receive_header(source);
     std::vector<std::byte> message;
     while (unread_bytes_ != 0) {
         const std::size_t done = message.size();
@@ -107,17 +118,17 @@ std::vector<std::byte> Connection::recv_bytes() {
             message.reserve(std::min(size, std::max(step_bytes, growth * done)));
         }
         message.resize(done + step); // only bytes that arrive next are touched
-        receive(fd, std::span(message).subspan(done), size);
+        receive(source, std::span(message).subspan(done), size);
     }
     return message;
 }
 
 /// Receives the header of a message; returns the size of the message.
-std::uint64_t Connection::receive_header(int fd) {
+std::uint64_t Connection::receive_header(detail::MessageSource& source) {
     std::array<std::byte, ipc::large_size_bytes> bytes{};
     const auto receive_number = [&](std::size_t wanted) {
         const auto number = std::span(bytes).first(wanted);
-        const std::size_t received = os::receive_all(fd, number);
+        const std::size_t received = source.receive_all(number);
         if (received == 0 && wanted == ipc::size_bytes)
             throw EndOfFile("the other end of the connection is closed");
         if (received < wanted) {
@@ -131,14 +142,15 @@ std::uint64_t Connection::receive_header(int fd) {
     if (size == ipc::large_mark) return receive_number(ipc::large_size_bytes);
     // No later byte can be the beginning of a message: all that has arrived is discarded.
     unread_bytes_ = std::numeric_limits<std::uint64_t>::max();
-    shutdown(fd, SHUT_RDWR);
+    shutdown(source.fd, SHUT_RDWR);
     throw CodecError("the other end of the connection does not send messages: it is neither a "
                      "prong program nor one that uses Python's multiprocessing.connection");
 }
 
 /// Receives the next part of a message of `message_bytes`.
-void Connection::receive(int fd, std::span<std::byte> part, std::uint64_t message_bytes) {
-    const std::size_t received = os::receive_all(fd, part);
+void Connection::receive(detail::MessageSource& source, std::span<std::byte> part,
+                         std::uint64_t message_bytes) {
+    const std::size_t received = source.receive_all(part);
     unread_bytes_ -= received;
     if (received == part.size()) return;
     const std::uint64_t missing = std::exchange(unread_bytes_, 0);
@@ -147,12 +159,12 @@ void Connection::receive(int fd, std::span<std::byte> part, std::uint64_t messag
                     std::to_string(message_bytes) + " bytes arrived");
 }
 
-void Connection::skip_unread(int fd) {
+void Connection::skip_unread(detail::MessageSource& source) {
     const std::uint64_t size = unread_bytes_;
     std::array<std::byte, 65536> scrap;
     while (unread_bytes_ != 0) {
-        receive(fd, std::span(scrap).first(std::min<std::uint64_t>(unread_bytes_, scrap.size())),
-                size);
+        receive(source,
+                std::span(scrap).first(std::min<std::uint64_t>(unread_bytes_, scrap.size())), size);
     }
 }
 

@@ -1,8 +1,8 @@
 #include "manager/client.hpp"
 
 #include "codec/exception.hpp"
+#include "manager/channel.hpp"
 #include "manager/greeting.hpp"
-#include "manager/message_wait.hpp"
 #include "os/fork_depth.hpp"
 #include "os/fork_safe_mutex.hpp"
 #include "os/socket.hpp"
@@ -11,11 +11,16 @@
 #include <prong/error.hpp>
 #include <prong/listener.hpp>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -28,38 +33,23 @@ namespace {
 
 using detail::ManagerAddress;
 
-/// Returns whether the manager is there, and other code has not closed the descriptor.
-bool is_usable(const Connection& connection) {
-    try {
-        return !connection.poll(); // the manager sends nothing unasked: only its end is readable
-    } catch (const std::logic_error&) {
-        return false;
-    }
-}
-
 /// The connections of this process that no call uses. A forked child forgets those of its parent.
-class IdleConnections {
+class IdleChannels {
 public:
-    /// Takes out a usable connection; returns a closed one if there is none.
-    Connection take(const ManagerAddress& manager) {
+    /// Takes out the one that was used last; returns nothing if there is none.
+    std::optional<Channel> take(const ManagerAddress& manager) {
         const std::scoped_lock guard(*this);
-        for (auto entry = entries_->begin(); entry != entries_->end();) {
-            if (!is_usable(entry->connection)) {
-                entry = entries_->erase(entry);
-            } else if (entry->manager == manager) {
-                Connection found = std::move(entry->connection);
-                entries_->erase(entry);
-                return found;
-            } else {
-                ++entry;
-            }
-        }
-        return {};
+        const auto entry = std::find_if(entries_->rbegin(), entries_->rend(),
+                                        [&](const Entry& one) { return one.manager == manager; });
+        if (entry == entries_->rend()) return std::nullopt;
+        std::optional<Channel> found = std::move(entry->channel);
+        entries_->erase(std::next(entry).base());
+        return found;
     }
 
-    void put_back(const ManagerAddress& manager, Connection connection) {
+    void put_back(const ManagerAddress& manager, Channel channel) {
         const std::scoped_lock guard(*this);
-        entries_->push_back({manager, std::move(connection)});
+        entries_->push_back({manager, std::move(channel)});
     }
 
     void forget(const ManagerAddress& manager) {
@@ -85,7 +75,7 @@ public:
 private:
     struct Entry {
         ManagerAddress manager;
-        Connection connection;
+        Channel channel;
     };
 
     os::ForkSafeMutex mutex_;               ///< guards the following
@@ -93,26 +83,64 @@ private:
     unsigned home_ = 0; ///< `os::fork_depth()` of the process that `entries_` belongs to
 };
 
-constinit IdleConnections idle_connections;
+constinit IdleChannels idle_channels;
 
-/// Connects. Tries again if the manager, which has too many clients at that moment or has just
-/// died, closes the connection.
-Connection connect_to(const ManagerAddress& manager) {
+/// Returns whether an error of a connection tells that its other end is not there.
+bool is_lost_peer(const std::system_error& error) {
+    constexpr std::array errors{EPIPE,     ECONNRESET,   ECONNREFUSED, ENOENT,     ETIMEDOUT,
+                                EHOSTDOWN, EHOSTUNREACH, ENETDOWN,     ENETUNREACH};
+    return std::ranges::find(errors, error.code().value()) != errors.end();
+}
+
+/// Connects. Tries again if the manager closes the connection: it has too many clients at that
+/// moment, or has just died.
+Channel connect_to(const ManagerAddress& manager) {
     constexpr int attempts = 20;
-    for (int attempt = 1;; ++attempt) {
+    std::string reason;
+    for (int attempt = 1; attempt <= attempts; ++attempt) {
         try {
             Connection connection = Client(manager.address, manager.authkey);
             os::detect_lost_peer(connection.fileno());
             greet(connection, manager.address);
-            return connection;
-        } catch (const EndOfFile&) {
-            if (attempt == attempts) throw;
+            return Channel(std::move(connection));
+        } catch (const EndOfFile& error) {
+            reason = error.what();
         } catch (const std::system_error& error) {
             const int code = error.code().value();
-            if ((code != ECONNRESET && code != EPIPE) || attempt == attempts) throw;
+            if (code != ECONNRESET && code != EPIPE) throw;
+            reason = error.what();
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(attempt));
     }
+    throw Error("the manager at " + manager.address +
+                " lets no further client in; it may lack threads or memory: " + reason);
+}
+
+/// Sends a request by a connection that was idle. Returns false if the manager or other code of
+/// this process has closed it meanwhile: then the manager has not received the whole request.
+bool try_send(Channel& channel, const ManagerAddress& manager, std::span<const std::byte> request) {
+    const bool is_local = manager.address.front() == '/' || manager.address.front() == '@';
+    try {
+        // TCP takes the first message after the manager's end as if it could be delivered. (The
+        // manager sends nothing unasked: only its end is readable.)
+        if (!is_local && channel.poll()) return false;
+        channel.send(request);
+        return true;
+    } catch (const std::logic_error&) {
+        return false;
+    } catch (const std::system_error& error) {
+        if (error.code().value() != EPIPE) throw;
+        return false;
+    }
+}
+
+/// Sends a request. Returns the connection by which the reply will come.
+Channel begin_call(const ManagerAddress& manager, std::span<const std::byte> request) {
+    while (std::optional<Channel> idle = idle_channels.take(manager))
+        if (try_send(*idle, manager, request)) return std::move(*idle);
+    Channel channel = connect_to(manager);
+    channel.send(request);
+    return channel;
 }
 
 [[noreturn]] void throw_died(const ManagerAddress& manager, const std::string& what) {
@@ -128,9 +156,7 @@ auto as_death(const ManagerAddress& manager, Step step) {
     } catch (const EndOfFile& error) {
         throw_died(manager, error.what());
     } catch (const std::system_error& error) {
-        const int code = error.code().value();
-        // What a process lacks itself tells nothing about the manager.
-        if (code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS) throw;
+        if (!is_lost_peer(error)) throw; // such as what this process lacks
         throw_died(manager, error.what());
     }
 }
@@ -138,14 +164,19 @@ auto as_death(const ManagerAddress& manager, Step step) {
 } // namespace
 
 void connect(const ManagerAddress& manager) {
-    idle_connections.put_back(manager, connect_to(manager));
+    idle_channels.put_back(manager, connect_to(manager));
 }
 
 void forget(const ManagerAddress& manager) noexcept {
     try {
-        idle_connections.forget(manager);
+        idle_channels.forget(manager);
     } catch (const std::bad_alloc&) { // they stay open
     }
+}
+
+void require_success(std::span<const std::byte> reply) {
+    detail::Reader reader{reply};
+    if (!detail::decode<bool>(reader)) std::rethrow_exception(codec::decode_exception(reader));
 }
 
 } // namespace prong::manager
@@ -156,17 +187,12 @@ Reply call_manager(const ManagerAddress& manager, std::span<const std::byte> req
     if (manager.address.empty())
         throw std::logic_error("prong::Proxy: a default-constructed proxy refers to no object");
     std::vector<std::byte> reply = manager::as_death(manager, [&] {
-        Connection connection = manager::idle_connections.take(manager);
-        if (connection.closed()) connection = manager::connect_to(manager);
-        connection.send_bytes(request);
-        thread_local ring::Spinner spinner;
-        manager::spin_for_message(connection, spinner);
-        std::vector<std::byte> received = connection.recv_bytes();
-        manager::idle_connections.put_back(manager, std::move(connection));
+        manager::Channel channel = manager::begin_call(manager, request);
+        std::vector<std::byte> received = channel.receive();
+        manager::idle_channels.put_back(manager, std::move(channel));
         return received;
     });
-    Reader reader{reply};
-    if (!detail::decode<bool>(reader)) std::rethrow_exception(codec::decode_exception(reader));
+    manager::require_success(reply);
     return Reply(std::move(reply));
 }
 

@@ -2,6 +2,9 @@
 
 #include <prong/detail/served_object.hpp>
 
+#include <cstddef>
+#include <span>
+
 /// Connections of this process to managers.
 namespace prong::manager {
 
@@ -11,5 +14,8 @@ void connect(const detail::ManagerAddress& manager);
 
 /// Closes the connections to the manager that are not in use.
 void forget(const detail::ManagerAddress& manager) noexcept;
+
+/// Throws what the call has thrown that this is the reply to; `CodecError` if it is none.
+void require_success(std::span<const std::byte> reply);
 
 } // namespace prong::manager

@@ -2,6 +2,7 @@
 
 #include "ipc/hmac.hpp"
 #include "manager/client.hpp"
+#include "manager/objects.hpp"
 #include "manager/server.hpp"
 #include "os/modules.hpp"
 #include "os/random.hpp"

@@ -116,7 +116,7 @@ bool wait_readable(int fd, prong::detail::Deadline deadline) {
         const int ready = poll(&entry, 1, static_cast<int>(slice.count()));
         if (ready > 0) return true;
         if (ready < 0 && errno != EINTR) base::throw_errno("poll");
-        if (deadline.passed()) return false;
+        if (ready == 0 && deadline.passed()) return false;
     }
 }
 

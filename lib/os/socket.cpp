@@ -169,6 +169,14 @@ std::size_t receive_some(int fd, std::span<std::byte> buffer) {
     }
 }
 
+std::optional<std::size_t> try_receive(int fd, std::span<std::byte> buffer) {
+    const ssize_t received = recv(fd, buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (received >= 0) return static_cast<std::size_t>(received);
+    if (is_passing(errno)) return std::nullopt;
+    if (errno == ECONNRESET) return 0;
+    base::throw_errno("recv");
+}
+
 std::size_t receive_all(int fd, std::span<std::byte> buffer) {
     std::size_t total = 0;
     while (total < buffer.size()) {
@@ -190,7 +198,7 @@ std::vector<std::size_t> wait_readable(std::span<const int> fds, prong::detail::
         const int count = poll(entries.data(), entries.size(), static_cast<int>(slice.count()));
         if (count < 0 && errno != EINTR) base::throw_errno("poll");
         if (count > 0) break;
-        if (deadline.passed()) return ready;
+        if (count == 0 && deadline.passed()) return ready;
     }
     for (std::size_t i = 0; i < entries.size(); ++i) {
         if ((entries[i].revents & POLLNVAL) != 0) base::throw_errno("poll", EBADF);

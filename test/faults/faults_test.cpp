@@ -4,7 +4,7 @@
 // something behind.
 //
 // PRONG_FAULT=pool:supervisor:fork:3:EAGAIN:once repeats one run: scenario, process, call, the
-// which of them, error, how often.
+// which of them, error, how often. PRONG_FAULT=pool runs all of one scenario.
 
 #include "faults/run.hpp"
 #include "support/catch.hpp"
@@ -71,6 +71,7 @@ unsigned usual_calls(Role role, Call call) {
 /// Calls `visit(run, usual)` with the first call of each kind as what fails.
 template <typename Visit>
 void for_each_kind(const Scenario& scenario, Visit visit) {
+    INFO(scenario.name);
     REQUIRE(run(scenario, std::nullopt, Demand::works).violations == "");
     std::vector<std::pair<Run, unsigned>> kinds;
     for (const Fault& fault : all_faults()) {
@@ -80,10 +81,13 @@ void for_each_kind(const Scenario& scenario, Visit visit) {
             if (usual == 0) continue;
             for (const int error : fault.errors) {
                 const Plan plan{role, fault.call, 1, error, Times::once};
-                kinds.push_back({{&scenario, plan, fault.once}, usual});
+                const auto demand = [&](Demand usual_demand) {
+                    return demand_of(scenario, fault.call, usual_demand);
+                };
+                kinds.push_back({{&scenario, plan, demand(fault.once)}, usual});
                 Plan later = plan;
                 later.times = fault.times;
-                kinds.push_back({{&scenario, later, fault.later}, usual});
+                kinds.push_back({{&scenario, later, demand(fault.later)}, usual});
             }
         }
     }
@@ -91,13 +95,11 @@ void for_each_kind(const Scenario& scenario, Visit visit) {
 }
 
 /// Tries every call of each kind.
-void run_all(Tally& tally) {
-    for (const Scenario& scenario : all_scenarios()) {
-        for_each_kind(scenario, [&](Run run, unsigned usual) {
-            // Numbers of calls vary from run to run: some more tries beyond the usual one.
-            while (!tally.enough() && (tally.run(run) || run.plan.nth <= usual)) ++run.plan.nth;
-        });
-    }
+void run_all(const Scenario& scenario, Tally& tally) {
+    for_each_kind(scenario, [&](Run run, unsigned usual) {
+        // Numbers of calls vary from run to run: some more tries beyond the usual one.
+        while (!tally.enough() && (tally.run(run) || run.plan.nth <= usual)) ++run.plan.nth;
+    });
 }
 
 /// Tries a third of the first calls of each kind, and some of the others, at random.
@@ -134,7 +136,8 @@ Run run_of(const std::string& text) {
                               std::ranges::find(fault.roles, plan->role) != fault.roles.end() &&
                               std::ranges::find(fault.errors, plan->error) != fault.errors.end();
             if (!fits) continue;
-            return {&scenario, *plan, plan->times == Times::once ? fault.once : fault.later};
+            const Demand usual = plan->times == Times::once ? fault.once : fault.later;
+            return {&scenario, *plan, demand_of(scenario, fault.call, usual)};
         }
     }
     throw std::invalid_argument("no such fault: " + text);
@@ -149,9 +152,14 @@ const Scenario& bad_scenario(std::string_view name) {
 TEST_CASE("if any system call fails, prong works or says what happened") {
     Tally tally;
     if (const char* const text = std::getenv("PRONG_FAULT")) {
-        tally.run(run_of(text));
+        const auto scenario = std::ranges::find(all_scenarios(), text, &Scenario::name);
+        if (scenario == all_scenarios().end()) {
+            tally.run(run_of(text));
+        } else {
+            run_all(*scenario, tally);
+        }
     } else if (full_run()) {
-        run_all(tally);
+        for (const Scenario& scenario : all_scenarios()) run_all(scenario, tally);
     } else {
         run_some(tally);
     }

@@ -8,6 +8,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -22,6 +23,7 @@
 #include <csignal>
 #include <cstdio>
 #include <optional>
+#include <system_error>
 #include <vector>
 
 namespace prong::test {
@@ -324,6 +326,62 @@ int __wrap_fallocate64(int fd, int mode, off_t offset, off_t size) {
 int __real_flock(int fd, int operation);
 int __wrap_flock(int fd, int operation) {
     return call_unless_planned(Call::flock, __real_flock, fd, operation);
+}
+
+int __real_accept4(int fd, sockaddr* address, socklen_t* size, int flags);
+int __wrap_accept4(int fd, sockaddr* address, socklen_t* size, int flags) {
+    return call_unless_planned(Call::accept, __real_accept4, fd, address, size, flags);
+}
+
+int __real_connect(int fd, const sockaddr* address, socklen_t size);
+int __wrap_connect(int fd, const sockaddr* address, socklen_t size) {
+    return call_unless_planned(Call::connect, __real_connect, fd, address, size);
+}
+
+int __real_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog) {
+    return call_unless_planned(Call::listen, __real_listen, fd, backlog);
+}
+
+int __real_getsockname(int fd, sockaddr* address, socklen_t* size);
+int __wrap_getsockname(int fd, sockaddr* address, socklen_t* size) {
+    return call_unless_planned(Call::getsockname, __real_getsockname, fd, address, size);
+}
+
+int __real_setsockopt(int fd, int level, int option, const void* value, socklen_t size);
+int __wrap_setsockopt(int fd, int level, int option, const void* value, socklen_t size) {
+    return call_unless_planned(Call::setsockopt, __real_setsockopt, fd, level, option, value, size);
+}
+
+ssize_t __real_send(int fd, const void* bytes, size_t size, int flags);
+ssize_t __wrap_send(int fd, const void* bytes, size_t size, int flags) {
+    return call_unless_planned(Call::send, __real_send, fd, bytes, size, flags);
+}
+
+int __real_epoll_create1(int flags);
+int __wrap_epoll_create1(int flags) {
+    return call_unless_planned(Call::epoll_create, __real_epoll_create1, flags);
+}
+
+int __real_epoll_ctl(int events, int operation, int fd, epoll_event* event);
+int __wrap_epoll_ctl(int events, int operation, int fd, epoll_event* event) {
+    return call_unless_planned(Call::epoll_ctl, __real_epoll_ctl, events, operation, fd, event);
+}
+
+int __real_epoll_wait(int events, epoll_event* found, int most, int timeout);
+int __wrap_epoll_wait(int events, epoll_event* found, int most, int timeout) {
+    return call_unless_planned(Call::epoll_wait, __real_epoll_wait, events, found, most, timeout);
+}
+
+// std::thread::_M_start_thread, whose second parameter travels by address.
+void real_start_thread(void* thread, void* state, void (*depend)()) __asm__(
+    "__real__ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE");
+void wrap_start_thread(void* thread, void* state, void (*depend)()) __asm__(
+    "__wrap__ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE");
+void wrap_start_thread(void* thread, void* state, void (*depend)()) {
+    if (const int error = planned(Call::thread); error > 0)
+        throw std::system_error(error, std::generic_category(), "thread");
+    real_start_thread(thread, state, depend);
 }
 
 ssize_t __real_getrandom(void* buffer, size_t size, unsigned flags);

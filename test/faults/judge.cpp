@@ -30,10 +30,16 @@ bool is_clear() {
         return std::string_view(error.what()).starts_with("the process pool is broken: ");
     } catch (const EndOfFile&) {
         return is_about_pipe(plan);
+    } catch (const ManagerDied&) {
+        return plan.role == Role::child;
     } catch (const LimitExceeded&) {
         return true;
     } catch (const std::bad_alloc&) {
         return true;
+    } catch (const Error& error) { // of a manager that cannot start, or take clients in
+        const std::string_view text = error.what();
+        return plan.role == Role::child && (text.starts_with("prong::Manager: ") ||
+                                            text.find("lets no further client in") != text.npos);
     } catch (...) {
         return false;
     }

@@ -55,7 +55,17 @@ constexpr std::array<std::string_view, call_count> calls{"fork",
                                                          "shm_open",
                                                          "shm_unlink",
                                                          "fallocate",
-                                                         "flock"};
+                                                         "flock",
+                                                         "accept",
+                                                         "connect",
+                                                         "listen",
+                                                         "getsockname",
+                                                         "setsockopt",
+                                                         "send",
+                                                         "epoll_create",
+                                                         "epoll_ctl",
+                                                         "epoll_wait",
+                                                         "thread"};
 
 constexpr std::array<std::string_view, 3> times{"once", "always", "alternately"};
 
@@ -64,6 +74,7 @@ constexpr Role in_parent[] = {Role::parent};
 constexpr Role in_supervisor[] = {Role::supervisor};
 constexpr Role in_worker[] = {Role::worker};
 constexpr Role in_child[] = {Role::child};
+constexpr Role no_pool[] = {Role::parent, Role::child};
 constexpr Role all_but_supervisor[] = {Role::parent, Role::worker, Role::child};
 
 constexpr int no_process[] = {EAGAIN, ENOMEM};
@@ -82,6 +93,11 @@ constexpr int no_group[] = {ESRCH, EPERM};
 constexpr int transfer_again[] = {EINTR, EAGAIN, partial};
 constexpr int no_room[] = {ENOSPC, ENOMEM, EFBIG};
 constexpr int no_lock[] = {ENOLCK};
+constexpr int no_buffer[] = {ENOMEM, ENOBUFS};
+constexpr int no_socket[] = {EMFILE, ENFILE, ENOMEM, ENOBUFS};
+constexpr int no_client[] = {ECONNABORTED, EINTR, EPROTO, ENETDOWN};
+constexpr int no_connection[] = {ENOMEM, ENOBUFS, EACCES, EADDRNOTAVAIL};
+constexpr int no_thread[] = {EAGAIN};
 constexpr int no_transfer[] = {ENOBUFS, ENOMEM, torn};
 
 // A reservation that fails is repeated, smaller; so one such failure has no effect.
@@ -131,6 +147,7 @@ constexpr Fault faults[] = {
     // As on kernels where a pidfd does not have its own inode.
     {Call::fstatfs, everybody, denied, Demand::works, Demand::works, Times::always},
     {Call::getrandom, in_worker, denied, Demand::works, Demand::works, Times::always},
+    {Call::getrandom, no_pool, denied, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::open, everybody, no_file, Demand::works, Demand::works, Times::alternately},
     {Call::opendir, everybody, no_file, Demand::works, Demand::works, Times::always},
     {Call::socketpair, everybody, no_descriptor, Demand::may_fail, Demand::may_fail, Times::always},
@@ -147,6 +164,21 @@ constexpr Fault faults[] = {
     {Call::flock, everybody, interrupted, Demand::works, Demand::works, Times::alternately},
     {Call::flock, everybody, no_lock, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::recv, everybody, transfer_again, Demand::works, Demand::works, Times::alternately},
+    {Call::recv, no_pool, no_buffer, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::accept, no_pool, no_client, Demand::works, Demand::works, Times::alternately},
+    // What a listener throws; a manager waits until it has a descriptor.
+    {Call::accept, in_parent, no_socket, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::accept, in_child, no_socket, Demand::works, Demand::works, Times::alternately},
+    {Call::connect, no_pool, no_connection, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::connect, no_pool, interrupted, Demand::works, Demand::works, Times::alternately},
+    {Call::listen, no_pool, denied, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::getsockname, no_pool, no_memory, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::setsockopt, no_pool, denied, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::send, no_pool, no_buffer, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::epoll_create, no_pool, no_descriptor, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::epoll_ctl, no_pool, no_memory, Demand::may_fail, Demand::may_fail, Times::alternately},
+    {Call::epoll_wait, no_pool, interrupted, Demand::works, Demand::works, Times::alternately},
+    {Call::thread, in_child, no_thread, Demand::works, Demand::may_fail, Times::always},
 };
 
 const Shared<Board> shared_board; // before any test, so not a leak

@@ -61,8 +61,18 @@ enum class Call {
     shm_unlink,
     fallocate,
     flock,
+    accept,
+    connect,
+    listen,
+    getsockname,
+    setsockopt,
+    send,
+    epoll_create,
+    epoll_ctl,
+    epoll_wait,
+    thread,
 };
-inline constexpr std::size_t call_count = 43;
+inline constexpr std::size_t call_count = 53;
 std::string_view name_of(Call call);
 
 // What a call may do beside failing with an errno.

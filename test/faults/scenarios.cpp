@@ -5,6 +5,7 @@
 
 #include <prong/prong.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <iostream>
@@ -428,6 +429,16 @@ constexpr Call calls_of_objects[] = {
     Call::pidfd_open,   Call::getrandom, Call::stat,  Call::getrlimit,  Call::open};
 constexpr Call calls_of_shared_memory[] = {Call::shm_open, Call::shm_unlink, Call::fallocate,
                                            Call::flock,    Call::mmap,       Call::fcntl};
+constexpr Call calls_that_listen[] = {
+    Call::accept,    Call::bind,       Call::connect,     Call::epoll_create,
+    Call::epoll_ctl, Call::epoll_wait, Call::getsockname, Call::listen,
+    Call::send,      Call::setsockopt, Call::socket,
+};
+constexpr Call calls_that_serve[] = {
+    Call::accept, Call::connect, Call::getrandom, Call::poll,
+    Call::recv,   Call::sendmsg, Call::socket,    Call::thread,
+};
+constexpr Call calls_for_address[] = {Call::bind, Call::socket, Call::getrandom};
 
 constexpr Scenario scenarios[] = {
     {"pool", use_pool, Role::supervisor, {}},
@@ -442,6 +453,8 @@ constexpr Scenario scenarios[] = {
     {"process", use_process, Role::child, {}},
     {"objects", use_objects, Role::child, calls_of_objects},
     {"shared_memory", use_shared_memory, Role::child, calls_of_shared_memory},
+    {"listener", use_listener, Role::child, calls_that_listen, calls_for_address},
+    {"manager", use_manager, Role::child, calls_that_serve, calls_for_address},
 };
 
 // What each of these does wrong
@@ -530,6 +543,11 @@ constexpr Scenario bad[] = {
 
 std::span<const Scenario> all_scenarios() {
     return scenarios;
+}
+
+Demand demand_of(const Scenario& scenario, Call call, Demand usual) {
+    const bool needs_it = std::ranges::find(scenario.needs, call) != scenario.needs.end();
+    return needs_it ? Demand::may_fail : usual;
 }
 
 std::span<const Scenario> bad_scenarios() {

@@ -66,9 +66,9 @@ TEST_CASE("where the kernel forbids a system call, prong works or says so") {
             const int only = ++calls % 2 == 0 ? ENOSYS : EPERM; // in the short form
             for (const int error : {ENOSYS, EPERM}) {
                 if (!full_run() && error != only) continue;
-                const Outcome outcome =
-                    run(scenario, plan_of(scenario, forbidden.call, error), forbidden.demand, 20s,
-                        [&] { forbid(forbidden.number, error); });
+                const Outcome outcome = run(scenario, plan_of(scenario, forbidden.call, error),
+                                            demand_of(scenario, forbidden.call, forbidden.demand),
+                                            20s, [&] { forbid(forbidden.number, error); });
                 INFO(scenario.name << ", " << name_of(forbidden.call) << ", "
                                    << name_of_error(error) << "\n"
                                    << outcome.violations);

@@ -5,6 +5,8 @@
 #include "executor/shared/failure_report.hpp"
 #include "executor/shared/result_writer.hpp"
 #include "executor/thread_pool.hpp"
+#include "fuzz/helpers.hpp"
+#include "fuzz/manager_targets.hpp"
 #include "ipc/handshake.hpp"
 
 #include <prong/prong.hpp>
@@ -28,44 +30,6 @@ namespace {
 using detail::BufferWriter;
 using detail::Reader;
 using ring::TaskState;
-
-Bytes bytes_of(const BufferWriter& writer) {
-    return {writer.bytes().begin(), writer.bytes().end()};
-}
-
-/// Ends quietly with `E`, which has a text.
-template <typename E, typename Body>
-void run_quietly(Body body) {
-    try {
-        body();
-    } catch (const E& error) {
-        static_cast<void>(std::strlen(error.what()));
-    }
-}
-
-/// Takes a choice from the end of the input; so what is decoded stays aligned as it was.
-template <typename T>
-T take(std::span<const std::byte>& input) {
-    T value{};
-    const std::size_t size = std::min(sizeof(value), input.size());
-    if (size != 0) std::memcpy(&value, input.last(size).data(), size);
-    input = input.first(input.size() - size);
-    return value;
-}
-
-/// The other way round.
-template <typename T>
-void put(Bytes& seed, const T& value) {
-    const auto bytes = std::as_bytes(std::span(&value, 1));
-    seed.insert(seed.end(), bytes.begin(), bytes.end());
-}
-
-template <typename T>
-Bytes encoded(const T& value) {
-    BufferWriter writer;
-    detail::encode(writer, value);
-    return bytes_of(writer);
-}
 
 // ---- values: a byte chooses the type ------------------------------------------------------------
 
@@ -205,20 +169,6 @@ void for_each_exception(Body body) {
     } catch (...) {
         body();
     }
-}
-
-void look_at(const std::exception_ptr& error) {
-    if (error == nullptr) return;
-    run_quietly<std::exception>([&] {
-        try {
-            std::rethrow_exception(error);
-        } catch (const WorkerDied& death) {
-            static_cast<void>(death.backtrace());
-        } catch (const std::exception& outer) {
-            static_cast<void>(std::strlen(outer.what()) + thrown_at(outer).size());
-            std::rethrow_if_nested(outer);
-        }
-    });
 }
 
 void decode_exception(std::span<const std::byte> input) {
@@ -442,12 +392,7 @@ std::vector<Bytes> chunks() {
 // ---- messages through a pipe --------------------------------------------------------------------
 
 void receive_messages(std::span<const std::byte> input) {
-    auto [receiver, sender] = Pipe();
-    input = input.first(std::min<std::size_t>(input.size(), 32 << 10)); // what the pipe holds
-    if (!input.empty() &&
-        write(sender.fileno(), input.data(), input.size()) != static_cast<ssize_t>(input.size()))
-        return;
-    sender.close();
+    auto [receiver, sender] = connected(input);
     for (bool more = true; more;) {
         try {
             static_cast<void>(receiver.recv<std::vector<std::string>>());
@@ -552,6 +497,9 @@ const std::vector<FuzzTarget>& fuzz_targets() {
         {"message", receive_messages, messages},
         {"handshake", shake_hands, handshakes},
         {"name", name_task, addresses},
+        {"request", execute_request, requests},
+        {"reply", take_reply, replies},
+        {"greeting", take_greeting, greetings},
     };
     return targets;
 }

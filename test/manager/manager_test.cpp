@@ -6,20 +6,25 @@
 #include <prong/process.hpp>
 #include <prong/process_pool_executor.hpp>
 
+#include "manager/greeting.hpp"
 #include "support/catch.hpp"
 #include "support/child.hpp"
 #include "support/eventually.hpp"
 #include "support/processes.hpp"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <new>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -429,6 +434,17 @@ namespace {
 
 const std::string key = "a secret";
 
+/// A manager that can be replaced.
+class ListeningManager {
+public:
+    explicit ListeningManager(const std::string& address)
+        : manager_(Manager::listen(address, key)) {}
+    Manager& get() { return manager_; }
+
+private:
+    Manager manager_;
+};
+
 /// Greets a manager as a client of a program with this build id. Returns the verdict.
 std::string greet_as(const std::string& build_id, const std::string& address) {
     Connection connection = Client(address, key);
@@ -468,15 +484,95 @@ TEST_CASE("requests that are no requests are refused") {
     for (const std::string text : {"", "x", "0123456789abcdef", "0123456789abcdef0123456789abcdef"})
         CHECK_THROWS_AS(detail::call_manager(address, std::as_bytes(std::span(text))), CodecError);
 
-    detail::BufferWriter writer; // a place in the program that is no operation
-    detail::encode(writer, detail::place_of(&key));
-    CHECK_THROWS_AS(detail::call_manager(address, writer.bytes()), CodecError);
+    // An address without a module, a place in the program that is no operation.
+    for (const auto place : {detail::CodePlace{.module = detail::CodePlace::none, .offset = 8},
+                             detail::place_of(&key)}) {
+        detail::BufferWriter writer;
+        detail::encode(writer, place);
+        detail::encode(writer, std::uint64_t{1});
+        CHECK_THROWS_AS(detail::call_manager(address, writer.bytes()), CodecError);
+    }
 
     const auto call_wrong = [&](std::uint64_t id) {
         detail::call_object<int>({.manager = address, .id = id}, [](int& n) { return n; });
     };
     CHECK_THROWS_WITH(call_wrong(99), Contains("no object number 99"));
     CHECK_THROWS_WITH(call_wrong(1), Contains("not int"));
+    CHECK(value.get() == 1);
+}
+
+TEST_CASE("a request that is too large for the manager's memory throws bad_alloc, and no more") {
+    const Manager manager;
+    const auto text = manager.value<std::string>("before");
+    text.call([](std::string&) {
+        const rlimit limit{.rlim_cur = 1 << 20, .rlim_max = RLIM_INFINITY};
+        setrlimit(RLIMIT_AS, &limit);
+    });
+    CHECK_THROWS_AS(text.set(std::string(64 << 20, 'x')), std::bad_alloc);
+    CHECK(text.get() == "before");
+}
+
+TEST_CASE("a client that sends a request before the reply to the last one is disconnected") {
+    const auto manager = Manager::listen("@prong-test-" + std::to_string(getpid()), key);
+    const auto value = manager.value(1);
+    Connection connection = Client(manager.address(), key);
+    manager::greet(connection, manager.address());
+    const std::array<unsigned char, 10> two{0, 0, 0, 1, 'x', 0, 0, 0, 1, 'x'};
+    CHECK(send(connection.fileno(), two.data(), two.size(), 0) > 0);
+    CHECK_THROWS_AS(connection.recv_bytes(), EndOfFile);
+    CHECK(value.get() == 1);
+}
+
+TEST_CASE("a proxy of a manager that has ended reaches no object of the next one at its address") {
+    for (const std::string& address :
+         {"@prong-test-" + std::to_string(getpid()), std::string("localhost:0")}) {
+        CAPTURE(address);
+        auto manager = std::make_unique<ListeningManager>(address);
+        const std::string place = manager->get().address();
+        const auto old = manager->get().value(1);
+        auto [ours, theirs] = Pipe();
+        Process client(
+            [&](Connection test) {
+                test.send(old.get()); // from now on it has a connection
+                test.recv<int>();
+                try {
+                    static_cast<void>(old.get());
+                    std::exit(3);
+                } catch (const CodecError&) {
+                }
+                const auto next = Manager::connect(place, key);
+                if (next.find<ValueProxy<int>>("value").get() != 2) std::exit(2);
+            },
+            std::move(theirs));
+        client.start();
+        CHECK(ours.recv<int>() == 1);
+        manager.reset();
+        manager = std::make_unique<ListeningManager>(place);
+        manager->get().publish("value", manager->get().value(2));
+        ours.send(1);
+        client.join();
+        CHECK(client.exitcode() == 0);
+        CHECK_THROWS_AS(old.get(), CodecError);
+    }
+}
+
+TEST_CASE("another program is refused, with the key and without") {
+    const auto manager = Manager::listen("localhost:0", key);
+    const auto value = manager.value(1);
+    const auto connect_with = [&](const std::string& authkey) {
+        return test::run_in_child([&] {
+            const std::string program =
+                std::filesystem::read_symlink("/proc/self/exe").parent_path() / "other_program";
+            execl(program.c_str(), program.c_str(), manager.address().c_str(), authkey.c_str(),
+                  nullptr);
+            return 127;
+        });
+    };
+    const test::ChildResult refused = connect_with(key);
+    CHECK_THAT(refused.out, Catch::StartsWith("Error: prong::Manager: " + manager.address()));
+    CHECK_THAT(refused.out, Contains("not of the same build of the same program"));
+    CHECK(refused.exitcode == 0);
+    CHECK_THAT(connect_with("another").out, Catch::StartsWith("AuthenticationError: "));
     CHECK(value.get() == 1);
 }
 
