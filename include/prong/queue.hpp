@@ -28,8 +28,7 @@ namespace detail {
 /// A queue of encoded items.
 class PRONG_API ItemQueue {
 public:
-    /// An item that was taken. The bytes are in the queue until `finish`, and until the queue ends;
-    /// a `Pin` that was made before keeps them longer.
+    /// An item that was taken. The bytes are in the queue until `finish`.
     struct Item {
         std::uint64_t position;
         std::span<const std::byte> bytes;
@@ -44,6 +43,9 @@ public:
 
     /// Appends an item. Returns false at the deadline.
     bool put(std::span<const std::byte> bytes, Deadline deadline) const;
+
+    // The caller of the next three has a `Pin` from `take` to `keep` or `finish`.
+
     /// Takes the first item that no living process has taken. Returns nothing at the deadline.
     std::optional<Item> take(Deadline deadline) const;
     /// Leaves an item that this process has taken to `finish_first`.
@@ -68,9 +70,11 @@ public:
 private:
     static std::uint64_t further_bytes(std::int64_t max_size);
     void initialise(std::int64_t max_size);
+    void find_memory();
 
     ObjectHandle object_;
-    std::uint64_t capacity_ = 0; ///< places of the ring
+    std::byte* memory_ = nullptr; ///< behind the object's cell
+    std::uint64_t capacity_ = 0;  ///< places of the ring
 };
 
 /// Finishes an item when it was decoded, or cannot be.

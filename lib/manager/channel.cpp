@@ -30,7 +30,7 @@ std::size_t Channel::receive_beginning(std::span<std::byte> room) {
             spinner_.found();
             return *count;
         }
-    } while (spinner_.spin(1));
+    } while (spinner_.spin([] { return 1U; }));
     return os::receive_some(fd_, room);
 }
 

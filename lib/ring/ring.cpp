@@ -19,6 +19,7 @@ bool Ring::is_published(Position position, std::uint64_t value) const {
 
 void Ring::start_at(Position position) noexcept {
     tail_.store(position, std::memory_order_relaxed);
+    seen_head_.store(position, std::memory_order_relaxed);
     retired_.store(position / retired_step() * retired_step(), std::memory_order_relaxed);
     cursor_->head.store(position, std::memory_order_relaxed);
 }
@@ -61,15 +62,25 @@ std::optional<Position> Ring::blocked_at() const noexcept {
     return is_blocked ? std::optional(head) : std::nullopt;
 }
 
+/// Returns whether fewer than `limit` entries are ahead of the head. Looks at the head, which the
+/// workers change all the time, only if there were that many when this was last called.
+bool Ring::has_room(Position tail, std::uint64_t limit) noexcept {
+    // Acquire: the entry that is about to be reused has been read. Pairs with advance, if by the
+    // store below.
+    if (tail - seen_head_.load(std::memory_order_acquire) < limit) return true;
+    const Position head = cursor_->head.load(std::memory_order_acquire);
+    const Position queued = tail - head;
+    if (queued > entries_.size()) return true; // corrupt: only retirement limits
+    seen_head_.store(head, std::memory_order_release);
+    return queued < limit;
+}
+
 Ring::ReserveResult Ring::reserve(std::uint64_t limit, Position& position) noexcept {
     limit = std::min<std::uint64_t>(limit, entries_.size());
     Position tail = tail_.load(std::memory_order_relaxed);
     for (;;) {
         if ((tail & closed_bit) != 0) return ReserveResult::closed;
-        // Acquire: the entry that is about to be reused has been read. Pairs with advance.
-        const Position queued = tail - cursor_->head.load(std::memory_order_acquire);
-        const bool is_corrupt = queued > entries_.size(); // then only retirement limits
-        if ((queued >= limit && !is_corrupt) ||
+        if (!has_room(tail, limit) ||
             tail - retired_.load(std::memory_order_acquire) >= entries_.size()) {
             return ReserveResult::full;
         }
@@ -165,6 +176,14 @@ void Ring::advance(Position from) noexcept {
     if (cursor_->head.compare_exchange_strong(from, from + 1)) wake_waiting();
 }
 
+/// Brings the record of the next task to this CPU while this one runs.
+void Ring::prefetch(Position position) const noexcept {
+    const std::uint64_t value = entry(position).load(std::memory_order_relaxed);
+    const auto index = static_cast<std::uint32_t>(value);
+    if (is_published(position, value) && index < records_.size())
+        __builtin_prefetch(&records_[index], 1);
+}
+
 std::optional<Claim> Ring::claim(std::uint16_t owner, WorkerIntent& intent) noexcept {
     Position position = cursor_->head.load(std::memory_order_acquire);
     for (;;) {
@@ -179,7 +198,10 @@ std::optional<Claim> Ring::claim(std::uint16_t owner, WorkerIntent& intent) noex
         const auto claimed = ring::claim(records_, static_cast<std::uint32_t>(value),
                                          generation_of(position, lane_), owner, intent);
         advance(position); // also if another worker claimed it, or it was cancelled
-        if (claimed) return claimed;
+        if (claimed) {
+            prefetch(position + 1);
+            return claimed;
+        }
         position = cursor_->head.load(std::memory_order_acquire);
     }
 }

@@ -141,7 +141,9 @@ private:
     [[nodiscard]] bool is_closed() const noexcept {
         return (tail_.load(std::memory_order_acquire) & closed_bit) != 0;
     }
+    [[nodiscard]] bool has_room(Position tail, std::uint64_t limit) noexcept;
     void advance(Position from) noexcept;
+    void prefetch(Position position) const noexcept;
 
     /// Returns how many entries are retired together.
     [[nodiscard]] std::uint64_t retired_step() const {
@@ -156,6 +158,7 @@ private:
     unsigned lane_;
     // Private memory of the parent, which no worker can corrupt.
     alignas(64) std::atomic<Position> tail_{0};
+    std::atomic<Position> seen_head_{0}; ///< an earlier head, or the present one
     std::atomic<Position> retired_{0};
     std::atomic_flag retiring_;
     DeadEntries dead_;

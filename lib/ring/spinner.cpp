@@ -1,6 +1,5 @@
 #include "ring/spinner.hpp"
 
-#include "base/relax.hpp"
 #include "os/cpus.hpp"
 
 #include <algorithm>
@@ -23,7 +22,7 @@ unsigned cpus() {
 
 } // namespace
 
-bool Spinner::spin(unsigned spinning) noexcept {
+bool Spinner::may_spin(unsigned spinning) noexcept {
     if (spinning >= cpus()) return false; // the process that is to end the wait needs a CPU, too
     const Clock::time_point now = Clock::now();
     if (!spun_) {
@@ -34,7 +33,6 @@ bool Spinner::spin(unsigned spinning) noexcept {
         spun_ = false;
         return false;
     }
-    for (int i = 0; i < 16; ++i) base::relax();
     return true;
 }
 

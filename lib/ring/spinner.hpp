@@ -1,5 +1,7 @@
 #pragma once
 
+#include "base/relax.hpp"
+
 #include <chrono>
 
 namespace prong::ring {
@@ -12,9 +14,15 @@ namespace prong::ring {
 /// Thread safety: one thread.
 class Spinner {
 public:
-    /// Spins a little. Returns false when the budget is used up: the caller should sleep.
-    /// `spinning` is the number of processes or threads that spin now, including the caller.
-    bool spin(unsigned spinning) noexcept;
+    /// Spins for a moment. Returns false when the budget is used up: the caller should sleep.
+    /// `count_spinning()` returns how many processes or threads spin now, including the caller.
+    template <typename Count>
+    bool spin(Count count_spinning) noexcept {
+        base::relax();
+        // The clock and the count cost more than a look at what is awaited.
+        if (spun_ && ++looks_ % looks_per_check != 0) return true;
+        return may_spin(count_spinning());
+    }
 
     /// Ends the wait: the awaited event has come.
     void found() noexcept;
@@ -22,10 +30,14 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
 
+    [[nodiscard]] bool may_spin(unsigned spinning) noexcept;
+
     std::chrono::nanoseconds budget_ = most;
     Clock::time_point start_{};
     bool spun_ = false;
+    unsigned looks_ = 0;
 
+    static constexpr unsigned looks_per_check = 16;
     static constexpr std::chrono::nanoseconds most = std::chrono::microseconds(50);
     static constexpr std::chrono::nanoseconds least = std::chrono::microseconds(2);
 };

@@ -79,17 +79,14 @@ Payload::Word& Payload::word(Place place) const {
 }
 
 std::uint64_t Payload::offset_of(Place place) const {
-    return geometry_.spans_begin() + place.size_class * geometry_.span_bytes +
+    return spans_begin_ + place.size_class * geometry_.span_bytes +
            (place.index << (smallest_shift + place.size_class));
 }
 
 std::optional<Payload::Place> Payload::find(std::uint64_t offset) const {
-    const std::uint64_t begin = geometry_.spans_begin();
-    if (offset < begin || offset >= geometry_.end()) return std::nullopt;
-    // Not by a division, which the compiler cannot see to be one by a power of two.
-    const int span_shift = std::countr_zero(geometry_.span_bytes);
-    const auto size_class = static_cast<unsigned>((offset - begin) >> span_shift);
-    const std::uint64_t within = (offset - begin) & (geometry_.span_bytes - 1);
+    if (offset < spans_begin_ || offset >= end_) return std::nullopt;
+    const auto size_class = static_cast<unsigned>((offset - spans_begin_) >> span_shift_);
+    const std::uint64_t within = (offset - spans_begin_) & (geometry_.span_bytes - 1);
     const Place place{.size_class = size_class, .index = within >> (smallest_shift + size_class)};
     if (offset_of(place) != offset) return std::nullopt;
     return place;
@@ -129,7 +126,8 @@ std::optional<Payload::Place> Payload::recycle(unsigned size_class, Owner owner,
         }
         if ((held & kind_mask) == kind_free &&
             word(place).compare_exchange_strong(held, owned_by(owner), std::memory_order_acq_rel)) {
-            totals().kept.fetch_sub(kept_bytes_of(held), std::memory_order_relaxed);
+            if (const std::uint64_t kept = kept_bytes_of(held))
+                totals().kept.fetch_sub(kept, std::memory_order_relaxed);
             return place;
         }
         seen = top.load(std::memory_order_acquire);

@@ -3,6 +3,7 @@
 #include "shm/region.hpp"
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -56,7 +57,10 @@ public:
         [[nodiscard]] std::uint64_t end() const { return spans_begin() + classes() * span_bytes; }
     };
 
-    Payload(const Region& region, Geometry geometry) : region_(&region), geometry_(geometry) {}
+    Payload(const Region& region, Geometry geometry)
+        : region_(&region), geometry_(geometry), spans_begin_(geometry.spans_begin()),
+          end_(geometry.end()),
+          span_shift_(static_cast<unsigned>(std::countr_zero(geometry.span_bytes))) {}
 
     /// Allocates a block of at least `size` bytes for `owner`; returns nothing when no block is
     /// free. The block's offset is stored to `intent` before the block is taken, so that the
@@ -136,6 +140,10 @@ private:
 
     const Region* region_;
     Geometry geometry_;
+    // Of the geometry:
+    std::uint64_t spans_begin_;
+    std::uint64_t end_;
+    unsigned span_shift_; ///< of `span_bytes`
 };
 
 } // namespace prong::shm

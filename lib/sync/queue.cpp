@@ -1,5 +1,7 @@
 #include <prong/queue.hpp>
 
+#include "base/relax.hpp"
+#include "os/cpus.hpp"
 #include "os/fork_safe_mutex.hpp"
 #include "sync/cell.hpp"
 #include "sync/change_count.hpp"
@@ -53,6 +55,9 @@ static_assert((kept & sync::member_mask) == 0);
 /// How many positions consumers pass before one looks for what dead processes have left.
 constexpr std::uint64_t positions_between_searches = 1024;
 
+/// How often a thread looks again before it sleeps.
+constexpr int spins = 100;
+
 /// Locked by a thread that looks for an item that it is done with.
 constinit os::ForkSafeMutex finishing;
 
@@ -93,18 +98,44 @@ std::uint64_t capacity_of(const sync::Cell& cell) {
     return places;
 }
 
+/// Goes through the positions from a hint on.
+class Walk {
+public:
+    Walk(const std::atomic<std::uint64_t>& hint, std::uint64_t capacity)
+        : hint_(hint), most_steps_(2 * capacity), steps_left_(most_steps_), position_(hint.load()) {
+    }
+
+    [[nodiscard]] std::uint64_t position() const { return position_; }
+    /// Goes to the next position, or to the hint, which may have moved far on while this thread did
+    /// not run. Throws `Error` if there are more positions than the queue has places.
+    void advance() {
+        if (steps_left_-- == 0) throw_corrupt();
+        const std::uint64_t hint = hint_.load();
+        if (hint > ++position_) {
+            position_ = hint;
+            steps_left_ = most_steps_;
+        }
+    }
+
+private:
+    const std::atomic<std::uint64_t>& hint_;
+    std::uint64_t most_steps_;
+    std::uint64_t steps_left_;
+    std::uint64_t position_;
+};
+
+/// What a consumer that finds no item does next.
+enum class Search : std::uint8_t { quick, thorough };
+
 /// The queue's memory during one operation.
 class Ring {
 public:
-    Ring(const ObjectHandle& object, std::uint64_t capacity)
-        : object_(object), words_(object.get().queue),
-          items_(sync::owner_of_items(object.id().stamp)), capacity_(capacity),
-          shift_(static_cast<unsigned>(std::countr_zero(capacity))) {
-        std::byte* const memory =
-            sync::further_memory(object.get(), sizeof(Ends) + capacity * sizeof(Place));
-        ends_ = reinterpret_cast<Ends*>(memory);
-        places_ = reinterpret_cast<Place*>(memory + sizeof(Ends));
-    }
+    /// `memory`: behind the object's cell.
+    Ring(const ObjectHandle& object, std::byte* memory, std::uint64_t capacity)
+        : object_(object), words_(object.get().queue), items_(sync::owner_of_items(object.stamp())),
+          capacity_(capacity), shift_(static_cast<unsigned>(std::countr_zero(capacity))),
+          ends_(reinterpret_cast<Ends*>(memory)),
+          places_(reinterpret_cast<Place*>(memory + sizeof(Ends))) {}
 
     bool put(std::span<const std::byte> bytes, const Deadline& deadline);
     std::optional<ItemQueue::Item> take(const Deadline& deadline);
@@ -138,10 +169,10 @@ private:
     [[nodiscard]] static BlockHeader* find_header(std::uint64_t block) noexcept;
     [[nodiscard]] static BlockHeader& header_of(std::uint64_t block);
     static void release(std::uint64_t block) noexcept;
-    Outcome find_free(std::uint64_t& position, bool is_item);
+    Outcome find_free(bool is_item, std::uint64_t& position);
     Outcome publish(std::uint64_t block);
     [[nodiscard]] bool has_room(std::uint64_t position) const;
-    std::optional<std::uint64_t> claim();
+    std::optional<std::uint64_t> claim(Search search);
     std::optional<std::uint64_t> claim_from_dead(std::uint64_t end);
     bool try_claim(std::uint64_t position, MemberId from);
     [[nodiscard]] ItemQueue::Item open(std::uint64_t position) const;
@@ -153,10 +184,6 @@ private:
     bool reclaim_abandoned() const;
     void reclaim_after_deaths() const;
     static void move(std::atomic<std::uint64_t>& hint, std::uint64_t position) noexcept;
-    /// Throws if a search from `start` has passed more positions than there are.
-    void require_found(std::uint64_t start, std::uint64_t position) const {
-        if (position - start > 2 * capacity_) throw_corrupt();
-    }
     [[nodiscard]] bool is_all_finished();
 
     const ObjectHandle& object_;
@@ -214,11 +241,11 @@ std::uint64_t Ring::write_block(std::span<const std::byte> bytes) const {
         block = memory.allocate(size, self);
     }
     BlockHeader& header = header_of(block.offset / block_unit);
-    header.position.store(0);
-    header.deliveries.store(0);
+    header.position.store(0, std::memory_order_relaxed);
+    header.deliveries.store(0, std::memory_order_relaxed);
     header.bytes = bytes.size();
-    header.holder.store(self);
-    // From here on others look at the header.
+    header.holder.store(self, std::memory_order_relaxed);
+    // From here on others look at the header: a compare-and-swap, after all of these stores.
     memory.give(block.offset, self, items_);
     if (!bytes.empty()) std::memcpy(bytes_of(header), bytes.data(), bytes.size());
     return block.offset / block_unit;
@@ -278,11 +305,11 @@ bool Ring::has_room(std::uint64_t position) const {
     return phase != Phase::offered && phase != Phase::free;
 }
 
-/// Moves `position` on to the first free place, and says whether an item, or else the mark of the
-/// end, can be put there.
-Ring::Outcome Ring::find_free(std::uint64_t& position, bool is_item) {
-    const std::uint64_t start = position;
-    for (;;) {
+/// Finds the first free place, and returns whether an item, or else the mark of the end, can be put
+/// there.
+Ring::Outcome Ring::find_free(bool is_item, std::uint64_t& position) {
+    for (Walk walk(ends_->tail, capacity_);;) {
+        position = walk.position();
         switch (phase_of(position)) {
         case Phase::free:
             return is_item && !has_room(position) ? Outcome::full : Outcome::done;
@@ -295,8 +322,8 @@ Ring::Outcome Ring::find_free(std::uint64_t& position, bool is_item) {
             break;
         }
         default:
-            move(ends_->tail, ++position);
-            require_found(start, position);
+            move(ends_->tail, position + 1);
+            walk.advance();
         }
     }
 }
@@ -304,11 +331,13 @@ Ring::Outcome Ring::find_free(std::uint64_t& position, bool is_item) {
 /// Puts a block, or the mark of the end, into the first free place.
 Ring::Outcome Ring::publish(std::uint64_t block) {
     const bool is_item = block != closed_mark;
-    std::uint64_t position = ends_->tail.load();
+    BlockHeader* const header = is_item ? &header_of(block) : nullptr;
     for (;;) {
-        const Outcome found = find_free(position, is_item);
+        std::uint64_t position = 0;
+        const Outcome found = find_free(is_item, position);
         if (found != Outcome::done) return found;
-        if (is_item) header_of(block).position.store(position);
+        // Before the compare-and-swap that puts it there.
+        if (is_item) header->position.store(position, std::memory_order_relaxed);
         std::uint64_t free = content_for(position, 0);
         if (!place(position).content.compare_exchange_strong(free, content_for(position, block)))
             continue;
@@ -323,8 +352,8 @@ bool Ring::put(std::span<const std::byte> bytes, const Deadline& deadline) {
     try {
         sync::wait_for_change(object_, words_.room, deadline, [&] {
             if (block == 0) {
-                std::uint64_t position = ends_->tail.load();
-                result = find_free(position, true);
+                std::uint64_t position = 0;
+                result = find_free(true, position);
                 if (result != Outcome::done) return result == Outcome::closed;
                 block = write_block(bytes);
             }
@@ -362,9 +391,8 @@ bool Ring::try_claim(std::uint64_t position, MemberId from) {
 
 /// Takes an item that a dead process has taken.
 std::optional<std::uint64_t> Ring::claim_from_dead(std::uint64_t end) {
-    const std::uint64_t start = ends_->head.load();
-    for (std::uint64_t position = start; position < end; ++position) {
-        require_found(start, position);
+    for (Walk walk(ends_->head, capacity_); walk.position() < end; walk.advance()) {
+        const std::uint64_t position = walk.position();
         const Phase phase = phase_of(position);
         if (phase == Phase::finished) free_for_dead(position);
         if (phase != Phase::taken) continue;
@@ -376,18 +404,19 @@ std::optional<std::uint64_t> Ring::claim_from_dead(std::uint64_t end) {
     return std::nullopt;
 }
 
-/// Takes the first item. Throws `EndOfFile` if the queue is closed and empty.
-std::optional<std::uint64_t> Ring::claim() {
-    const std::uint64_t start = ends_->next.load();
-    std::uint64_t position = start;
-    if (position % positions_between_searches == 0) {
-        if (const auto dead = claim_from_dead(position)) return dead;
+/// Takes the first item; a thorough search also finds those that dead processes have taken. Throws
+/// `EndOfFile` if the queue is closed and empty.
+std::optional<std::uint64_t> Ring::claim(Search search) {
+    Walk walk(ends_->next, capacity_);
+    if (walk.position() % positions_between_searches == 0) {
+        if (const auto dead = claim_from_dead(walk.position())) return dead;
         reclaim_after_deaths();
     }
-    for (;; ++position) {
-        require_found(start, position);
+    for (;; walk.advance()) {
+        const std::uint64_t position = walk.position();
         const Phase phase = phase_of(position);
         if (phase == Phase::free || phase == Phase::future || phase == Phase::closed) {
+            if (search == Search::quick && phase != Phase::closed) return std::nullopt;
             if (const auto dead = claim_from_dead(position)) return dead;
             if (phase == Phase::closed)
                 throw EndOfFile("the queue is closed, and all of its items were received");
@@ -425,9 +454,17 @@ ItemQueue::Item Ring::open(std::uint64_t position) const {
 }
 
 std::optional<ItemQueue::Item> Ring::take(const Deadline& deadline) {
-    std::optional<std::uint64_t> position;
-    sync::wait_for_change(object_, words_.items, deadline,
-                          [&] { return (position = claim()).has_value(); });
+    std::optional<std::uint64_t> position = claim(Search::quick);
+    if (!position && !deadline.passed() && os::online_cpus() > 1) {
+        for (int i = 0; i < spins && !position; ++i) {
+            base::relax();
+            position = claim(Search::quick);
+        }
+    }
+    if (!position) {
+        sync::wait_for_change(object_, words_.items, deadline,
+                              [&] { return (position = claim(Search::thorough)).has_value(); });
+    }
     if (!position) return std::nullopt;
     if (ends_->max_size != 0) sync::announce(words_.room, 1);
     return open(*position);
@@ -493,12 +530,10 @@ bool Ring::finish_first() noexcept {
 }
 
 bool Ring::is_all_finished() {
-    const std::uint64_t start = ends_->head.load();
-    for (std::uint64_t position = start;; ++position) {
-        require_found(start, position);
-        switch (phase_of(position)) {
+    for (Walk walk(ends_->head, capacity_);; walk.advance()) {
+        switch (phase_of(walk.position())) {
         case Phase::finished:
-            free_for_dead(position);
+            free_for_dead(walk.position());
             break;
         case Phase::past:
             break;
@@ -520,11 +555,10 @@ std::size_t Ring::size() const {
     for (;;) {
         // What is counted is right if neither end has moved meanwhile.
         std::size_t count = 0;
-        const std::uint64_t head = ends_->head.load();
         const std::uint64_t tail = ends_->tail.load();
         const std::uint64_t next = ends_->next.load();
-        for (std::uint64_t position = head;; ++position) {
-            require_found(head, position);
+        for (Walk walk(ends_->head, capacity_);; walk.advance()) {
+            const std::uint64_t position = walk.position();
             const Phase phase = phase_of(position);
             if (phase == Phase::free || phase == Phase::future || phase == Phase::closed) break;
             if (phase == Phase::offered) ++count;
@@ -554,65 +588,68 @@ std::uint64_t ItemQueue::further_bytes(std::int64_t max_size) {
     return sizeof(Ends) + places * sizeof(Place);
 }
 
-void ItemQueue::initialise(std::int64_t max_size) {
+void ItemQueue::find_memory() {
     capacity_ = capacity_of(object_.get());
-    Ring(object_, capacity_).ends().max_size = max_size;
+    memory_ = sync::further_memory(object_.get(), sizeof(Ends) + capacity_ * sizeof(Place));
 }
 
-ItemQueue::ItemQueue(ObjectId id)
-    : object_(ObjectKind::queue, id), capacity_(capacity_of(object_.get())) {}
+void ItemQueue::initialise(std::int64_t max_size) {
+    find_memory();
+    Ring(object_, memory_, capacity_).ends().max_size = max_size;
+}
+
+ItemQueue::ItemQueue(ObjectId id) : object_(ObjectKind::queue, id) {
+    find_memory();
+}
 
 bool ItemQueue::put(std::span<const std::byte> bytes, Deadline deadline) const {
     const sync::Pin pin;
-    return Ring(object_, capacity_).put(bytes, deadline);
+    return Ring(object_, memory_, capacity_).put(bytes, deadline);
 }
 
 std::optional<ItemQueue::Item> ItemQueue::take(Deadline deadline) const {
-    const sync::Pin pin;
-    return Ring(object_, capacity_).take(deadline);
+    return Ring(object_, memory_, capacity_).take(deadline);
 }
 
 void ItemQueue::keep(const Item& item) const noexcept {
     try {
-        const sync::Pin pin;
-        Ring(object_, capacity_).keep(item.position);
+        Ring(object_, memory_, capacity_).keep(item.position);
     } catch (const Error&) { // the queue has ended
     }
 }
 
 void ItemQueue::finish(const Item& item) const noexcept {
     try {
-        const sync::Pin pin;
-        Ring(object_, capacity_).finish(item.position, sync::this_member());
+        Ring(object_, memory_, capacity_).finish(item.position, sync::this_member());
     } catch (const Error&) { // the queue has ended
     }
 }
 
 void ItemQueue::finish_first() const {
     const sync::Pin pin;
-    if (!Ring(object_, capacity_).finish_first())
+    if (!Ring(object_, memory_, capacity_).finish_first())
         throw std::logic_error("prong::JoinableQueue: task_done() was called more often than items "
                                "were taken");
 }
 
 bool ItemQueue::join(Deadline deadline) const {
     const sync::Pin pin;
-    return Ring(object_, capacity_).join(deadline);
+    return Ring(object_, memory_, capacity_).join(deadline);
 }
 
 void ItemQueue::close() const {
     const sync::Pin pin;
-    Ring(object_, capacity_).close();
+    Ring(object_, memory_, capacity_).close();
 }
 
 std::size_t ItemQueue::size() const {
     const sync::Pin pin;
-    return Ring(object_, capacity_).size();
+    return Ring(object_, memory_, capacity_).size();
 }
 
 std::int64_t ItemQueue::max_size() const {
     const sync::Pin pin;
-    return Ring(object_, capacity_).ends().max_size;
+    return Ring(object_, memory_, capacity_).ends().max_size;
 }
 
 } // namespace prong::detail

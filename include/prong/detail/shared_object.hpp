@@ -82,6 +82,7 @@ public:
         return stamp.load() == stamp_ ? cell_ : nullptr;
     }
     [[nodiscard]] ObjectId id() const;
+    [[nodiscard]] std::uint64_t stamp() const noexcept { return stamp_; }
 
     /// Returns whether both refer to the same object.
     friend bool operator==(const ObjectHandle& a, const ObjectHandle& b) noexcept {

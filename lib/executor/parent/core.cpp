@@ -411,7 +411,7 @@ bool PoolCore::wait(const detail::TaskKey& task, detail::Deadline limit) {
             if (!poll_health()) return false;
             continue;
         }
-        if (spinner.spin(state_.notifier.searching())) continue;
+        if (spinner.spin([this] { return state_.notifier.searching(); })) continue;
 
         const ring::Status watched = ring::watch(record, ring::Status::watched);
         if (is_final(watched.state)) continue;
@@ -431,7 +431,8 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
     const auto is_unchanged = [&] {
         return std::ranges::equal(pools, seen, {}, &PoolCore::completions);
     };
-    while (is_unchanged() && spinner.spin(pools.front()->state_.notifier.searching())) {
+    while (is_unchanged() &&
+           spinner.spin([&] { return pools.front()->state_.notifier.searching(); })) {
     }
     if (!is_unchanged()) return spinner.found();
     std::vector<os::FutexWaiter> words;

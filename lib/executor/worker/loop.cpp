@@ -174,7 +174,7 @@ Leaving Worker::run() {
             searching_ = true;
             slot_.since_ns.store(base::coarse_now_ns(), std::memory_order_relaxed);
             state_.notifier.set_searching(worker_); // and check again
-        } else if (!spinner_.spin(state_.notifier.searching())) {
+        } else if (!spinner_.spin([this] { return state_.notifier.searching(); })) {
             if (!dies_with_supervisor()) return Leaving::orphaned;
             if (timers_) timers_->idle();
             state_.notifier.park(worker_, [&] { return has_work() || is_over(); });
