@@ -25,6 +25,8 @@ struct Delivery {
 
 namespace detail {
 
+class ItemWriter;
+
 /// A queue of encoded items.
 class PRONG_API ItemQueue {
 public:
@@ -41,11 +43,13 @@ public:
     }
     explicit ItemQueue(ObjectId id);
 
+    // The caller of the next five has a `Pin`: from the construction of the `ItemWriter`, and from
+    // `take` to `keep` or `finish`.
+
+    /// Returns whether `put` would not block.
+    [[nodiscard]] bool has_room() const;
     /// Appends an item. Returns false at the deadline.
-    bool put(std::span<const std::byte> bytes, Deadline deadline) const;
-
-    // The caller of the next three has a `Pin` from `take` to `keep` or `finish`.
-
+    bool put(ItemWriter& item, Deadline deadline) const;
     /// Takes the first item that no living process has taken. Returns nothing at the deadline.
     std::optional<Item> take(Deadline deadline) const;
     /// Leaves an item that this process has taken to `finish_first`.
@@ -68,6 +72,7 @@ public:
     }
 
 private:
+    friend class ItemWriter;
     static std::uint64_t further_bytes(std::int64_t max_size);
     void initialise(std::int64_t max_size);
     void find_memory();
@@ -75,6 +80,21 @@ private:
     ObjectHandle object_;
     std::byte* memory_ = nullptr; ///< behind the object's cell
     std::uint64_t capacity_ = 0;  ///< places of the ring
+};
+
+/// Encodes an item in the memory where consumers find it. Frees that memory if the item is not put.
+class PRONG_API ItemWriter final : public Writer {
+public:
+    explicit ItemWriter(const ItemQueue& queue) : Writer(default_max_nesting), queue_(queue) {}
+    ~ItemWriter();
+
+private:
+    friend class ItemQueue;
+    void grow(std::size_t more) override;
+    void release() noexcept;
+
+    const ItemQueue& queue_;
+    std::uint64_t block_ = 0; ///< 0: nothing was written
 };
 
 /// Finishes an item when it was decoded, or cannot be.
@@ -134,9 +154,11 @@ protected:
 
 private:
     bool put(const T& value, Deadline deadline) const {
-        BufferWriter writer;
-        detail::encode(writer, value);
-        return items_.put(writer.bytes(), deadline);
+        const Pin pin;
+        if (deadline.passed() && !items_.has_room()) return false;
+        ItemWriter item(items_);
+        detail::encode(item, value);
+        return items_.put(item, deadline);
     }
 
     ItemQueue items_;

@@ -137,7 +137,12 @@ public:
           ends_(reinterpret_cast<Ends*>(memory)),
           places_(reinterpret_cast<Place*>(memory + sizeof(Ends))) {}
 
-    bool put(std::span<const std::byte> bytes, const Deadline& deadline);
+    std::uint64_t make_block(std::uint64_t bytes, std::uint64_t& room) const;
+    [[nodiscard]] static BlockHeader* find_header(std::uint64_t block) noexcept;
+    [[nodiscard]] static BlockHeader& header_of(std::uint64_t block);
+    static void release(std::uint64_t block) noexcept;
+    bool has_room();
+    bool put(std::uint64_t block, const Deadline& deadline);
     std::optional<ItemQueue::Item> take(const Deadline& deadline);
     void keep(std::uint64_t position) noexcept;
     bool finish(std::uint64_t position, MemberId self) noexcept;
@@ -165,10 +170,6 @@ private:
     }
 
     [[nodiscard]] Phase phase_of(std::uint64_t position) const;
-    [[nodiscard]] std::uint64_t write_block(std::span<const std::byte> bytes) const;
-    [[nodiscard]] static BlockHeader* find_header(std::uint64_t block) noexcept;
-    [[nodiscard]] static BlockHeader& header_of(std::uint64_t block);
-    static void release(std::uint64_t block) noexcept;
     Outcome find_free(bool is_item, std::uint64_t& position);
     Outcome publish(std::uint64_t block);
     [[nodiscard]] bool has_room(std::uint64_t position) const;
@@ -228,11 +229,13 @@ BlockHeader& Ring::header_of(std::uint64_t block) {
     return *header;
 }
 
-std::uint64_t Ring::write_block(std::span<const std::byte> bytes) const {
+/// Allocates a block for an item of so many bytes, which this process holds. `room` gets the number
+/// of bytes that fit.
+std::uint64_t Ring::make_block(std::uint64_t bytes, std::uint64_t& room) const {
     const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
     const MemberId self = sync::this_member();
     // Blocks of the smallest size are for cells alone.
-    const std::uint64_t size = std::max(sizeof(BlockHeader) + bytes.size(), 2 * block_unit);
+    const std::uint64_t size = std::max(sizeof(BlockHeader) + bytes, 2 * block_unit);
     shm::Block block{};
     try {
         block = memory.allocate(size, self);
@@ -243,11 +246,11 @@ std::uint64_t Ring::write_block(std::span<const std::byte> bytes) const {
     BlockHeader& header = header_of(block.offset / block_unit);
     header.position.store(0, std::memory_order_relaxed);
     header.deliveries.store(0, std::memory_order_relaxed);
-    header.bytes = bytes.size();
+    header.bytes = 0;
     header.holder.store(self, std::memory_order_relaxed);
     // From here on others look at the header: a compare-and-swap, after all of these stores.
     memory.give(block.offset, self, items_);
-    if (!bytes.empty()) std::memcpy(bytes_of(header), bytes.data(), bytes.size());
+    room = block.capacity - sizeof(BlockHeader);
     return block.offset / block_unit;
 }
 
@@ -346,31 +349,22 @@ Ring::Outcome Ring::publish(std::uint64_t block) {
     }
 }
 
-bool Ring::put(std::span<const std::byte> bytes, const Deadline& deadline) {
-    std::uint64_t block = 0;
+bool Ring::has_room() {
+    std::uint64_t position = 0;
+    return find_free(true, position) != Outcome::full;
+}
+
+/// Appends the item in the block. Returns false at the deadline; the block is the caller's then,
+/// and after an exception.
+bool Ring::put(std::uint64_t block, const Deadline& deadline) {
     Outcome result = Outcome::full;
-    try {
-        sync::wait_for_change(object_, words_.room, deadline, [&] {
-            if (block == 0) {
-                std::uint64_t position = 0;
-                result = find_free(true, position);
-                if (result != Outcome::done) return result == Outcome::closed;
-                block = write_block(bytes);
-            }
-            result = publish(block);
-            return result != Outcome::full;
-        });
-    } catch (...) {
-        release(block);
-        throw;
-    }
-    if (result == Outcome::done) {
-        sync::announce(words_.items, 1);
-        return true;
-    }
-    release(block);
+    sync::wait_for_change(object_, words_.room, deadline, [&] {
+        result = publish(block);
+        return result != Outcome::full;
+    });
     if (result == Outcome::closed) throw QueueClosed("the queue is closed: nothing can be put");
-    return false;
+    if (result == Outcome::done) sync::announce(words_.items, 1);
+    return result == Outcome::done;
 }
 
 void Ring::close() {
@@ -602,9 +596,38 @@ ItemQueue::ItemQueue(ObjectId id) : object_(ObjectKind::queue, id) {
     find_memory();
 }
 
-bool ItemQueue::put(std::span<const std::byte> bytes, Deadline deadline) const {
-    const sync::Pin pin;
-    return Ring(object_, memory_, capacity_).put(bytes, deadline);
+/// Frees the writer's block.
+void ItemWriter::release() noexcept {
+    if (block_ == 0) return;
+    if (BlockHeader* const header = Ring::find_header(block_)) header->bytes = size();
+    Ring::release(block_);
+}
+
+ItemWriter::~ItemWriter() {
+    release();
+}
+
+void ItemWriter::grow(std::size_t more) {
+    const std::size_t used = size();
+    std::uint64_t room = 0;
+    const std::uint64_t larger = Ring(queue_.object_, queue_.memory_, queue_.capacity_)
+                                     .make_block(std::max(used + more, 2 * used), room);
+    BlockHeader& header = Ring::header_of(larger);
+    if (block_ != 0) std::memcpy(bytes_of(header), data(), used);
+    release();
+    block_ = larger;
+    set_window(bytes_of(header), used, room);
+}
+
+bool ItemQueue::has_room() const {
+    return Ring(object_, memory_, capacity_).has_room();
+}
+
+bool ItemQueue::put(ItemWriter& item, Deadline deadline) const {
+    Ring::header_of(item.block_).bytes = item.size();
+    if (!Ring(object_, memory_, capacity_).put(item.block_, deadline)) return false;
+    item.block_ = 0;
+    return true;
 }
 
 std::optional<ItemQueue::Item> ItemQueue::take(Deadline deadline) const {

@@ -241,7 +241,7 @@ unsigned PoolDelegate::starts() {
 
 std::string PoolDelegate::failure(unsigned worker) {
     if (hook_monitor_.has_killed(worker))
-        return std::string("initializer and on_worker_start exceeded ") + limit_name;
+        return "initializer and on_worker_start exceeded " + std::string(limit_name);
     return state_.slot(worker).failure.get();
 }
 
