@@ -102,7 +102,7 @@ void run_all(const Scenario& scenario, Tally& tally) {
     });
 }
 
-/// Tries a third of the first calls of each kind, and some of the others, at random.
+/// Tries a fifth of the first calls of each kind, and some of the others, at random.
 void run_some(Tally& tally) {
     std::vector<Run> firsts;
     std::vector<Run> others;
@@ -122,8 +122,8 @@ void run_some(Tally& tally) {
             if (!tally.enough()) tally.run(run);
         }
     };
-    try_some(firsts, firsts.size() / 3);
-    try_some(others, static_cast<std::size_t>(how_often(50, 150)));
+    try_some(firsts, firsts.size() / 5);
+    try_some(others, static_cast<std::size_t>(how_often(30, 150)));
 }
 
 Run run_of(const std::string& text) {
