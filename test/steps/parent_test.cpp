@@ -7,9 +7,9 @@ using namespace prong::test;
 
 TEST_CASE("a worker is killed at every instruction of its parent") {
     if (skipped()) return;
-    require_none_wrong(worker_dies_under_parent, everything, {.few = 100});
-    require_none_wrong(worker_dies_under_parent, shutdown_script, {.few = 50});
-    require_none_wrong(worker_dies_under_parent, shutdown_and_cancel, {.few = 50});
+    require_none_wrong(worker_dies_under_parent, everything, {.few = 60});
+    require_none_wrong(worker_dies_under_parent, shutdown_script, {.few = 30});
+    require_none_wrong(worker_dies_under_parent, shutdown_and_cancel, {.few = 30});
 }
 
 TEST_CASE("a worker is killed at every instruction while its parent sleeps") {

@@ -217,7 +217,7 @@ Tally try_points(const std::string& what, const Share& share) {
 
 /// `try_points` where nothing must go wrong.
 template <typename Trial>
-void require_none_wrong(const char* what, std::size_t few = 25, std::size_t most = 4000) {
+void require_none_wrong(const char* what, std::size_t few = 15, std::size_t most = 4000) {
     const Tally tally = try_points<Trial>(what, {.few = few, .most = most});
     INFO(what << "\n" << tally.examples());
     CHECK(tally.points() > 0);

@@ -16,9 +16,9 @@ TEST_CASE("a process is killed at every instruction of an operation on a lock") 
     if (skipped()) return;
     require_none_wrong<Acquire<Lock>>("Lock::lock");
     require_none_wrong<Release<Lock>>("Lock::unlock with a waiter");
-    require_none_wrong<AcquireContended<Lock>>("Lock::lock, contended", 40);
-    require_none_wrong<TakeOver<Lock>>("Lock::lock after a death", 40);
-    require_none_wrong<TakeOverMeanwhile<Lock>>("Lock::lock, the holder dies", 40);
+    require_none_wrong<AcquireContended<Lock>>("Lock::lock, contended", 25);
+    require_none_wrong<TakeOver<Lock>>("Lock::lock after a death", 25);
+    require_none_wrong<TakeOverMeanwhile<Lock>>("Lock::lock, the holder dies", 25);
     require_none_wrong<Acquire<RLock>>("RLock::lock");
     require_none_wrong<AcquireNested>("RLock, nested");
     require_none_wrong<TakeOver<RLock>>("RLock::lock after a death");
@@ -26,10 +26,10 @@ TEST_CASE("a process is killed at every instruction of an operation on a lock") 
 
 TEST_CASE("an object ends at every instruction of one that uses it") {
     if (skipped()) return;
-    require_none_wrong<LockEnds>("Lock::lock, the lock ends", 150);
-    require_none_wrong<Ends<Semaphore, acquire, has_one_permit>>("Semaphore::acquire, it ends", 50);
-    require_none_wrong<Ends<Semaphore, release, has_one_permit>>("Semaphore::release, it ends", 50);
-    require_none_wrong<Ends<Event, set, is_clear>>("Event::set, it ends", 50);
+    require_none_wrong<LockEnds>("Lock::lock, the lock ends", 90);
+    require_none_wrong<Ends<Semaphore, acquire, has_one_permit>>("Semaphore::acquire, it ends", 30);
+    require_none_wrong<Ends<Semaphore, release, has_one_permit>>("Semaphore::release, it ends", 30);
+    require_none_wrong<Ends<Event, set, is_clear>>("Event::set, it ends", 30);
 }
 
 TEST_CASE("a process is killed at every instruction of an operation on a semaphore") {
@@ -69,7 +69,7 @@ TEST_CASE("a process is killed at every instruction of an operation on a barrier
 
 TEST_CASE("a process is killed at every instruction of its first use, and of an object's life") {
     if (skipped()) return;
-    require_none_wrong<Join>("joining the family", 60);
-    require_none_wrong<MakeAndEnd>("making and ending objects", 60);
+    require_none_wrong<Join>("joining the family", 35);
+    require_none_wrong<MakeAndEnd>("making and ending objects", 35);
     require_none_wrong<EndWithWaiter>("ending a lock with a waiter");
 }

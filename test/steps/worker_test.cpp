@@ -277,13 +277,13 @@ bool is_asleep(pid_t pid) {
 
 TEST_CASE("a worker is killed at every instruction") {
     if (skipped()) return;
-    require_none_wrong(killed, small_task, {.few = 60});
-    require_none_wrong(killed, three_tasks, {.few = 40});
+    require_none_wrong(killed, small_task, {.few = 25});
+    require_none_wrong(killed, three_tasks, {.few = 25});
 }
 
 TEST_CASE("a worker is killed at every instruction of a task with payload") {
     if (skipped()) return;
-    require_none_wrong(killed, block_task, {.few = 40});
+    require_none_wrong(killed, block_task, {.few = 25});
     require_none_wrong(killed, large_task, {.few = 20});
 }
 
@@ -294,12 +294,12 @@ TEST_CASE("a worker is killed at every instruction of a task that throws") {
 
 TEST_CASE("a worker is killed at every instruction of its start") {
     if (skipped()) return;
-    require_none_wrong(killed_at_start, small_task, {.few = 60});
+    require_none_wrong(killed_at_start, small_task, {.few = 25});
 }
 
 TEST_CASE("a worker is killed at every instruction, and its replacement on its way") {
     if (skipped()) return;
-    require_none_wrong(killed_twice, block_task, {.few = 40});
+    require_none_wrong(killed_twice, block_task, {.few = 25});
 }
 
 TEST_CASE("a worker is killed at every instruction when another has run in between") {
@@ -355,7 +355,7 @@ TEST_CASE("a task's timeout expires at every instruction of its worker") {
     if (skipped()) return;
     require_none_wrong(overdue, task_with_options, {.few = 30});
     require_none_wrong(overdue_and_killed, task_with_options, {.few = 30});
-    require_none_wrong(time_is_over, task_with_options, {.few = 40});
+    require_none_wrong(time_is_over, task_with_options, {.few = 25});
 }
 
 TEST_CASE("a task's future is dropped at every instruction of its worker") {
@@ -370,8 +370,8 @@ TEST_CASE("a task's future is dropped at every instruction of its worker") {
 
 TEST_CASE("a worker that leaves after a task is killed at every instruction") {
     if (skipped()) return;
-    require_none_wrong(killed_leaving, small_task, {.few = 40});
-    require_none_wrong(killed_leaving, three_tasks, {.few = 40});
+    require_none_wrong(killed_leaving, small_task, {.few = 25});
+    require_none_wrong(killed_leaving, three_tasks, {.few = 25});
 }
 
 TEST_CASE("a worker is killed asleep, and when it has just been woken") {

@@ -211,6 +211,30 @@ TEST_CASE("many producers and consumers pass each item once") {
     }
 }
 
+TEST_CASE("a process that was stopped goes on behind thousands of items") {
+    const Queue<int> queue(64);
+    const SharedVariable<std::atomic<int>> rounds;
+    Process process([&] {
+        for (;; ++*rounds) {
+            queue.put(1);
+            static_cast<void>(queue.get());
+        }
+    });
+    process.start();
+    for (int i = 0; i < 100; ++i) {
+        const int before = *rounds;
+        while (*rounds < before + 10 && process.is_alive()) std::this_thread::yield();
+        REQUIRE(process.is_alive());
+        kill(process.pid(), SIGSTOP);
+        // (If it was stopped within `get`, the ring is full after a while.)
+        for (int n = 0; n < 10'000 && queue.put_for(1ms, n); ++n)
+            static_cast<void>(queue.try_get());
+        kill(process.pid(), SIGCONT);
+    }
+    process.kill();
+    process.join();
+}
+
 TEST_CASE("a closed queue is drained and then ends") {
     const Queue<int> queue(5);
     queue.put(1);
