@@ -10,6 +10,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <stdexcept>
 
 namespace prong::executor {
 namespace {
@@ -62,6 +63,9 @@ void encode_failure_report(Writer& writer, const FailureReport& failure_report, 
         const std::string& output = failure_report.death.last_output;
         const std::size_t used = writer.size() + text_overhead;
         const std::size_t kept = std::min(output.size(), room - std::min(room, used));
+        // A deep stack must not displace the output.
+        if (extent == Extent::all && kept < std::min(output.size(), room / 4))
+            throw std::length_error("no room for the output");
         encode(writer, output.substr(output.size() - kept));
     }
 }
