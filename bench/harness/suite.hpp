@@ -24,7 +24,7 @@ struct Workload {
 
 using Figures = std::map<std::string, double>; // by the metric's id
 
-/// One of those that are compared.
+/// A competitor.
 struct Entry {
     std::string name;
     /// Runs a workload for about `seconds`; no figures if it has no such thing.
@@ -33,7 +33,7 @@ struct Entry {
 
 class Results;
 
-/// Workloads, and who runs them.
+/// Workloads and competitors.
 struct Suite {
     std::string title;
     std::string size_name; ///< "workers"

@@ -62,11 +62,11 @@ public:
     virtual bool at_end() = 0;
     virtual const TaskType& type() const = 0;
     virtual void encode_callable(Writer& writer) const = 0;
-    /// Encodes the next elements, at most so many. Returns how many. If the input or the encoding
-    /// throws, sets `error`; the elements before are valid.
+    /// Encodes at most `most` of the next elements, and returns their number: at least one unless
+    /// it sets `error`, to what the input or the encoding has thrown after these. Not at the end.
     virtual std::size_t encode_elements(Writer& writer, std::size_t most,
                                         std::exception_ptr& error) = 0;
-    /// How many elements are left, as far as that is known.
+    /// Returns how many elements are left, as far as that is known.
     [[nodiscard]] virtual std::size_t size_hint() const = 0;
 };
 
@@ -108,13 +108,13 @@ public:
                                 std::exception_ptr& error) override {
         if constexpr (is_one_piece) {
             auto& position = std::get<0>(positions_);
-            const std::size_t count = std::min(most, MapSourceOf::size_hint());
+            const std::size_t count = std::min(most, least_left());
             writer.write(std::to_address(position), count * row);
             position += static_cast<std::ptrdiff_t>(count);
             return count;
         } else if constexpr (row != 0 && are_sized) {
             const std::size_t start = writer.size();
-            const std::size_t room = std::min(most, MapSourceOf::size_hint()) * row;
+            const std::size_t room = std::min(most, least_left()) * row;
             PlaceWriter place(writer.reserve(room), room);
             const std::size_t count = encode_one_by_one(place, room / row, error);
             writer.rewind(start + count * row);
@@ -145,8 +145,12 @@ private:
         std::same_as<typename Call::Arguments, std::tuple<std::ranges::range_value_t<Views>...>> &&
         sizeof...(Views) == 1;
 
-    template <class AnyWriter>
-    std::size_t encode_one_by_one(AnyWriter& writer, std::size_t most, std::exception_ptr& error) {
+    /// Returns how many elements are left: not at the end, at least one, whatever the views say.
+    [[nodiscard]] std::size_t least_left() const {
+        return std::max<std::size_t>(MapSourceOf::size_hint(), 1);
+    }
+
+    std::size_t encode_one_by_one(Writer& writer, std::size_t most, std::exception_ptr& error) {
         std::size_t count = 0;
         std::size_t end = writer.size();
         try {
@@ -197,19 +201,19 @@ public:
     void set_element_end(const Reader& reader) { chunk_.set_end(reader); }
     [[nodiscard]] bool knows_element_end() const { return chunk_error_ || chunk_.knows_end(); }
 
-    /// The rest of the chunk cannot be decoded.
+    /// Makes `error` the error of the chunk's remaining elements.
     void fail_chunk(std::exception_ptr error) { chunk_error_ = std::move(error); }
 
     /// Plain values of the current element and of others after it; none if it has thrown. Waits for
     /// the current element.
     std::span<const std::byte> values();
 
-    /// How many elements are to come, as far as that is known.
+    /// Returns how many elements are to come, as far as that is known.
     [[nodiscard]] std::size_t size_hint() const {
         return elements_under_way_ + source_->size_hint();
     }
 
-    /// On to the element after the next `count`; these have been looked at.
+    /// Advances by `count` elements, which have been looked at.
     void next(std::size_t count = 1);
 
 private:
@@ -354,7 +358,7 @@ public:
 
 private:
     /// For how many results `get` makes room before it has them.
-    static constexpr std::size_t most_hint = 1 << 22;
+    static constexpr std::size_t most_hint = (64 << 20) / sizeof(value_type) + 1;
 
     /// Takes plain results that lie in one piece. Returns false if there are none.
     bool take_values() {
@@ -389,7 +393,7 @@ private:
                 value_type value = detail::decode<R>(reader);
                 run.set_element_end(reader);
                 return value;
-            } catch (const CodecError&) { // the next one's place is unknown
+            } catch (...) { // the next one's place is unknown
                 run.fail_chunk(std::current_exception());
                 throw;
             }

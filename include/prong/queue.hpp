@@ -125,7 +125,7 @@ public:
         return put(value, Deadline::after(timeout));
     }
 
-    /// Returns the number of items that wait in the queue.
+    /// Returns the number of items that wait in the queue; while others use it, an estimate.
     [[nodiscard]] std::size_t size() const { return items_.size(); }
     /// Returns whether no item waits.
     [[nodiscard]] bool empty() const { return size() == 0; }

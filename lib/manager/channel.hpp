@@ -11,8 +11,8 @@
 namespace prong::manager {
 
 /// A connection between a client and a manager, of which each side in turn sends one message. A
-/// message costs one system call to send, most often one to receive, and one look at the
-/// descriptor.
+/// message costs one system call to send, one to receive if it has arrived (each look while
+/// spinning is another), and one look at the descriptor.
 ///
 /// Thread safety: one thread.
 class Channel {

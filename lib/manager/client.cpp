@@ -19,6 +19,7 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -47,9 +48,13 @@ public:
         return found;
     }
 
+    /// Keeps the channel for later calls; without memory, closes it.
     void put_back(const ManagerAddress& manager, Channel channel) {
         const std::scoped_lock guard(*this);
-        entries_->push_back({manager, std::move(channel)});
+        try {
+            entries_->push_back({manager, std::move(channel)});
+        } catch (const std::bad_alloc&) { // the call that has used it succeeded all the same
+        }
     }
 
     void forget(const ManagerAddress& manager) {

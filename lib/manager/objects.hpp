@@ -20,7 +20,8 @@ using Directory = std::map<std::string, std::uint64_t>;
 /// Thread safety: any.
 class Objects {
 public:
-    /// Has a `Directory` only. Throws `std::system_error` if the system has no random numbers.
+    /// Creates the `Directory`, and no other object. Throws `std::system_error` if the system has
+    /// no random numbers.
     Objects();
 
     /// Executes a request. Appends whether it succeeded, then its result or what it threw.

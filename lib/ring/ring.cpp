@@ -65,8 +65,8 @@ std::optional<Position> Ring::blocked_at() const noexcept {
 /// Returns whether fewer than `limit` entries are ahead of the head. Looks at the head, which the
 /// workers change all the time, only if there were that many when this was last called.
 bool Ring::has_room(Position tail, std::uint64_t limit) noexcept {
-    // Acquire: the entry that is about to be reused has been read. Pairs with advance, if by the
-    // store below.
+    // Acquire: the entry that is about to be reused has been read. Pairs with
+    // `advance`, directly or by way of the release store below.
     if (tail - seen_head_.load(std::memory_order_acquire) < limit) return true;
     const Position head = cursor_->head.load(std::memory_order_acquire);
     const Position queued = tail - head;

@@ -19,7 +19,7 @@ public:
     template <typename Count>
     bool spin(Count count_spinning) noexcept {
         base::relax();
-        // The clock and the count cost more than a look at what is awaited.
+        // The clock and the count cost more than most looks at what is awaited.
         if (spun_ && ++looks_ % looks_per_check != 0) return true;
         return may_spin(count_spinning());
     }

@@ -29,6 +29,7 @@ template <typename Condition>
 bool wait_for_change(const detail::ObjectHandle& object, os::FutexWord& changes,
                      const detail::Deadline& deadline, Condition is_met) {
     if (is_met()) return true;
+    if (deadline.passed()) return false; // and leaves nothing for others to wake
     for (;;) {
         // From here on an announcement changes the word, so none is missed.
         const std::uint32_t seen = changes.fetch_or(has_waiters) | has_waiters;

@@ -102,30 +102,29 @@ std::uint64_t capacity_of(const sync::Cell& cell) {
 class Walk {
 public:
     Walk(const std::atomic<std::uint64_t>& hint, std::uint64_t capacity)
-        : hint_(hint), most_steps_(2 * capacity), steps_left_(most_steps_), position_(hint.load()) {
-    }
+        : hint_(hint), most_ahead_(2 * capacity), position_(hint.load()) {}
 
     [[nodiscard]] std::uint64_t position() const { return position_; }
     /// Goes to the next position, or to the hint, which may have moved far on while this thread did
-    /// not run. Throws `Error` if there are more positions than the queue has places.
+    /// not run. Throws `Error` more than two laps ahead of the hint.
     void advance() {
-        if (steps_left_-- == 0) throw_corrupt();
         const std::uint64_t hint = hint_.load();
-        if (hint > ++position_) {
-            position_ = hint;
-            steps_left_ = most_steps_;
-        }
+        position_ = std::max(position_ + 1, hint);
+        if (position_ - hint > most_ahead_) throw_corrupt();
     }
 
 private:
     const std::atomic<std::uint64_t>& hint_;
-    std::uint64_t most_steps_;
-    std::uint64_t steps_left_;
+    std::uint64_t most_ahead_;
     std::uint64_t position_;
 };
 
-/// What a consumer that finds no item does next.
-enum class Search : std::uint8_t { quick, thorough };
+/// How a consumer searches for an item.
+enum class Search : std::uint8_t {
+    again,    ///< for one that was put
+    quick,    ///< the same; now and then for those that dead consumers have taken
+    thorough, ///< for both
+};
 
 /// The queue's memory during one operation.
 class Ring {
@@ -229,7 +228,7 @@ BlockHeader& Ring::header_of(std::uint64_t block) {
     return *header;
 }
 
-/// Allocates a block for an item of so many bytes, which this process holds. `room` gets the number
+/// Allocates a block for an item of `bytes` bytes, which this process holds. `room` gets the number
 /// of bytes that fit.
 std::uint64_t Ring::make_block(std::uint64_t bytes, std::uint64_t& room) const {
     const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
@@ -402,7 +401,7 @@ std::optional<std::uint64_t> Ring::claim_from_dead(std::uint64_t end) {
 /// `EndOfFile` if the queue is closed and empty.
 std::optional<std::uint64_t> Ring::claim(Search search) {
     Walk walk(ends_->next, capacity_);
-    if (walk.position() % positions_between_searches == 0) {
+    if (search != Search::again && walk.position() % positions_between_searches == 0) {
         if (const auto dead = claim_from_dead(walk.position())) return dead;
         reclaim_after_deaths();
     }
@@ -410,7 +409,7 @@ std::optional<std::uint64_t> Ring::claim(Search search) {
         const std::uint64_t position = walk.position();
         const Phase phase = phase_of(position);
         if (phase == Phase::free || phase == Phase::future || phase == Phase::closed) {
-            if (search == Search::quick && phase != Phase::closed) return std::nullopt;
+            if (search != Search::thorough && phase != Phase::closed) return std::nullopt;
             if (const auto dead = claim_from_dead(position)) return dead;
             if (phase == Phase::closed)
                 throw EndOfFile("the queue is closed, and all of its items were received");
@@ -452,7 +451,7 @@ std::optional<ItemQueue::Item> Ring::take(const Deadline& deadline) {
     if (!position && !deadline.passed() && os::online_cpus() > 1) {
         for (int i = 0; i < spins && !position; ++i) {
             base::relax();
-            position = claim(Search::quick);
+            position = claim(Search::again);
         }
     }
     if (!position) {
@@ -546,9 +545,11 @@ bool Ring::join(const Deadline& deadline) {
 }
 
 std::size_t Ring::size() const {
-    for (;;) {
-        // What is counted is right if neither end has moved meanwhile.
-        std::size_t count = 0;
+    // What is counted is right if neither end has moved meanwhile. On a busy queue, an estimate.
+    constexpr int most_tries = 3;
+    std::size_t count = 0;
+    for (int i = 0; i < most_tries; ++i) {
+        count = 0;
         const std::uint64_t tail = ends_->tail.load();
         const std::uint64_t next = ends_->next.load();
         for (Walk walk(ends_->head, capacity_);; walk.advance()) {
@@ -560,8 +561,9 @@ std::size_t Ring::size() const {
                 !sync::lives(static_cast<MemberId>(place(position).taker.load())))
                 ++count;
         }
-        if (ends_->tail.load() == tail && ends_->next.load() == next) return count;
+        if (ends_->tail.load() == tail && ends_->next.load() == next) break;
     }
+    return count;
 }
 
 } // namespace

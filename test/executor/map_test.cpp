@@ -377,6 +377,17 @@ TEST_CASE("map with const members in arguments and results") {
     for (const Job& job : pool.map(next, std::vector<Job>{{"a", 1}, {"b", 2}}))
         names.push_back(job.name);
     CHECK(names == std::vector<std::string>{"a!", "b!"});
+
+    struct Number { // lies in one piece, but cannot be assigned
+        const int value;
+    };
+    const auto number = [](int n) { return Number{n + 1}; };
+    const auto numbers = pool.map(MapOptions{.chunksize = 3}, number, std::views::iota(0, 7)).get();
+    REQUIRE(numbers.size() == 7);
+    CHECK(numbers.front().value == 1);
+    CHECK(numbers.back().value == 7);
+    prong::Pool simple(1);
+    CHECK(simple.map(number, std::views::iota(0, 7)).back().value == 7);
 }
 
 TEST_CASE("without order the results come as they are there") {

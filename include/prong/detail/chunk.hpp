@@ -7,8 +7,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <exception>
+#include <memory>
 #include <new>
 #include <optional>
 #include <span>
@@ -222,7 +224,7 @@ public:
     /// Returns whether `next` may be called.
     [[nodiscard]] bool knows_end() const { return value_bytes_ != 0 || end_.has_value(); }
 
-    /// Goes on by so many elements; by more than one only among `values`.
+    /// Advances by `count` elements; by more than one only among `values`.
     void next(std::size_t count = 1);
 
     /// Returns the plain values of the current element and of those after it until one has thrown.
@@ -252,12 +254,14 @@ private:
 template <class R>
 void append_values(std::vector<R>& results, std::span<const std::byte> bytes) {
     const EncodedElements<R> values{bytes.data(), bytes.size() / sizeof(R)};
-    if (values.is_aligned()) {
-        results.insert(results.end(), values.objects(), values.objects() + values.count);
-    } else {
-        Reader reader(bytes);
-        for (std::size_t i = 0; i < values.count; ++i) results.push_back(decode_bitwise<R>(reader));
+    if constexpr (std::is_copy_constructible_v<R> && std::is_copy_assignable_v<R>) {
+        if (values.is_aligned()) {
+            results.insert(results.end(), values.objects(), values.objects() + values.count);
+            return;
+        }
     }
+    Reader reader(bytes);
+    for (std::size_t i = 0; i < values.count; ++i) results.push_back(decode_bitwise<R>(reader));
 }
 
 } // namespace prong::detail

@@ -39,8 +39,8 @@ public:
     }
 
 private:
-    const std::atomic<unsigned>*
-        word_; ///< differs in a copy of this process; null if there is none
+    /// Differs in a copy of this process; null if there is no such word.
+    const std::atomic<unsigned>* word_;
     unsigned value_;
 };
 

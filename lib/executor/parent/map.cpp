@@ -114,17 +114,19 @@ void MapRun::load() {
         throw TimeoutError("the next result of map was not ready in time; iterate again to wait "
                            "for it, or destroy the range to cancel what has not started");
     }
-    Chunk& chunk = chunks_[next_.front()];
-    loaded_ = true;
-    elements_left_ = chunk.elements;
+    const Chunk& chunk = chunks_[next_.front()];
     const Outcome outcome = chunk.task.outcome();
     chunk_error_ = outcome.error;
-    if (chunk_error_) return;
-    try {
-        chunk_ = ChunkReader(outcome.result, chunk.elements, value_bytes_);
-    } catch (const CodecError&) {
-        chunk_error_ = std::current_exception();
+    if (!chunk_error_) {
+        try {
+            chunk_ = ChunkReader(outcome.result, chunk.elements, value_bytes_);
+        } catch (const CodecError&) {
+            chunk_error_ = std::current_exception();
+        }
     }
+    // Only now: without memory, the next call tries again.
+    loaded_ = true;
+    elements_left_ = chunk.elements;
 }
 
 bool MapRun::at_end() const {
