@@ -377,6 +377,12 @@ TEST_CASE("map with const members in arguments and results") {
     for (const Job& job : pool.map(next, std::vector<Job>{{"a", 1}, {"b", 2}}))
         names.push_back(job.name);
     CHECK(names == std::vector<std::string>{"a!", "b!"});
+    struct Number {
+        const int number;
+    };
+    const auto numbers = pool.map([](int n) { return Number{n}; }, std::views::iota(0, 3)).get();
+    REQUIRE(numbers.size() == 3);
+    CHECK(numbers.back().number == 2);
 }
 
 TEST_CASE("without order the results come as they are there") {
