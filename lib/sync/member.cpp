@@ -156,6 +156,7 @@ void note_death(Slot& slot, std::uint32_t generation) noexcept {
     if (dead == generation) return;
     // Counted first: a process that is killed in between leaves the death to be counted again.
     memory().header().deaths.fetch_add(1);
+    if (slot.left.load() != generation) memory().header().crashes.fetch_add(1);
     slot.dead.compare_exchange_strong(dead, generation);
     os::futex_wake(reinterpret_cast<const os::FutexWord&>(slot.life.__data.__lock), os::everyone);
 }
@@ -312,10 +313,18 @@ std::uint32_t count_deaths() noexcept {
     return header.deaths.load();
 }
 
+std::uint32_t count_crashes() noexcept {
+    static_cast<void>(count_deaths());
+    return memory().header().crashes.load();
+}
+
 void sleep_on(const os::FutexWord& word, std::uint32_t expected, const detail::Deadline& deadline,
               MemberId suspect) noexcept {
     const std::chrono::nanoseconds time = deadline.left(slice);
-    if (suspect == 0) return os::futex_wait(word, expected, time);
+    if (suspect == 0) {
+        os::futex_wait(word, expected, time);
+        return;
+    }
     Slot& slot = slot_of(suspect);
     auto life = slot.life_word();
     std::uint32_t seen = life.load();

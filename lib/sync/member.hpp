@@ -104,6 +104,8 @@ bool has_exited_in_order(MemberId member) noexcept;
 
 /// Looks for deaths, and returns how many there were in the family.
 std::uint32_t count_deaths() noexcept;
+/// The same, without exits with exit code 0.
+std::uint32_t count_crashes() noexcept;
 
 /// Sleeps while `word` holds `expected`, until it is woken, `suspect` (if it is not 0) dies, or the
 /// deadline, and at most for a slice of 20 ms: the process that should wake this thread may be

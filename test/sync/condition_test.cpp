@@ -42,6 +42,33 @@ TEST_CASE("a condition hands a ball to and fro between processes") {
     CHECK(*ball == 2 * rounds);
 }
 
+TEST_CASE("notify_one ends one wait") {
+    constexpr int waits = 4;
+    const Condition condition;
+    const prong::Semaphore asleep(0);
+    const prong::Semaphore woken(0);
+    std::vector<Process> processes;
+    for (int i = 0; i < waits; ++i) {
+        processes.emplace_back([&] {
+            Guard guard(condition.lock());
+            asleep.release();
+            condition.wait(guard);
+            woken.release();
+        });
+        processes.back().start();
+        asleep.acquire();
+    }
+    Guard guard(condition.lock());
+    std::this_thread::sleep_for(50ms); // all of them sleep
+    condition.notify_one();
+    guard.unlock();
+    woken.acquire();
+    CHECK_FALSE(woken.try_acquire_for(100ms));
+    condition.notify_all();
+    for (Process& process : processes) CHECK(process.join_for(patience));
+    CHECK(woken.value() == waits - 1);
+}
+
 TEST_CASE("notify_all ends all waits") {
     const Condition condition;
     const SharedVariable<int> waiting;
