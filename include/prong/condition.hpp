@@ -21,8 +21,9 @@ namespace prong {
 ///     std::unique_lock guard(condition.lock());
 ///     condition.wait(guard, [&] { return queue_length.get() != 0; });
 ///
-/// A wait may end without a notification, and ends when any process of the family dies: so no
-/// notification is lost with the process that it has woken. Use a predicate, or wait in a loop.
+/// A wait may end without a notification, and ends when any process of the family is killed, exits
+/// with an error, or exits while one of its threads waits: so no notification is lost with the
+/// process that it has woken. Use a predicate, or wait in a loop.
 ///
 /// Blocking: waits use no CPU. If a process is killed while it notifies, those who wait continue
 /// within 20 ms.
@@ -98,8 +99,8 @@ private:
 
     /// What was there before a wait began.
     struct Ticket {
-        std::uint32_t notifications;
-        std::uint32_t deaths;
+        std::uint32_t broadcasts;
+        std::uint32_t crashes;
     };
     [[nodiscard]] Ticket take_ticket() const;
     /// Blocks until something has changed since the ticket. Returns false at the deadline.
@@ -112,6 +113,7 @@ private:
         if constexpr (requires { *guard.mutex() == lock_; }) {
             if (*guard.mutex() != lock_) refuse_guard();
         }
+        const detail::Awaiting awaiting;
         const Ticket ticket = take_ticket();
         guard.unlock();
         bool has_changed = false;

@@ -188,10 +188,13 @@ class Queue : public detail::BasicQueue<T> {
     using Base = detail::BasicQueue<T>;
 
 public:
-    /// Creates an empty queue, which this object owns. *Default:* no `max_size`. *Throws*
+    /// Creates an empty queue without `max_size`, which this object owns. *Throws* `Error` if there
+    /// is no room.
+    Queue() : Queue(0) {}
+    /// Creates an empty queue, which this object owns; 0: no `max_size`. *Throws*
     /// `std::invalid_argument` for a negative size or more than 524,288; `Error` if there is no
     /// room.
-    explicit Queue(std::int64_t max_size = 0) : Base(max_size) {}
+    explicit Queue(std::int64_t max_size) : Base(max_size) {}
 
     /// Removes and returns the first item. Blocks while the queue is empty. *Throws* `EndOfFile` if
     /// the queue is closed and empty; `ObjectGone` if it has ended; `CodecError` for an item that
@@ -257,7 +260,9 @@ class JoinableQueue : public detail::BasicQueue<T> {
 
 public:
     /// Creates an empty queue, like `Queue`'s constructor.
-    explicit JoinableQueue(std::int64_t max_size = 0) : Base(max_size) {}
+    JoinableQueue() : JoinableQueue(0) {}
+    /// Creates an empty queue, like `Queue`'s constructor.
+    explicit JoinableQueue(std::int64_t max_size) : Base(max_size) {}
 
     /// Returns the first item. Blocks, and throws, like `Queue::get`.
     T get() const { return std::move(*get(detail::Deadline::never(), nullptr)); }

@@ -26,9 +26,12 @@ namespace prong {
 /// Process safety: like `Lock`.
 class PRONG_API Semaphore {
 public:
-    /// Creates a semaphore with this many permits, which this object owns. *Default:* 1. *Throws*
+    /// Creates a semaphore with one permit, which this object owns. *Throws* `Error` if there is no
+    /// room.
+    Semaphore() : Semaphore(1) {}
+    /// Creates a semaphore with this many permits, which this object owns. *Throws*
     /// `std::invalid_argument` for a negative number, `Error` if there is no room.
-    explicit Semaphore(std::int64_t permits = 1)
+    explicit Semaphore(std::int64_t permits)
         : object_(detail::ObjectKind::semaphore, further_bytes(permits)) {
         initialise(permits);
     }
@@ -72,10 +75,13 @@ public:
     /// The largest number of permits.
     static constexpr std::int64_t most_permits = 4096;
 
-    /// Creates a semaphore with this many permits, which this object owns. *Default:* 1. *Throws*
+    /// Creates a semaphore with one permit, which this object owns. *Throws* `Error` if there is no
+    /// room.
+    BoundedSemaphore() : BoundedSemaphore(1) {}
+    /// Creates a semaphore with this many permits, which this object owns. *Throws*
     /// `std::invalid_argument` for a number outside 1 to `most_permits`, `Error` if there is no
     /// room.
-    explicit BoundedSemaphore(std::int64_t permits = 1)
+    explicit BoundedSemaphore(std::int64_t permits)
         : object_(detail::ObjectKind::bounded_semaphore, further_bytes(permits)) {
         initialise(permits);
     }

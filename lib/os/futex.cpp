@@ -19,15 +19,16 @@ timespec to_timespec(std::chrono::nanoseconds duration) {
 
 } // namespace
 
-void futex_wait(FutexAddress word, std::uint32_t expected,
+bool futex_wait(FutexAddress word, std::uint32_t expected,
                 std::chrono::nanoseconds timeout) noexcept {
     const timespec time = to_timespec(timeout);
     const timespec* const limit = timeout.count() < 0 ? nullptr : &time;
-    syscall(SYS_futex, word.get(), FUTEX_WAIT, expected, limit, nullptr, 0);
+    return syscall(SYS_futex, word.get(), FUTEX_WAIT, expected, limit, nullptr, 0) == 0;
 }
 
-void futex_wake(FutexAddress word, int count) noexcept {
-    syscall(SYS_futex, word.get(), FUTEX_WAKE, count, nullptr, nullptr, 0);
+int futex_wake(FutexAddress word, int count) noexcept {
+    const long woken = syscall(SYS_futex, word.get(), FUTEX_WAKE, count, nullptr, nullptr, 0);
+    return static_cast<int>(woken);
 }
 
 void futex_wait_any(std::span<const FutexWaiter> waiters,

@@ -29,12 +29,12 @@ private:
 };
 
 /// Blocks while the word holds `expected`, until a wake, a signal or the timeout; a negative
-/// timeout never expires.
-void futex_wait(FutexAddress word, std::uint32_t expected,
+/// timeout never expires. Returns whether it was a wake.
+bool futex_wait(FutexAddress word, std::uint32_t expected,
                 std::chrono::nanoseconds timeout) noexcept;
 
-/// Wakes at most `count` threads that sleep on the word, in any process.
-void futex_wake(FutexAddress word, int count) noexcept;
+/// Wakes at most `count` threads that sleep on the word, in any process. Returns how many.
+int futex_wake(FutexAddress word, int count) noexcept;
 inline constexpr int everyone = 0x7fffffff;
 
 /// A word that `futex_wait_any` waits for, and its expected value.

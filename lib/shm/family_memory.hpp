@@ -35,6 +35,7 @@ public:
         std::atomic<std::uint32_t> next_member; ///< the slot to try next
         std::atomic<std::uint32_t> members;     ///< slots that were ever used
         std::atomic<std::uint32_t> deaths;      ///< of members, as far as they were noticed
+        std::atomic<std::uint32_t> crashes;     ///< those of them that were no exit with code 0
     };
 
     [[nodiscard]] Header& header() const { return *reinterpret_cast<Header*>(region_.base()); }

@@ -33,7 +33,8 @@ struct EventWords {
 
 /// A condition's word (condition.cpp).
 struct ConditionWords {
-    os::FutexWord notifications; ///< how many there were
+    os::FutexWord notifications;          ///< how many there were
+    std::atomic<std::uint32_t> broadcast; ///< how many of them were for all
 };
 
 /// A barrier's words (barrier.cpp).

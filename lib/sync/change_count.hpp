@@ -19,7 +19,8 @@ inline void announce(os::FutexWord& changes, int count) noexcept {
     // Without the bit, those who wait have yet to look whether anything has changed.
     while ((seen & has_waiters) != 0) {
         if (!changes.compare_exchange_weak(seen, seen + 1)) continue; // clears the bit
-        return os::futex_wake(changes, count);
+        os::futex_wake(changes, count);
+        return;
     }
 }
 

@@ -5,38 +5,43 @@
 
 #include <stdexcept>
 
-// A wait remembers the number of notifications before it releases the lock, and sleeps until it
-// changes. A notification may wake a thread whose process is killed before it returns, and is lost
-// then; so a death counts as a notification of all.
+// A waiter sleeps until it is woken. A notification that finds nobody asleep is for all: one of
+// them may be about to sleep. A notification may wake a thread whose process is killed before it
+// returns, and is lost then; so a crash counts as a notification of all.
 
 namespace prong {
 
 Condition::Ticket Condition::take_ticket() const {
-    const sync::ConditionWords& words = object_.get().condition;
-    return {.notifications = words.notifications.load(), .deaths = sync::count_deaths()};
+    return {.broadcasts = object_.get().condition.broadcast.load(),
+            .crashes = sync::count_crashes()};
 }
 
 bool Condition::sleep(Ticket ticket, detail::Deadline deadline) const {
-    const os::FutexWord& notifications = object_.get().condition.notifications;
+    const sync::ConditionWords& words = object_.get().condition;
     for (;;) {
-        sync::sleep_on(notifications, ticket.notifications, deadline);
+        const std::uint32_t seen = words.notifications.load();
         object_.require();
-        if (notifications.load() != ticket.notifications) return true;
-        if (sync::count_deaths() != ticket.deaths) return true;
+        if (words.broadcast.load() != ticket.broadcasts) return true;
+        if (sync::count_crashes() != ticket.crashes) return true;
         if (deadline.passed()) return false;
+        if (os::futex_wait(words.notifications, seen, deadline.left(sync::slice))) {
+            object_.require();
+            return true;
+        }
     }
 }
 
 void Condition::notify_one() const {
     os::FutexWord& notifications = object_.get().condition.notifications;
     notifications.fetch_add(1);
-    os::futex_wake(notifications, 1);
+    if (os::futex_wake(notifications, 1) == 0) notify_all();
 }
 
 void Condition::notify_all() const {
-    os::FutexWord& notifications = object_.get().condition.notifications;
-    notifications.fetch_add(1);
-    sync::wake_all(notifications);
+    sync::ConditionWords& words = object_.get().condition;
+    words.broadcast.fetch_add(1);
+    words.notifications.fetch_add(1);
+    sync::wake_all(words.notifications);
 }
 
 void Condition::refuse_guard() {

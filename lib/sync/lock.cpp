@@ -36,21 +36,21 @@ bool is_same(std::uint64_t holder, ThreadId thread) {
     return (holder & ~has_waiters) == thread;
 }
 
-/// What the calling thread has acquired and not released, as far as it remembers: the locks that it
-/// acquired last. So a guard's destructor can be told from misuse when the lock's word names
-/// another thread: in a copy of the process, or because a process has corrupted it.
+/// What the calling thread has acquired and not released, as far as it remembers: the stamps of the
+/// locks that it acquired last. So a guard's destructor can be told from misuse when the lock's
+/// word names another thread: in a copy of the process, or because a process has corrupted it.
 class Held {
 public:
-    void add(const LockWords& lock) noexcept {
+    void add(std::uint64_t lock) noexcept {
         newest_ = (newest_ + 1) % entries_.size();
-        entries_[newest_] = {.lock = &lock, .depth = os::fork_depth()};
+        entries_[newest_] = {.lock = lock, .depth = os::fork_depth()};
     }
     /// Returns whether this thread, or the one that it is a copy of, has acquired the lock.
-    bool remove(const LockWords& lock) noexcept {
+    bool remove(std::uint64_t lock) noexcept {
         for (std::size_t i = 0; i < entries_.size(); ++i) {
             Entry& entry = entries_[(newest_ - i) % entries_.size()];
-            if (entry.lock != &lock) continue;
-            entry.lock = nullptr;
+            if (entry.lock != lock) continue;
+            entry.lock = 0;
             if (i == 0) --newest_;
             return entry.depth == os::fork_depth() || sync::forking_thread() != 0;
         }
@@ -59,8 +59,8 @@ public:
 
 private:
     struct Entry {
-        const LockWords* lock;
-        unsigned depth; ///< `os::fork_depth()` of the process
+        std::uint64_t lock; ///< its stamp; 0: none
+        unsigned depth;     ///< `os::fork_depth()` of the process
     };
     std::array<Entry, 8> entries_;
     std::size_t newest_;
@@ -143,7 +143,7 @@ Outcome acquire_lock(const ObjectHandle& object, ObjectKind kind, const Deadline
             if (kind == ObjectKind::recursive_lock) {
                 lock.depth.store(lock.depth.load(std::memory_order_relaxed) + 1,
                                  std::memory_order_relaxed);
-                held.add(lock);
+                held.add(object.stamp());
                 return Outcome::acquired;
             }
             if (!deadline.is_never()) return Outcome::refused;
@@ -158,7 +158,7 @@ Outcome acquire_lock(const ObjectHandle& object, ObjectKind kind, const Deadline
         object.require();
     }
     if (kind == ObjectKind::recursive_lock) lock.depth.store(1, std::memory_order_relaxed);
-    held.add(lock);
+    held.add(object.stamp());
     return outcome;
 }
 
@@ -183,12 +183,12 @@ void BasicLock::release(ObjectKind kind) const {
     const ThreadId thread = sync::this_thread();
     std::uint64_t holder = lock.holder.load(std::memory_order_relaxed);
     if (!is_same(holder, thread)) {
-        if (held.remove(lock)) return;
+        if (held.remove(object_.stamp())) return;
         throw std::logic_error(holder == 0
                                    ? "prong::Lock: unlock() of a lock that is not locked"
                                    : "prong::Lock: unlock() by a thread that does not hold it");
     }
-    held.remove(lock);
+    held.remove(object_.stamp());
     if (kind == ObjectKind::recursive_lock) {
         const std::uint32_t depth = lock.depth.load(std::memory_order_relaxed) - 1;
         lock.depth.store(depth, std::memory_order_relaxed);

@@ -36,7 +36,6 @@ namespace {
 constexpr unsigned slot_bits = 12;
 constexpr std::uint32_t slot_count = 1U << slot_bits;
 constexpr std::uint32_t last_generation = (1U << 18) - 1;
-constexpr std::chrono::milliseconds slice{20};
 constexpr std::uint64_t pin_limit = 1 << 16;
 
 struct Slot {
@@ -45,6 +44,7 @@ struct Slot {
     std::atomic<std::uint32_t> dead;       ///< the last generation that was found dead
     std::atomic<std::uint32_t> watches;    ///< odd while the watching thread has ended
     std::atomic<std::uint32_t> left;       ///< the last generation that exited with exit code 0
+    std::atomic<std::uint32_t> awaiting;   ///< threads that another one may wake instead of others
     std::atomic<std::uint32_t> described;  ///< the generation that the following describes, or 0
     std::atomic<pid_t> pid;
     std::atomic<std::uint64_t> pid_namespace;
@@ -156,6 +156,9 @@ void note_death(Slot& slot, std::uint32_t generation) noexcept {
     if (dead == generation) return;
     // Counted first: a process that is killed in between leaves the death to be counted again.
     memory().header().deaths.fetch_add(1);
+    // A thread that was woken just now may have left no other one awake.
+    if (slot.left.load() != generation || slot.awaiting.load() != 0)
+        memory().header().crashes.fetch_add(1);
     slot.dead.compare_exchange_strong(dead, generation);
     os::futex_wake(reinterpret_cast<const os::FutexWord&>(slot.life.__data.__lock), os::everyone);
 }
@@ -197,6 +200,7 @@ MemberId join() {
         slot.described.store(0);
         slot.watches.store((slot.watches.load() | 1) + 1);
         slot.pins.store((slot.pins.load() / pin_limit + 1) * pin_limit);
+        slot.awaiting.store(0);
         slot.pid_namespace.store(pid_namespace());
         slot.pid.store(getpid());
         slot.name[name.copy(slot.name.data(), slot.name.size() - 1)] = '\0';
@@ -312,10 +316,18 @@ std::uint32_t count_deaths() noexcept {
     return header.deaths.load();
 }
 
+std::uint32_t count_crashes() noexcept {
+    static_cast<void>(count_deaths());
+    return memory().header().crashes.load();
+}
+
 void sleep_on(const os::FutexWord& word, std::uint32_t expected, const detail::Deadline& deadline,
               MemberId suspect) noexcept {
     const std::chrono::nanoseconds time = deadline.left(slice);
-    if (suspect == 0) return os::futex_wait(word, expected, time);
+    if (suspect == 0) {
+        os::futex_wait(word, expected, time);
+        return;
+    }
     Slot& slot = slot_of(suspect);
     auto life = slot.life_word();
     std::uint32_t seen = life.load();
@@ -344,6 +356,14 @@ void wake_all(const os::FutexWord& word) noexcept {
 } // namespace prong::sync
 
 namespace prong::detail {
+
+Awaiting::Awaiting() : count_(sync::slot_of(sync::this_member()).awaiting) {
+    count_.fetch_add(1);
+}
+
+Awaiting::~Awaiting() {
+    count_.fetch_sub(1);
+}
 
 Pin::Pin() : word_(sync::slot_of(sync::this_member()).pins) {
     word_.fetch_add(1);

@@ -8,6 +8,7 @@
 #include <prong/error.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -66,6 +67,7 @@ inline ThreadId forking_thread() noexcept {
     return this_thread_cache.forking;
 }
 
+using detail::Awaiting;
 using detail::Pin;
 
 /// The pins of other processes and threads at one time.
@@ -104,10 +106,14 @@ bool has_exited_in_order(MemberId member) noexcept;
 
 /// Looks for deaths, and returns how many there were in the family.
 std::uint32_t count_deaths() noexcept;
+/// The same, without exits with exit code 0, unless an `Awaiting` existed in the process.
+std::uint32_t count_crashes() noexcept;
+
+/// The longest sleep: the process that should wake a thread may be dead.
+inline constexpr std::chrono::milliseconds slice{20};
 
 /// Sleeps while `word` holds `expected`, until it is woken, `suspect` (if it is not 0) dies, or the
-/// deadline, and at most for a slice of 20 ms: the process that should wake this thread may be
-/// dead.
+/// deadline, and at most for a slice.
 void sleep_on(const os::FutexWord& word, std::uint32_t expected, const detail::Deadline& deadline,
               MemberId suspect = 0) noexcept;
 

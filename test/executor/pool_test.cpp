@@ -178,6 +178,10 @@ TEST_CASE("map takes ranges and results of many kinds") {
     CHECK(pool.map([](int n) { return n > 1; }, numbers) ==
           std::vector<bool>{false, false, true, true});
     CHECK(*pool.map(allocate, numbers).back() == 3);
+    struct Constant {
+        const int number;
+    };
+    CHECK(pool.map([](int n) { return Constant{n}; }, numbers).back().number == 3);
     CHECK(pool.map([](const std::string& word) { return word.size(); },
                    std::vector<std::string>{"a", "bb"}) == std::vector<std::size_t>{1, 2});
     pool.map(with_captures([calls = calls.get()](int) { calls->fetch_add(1); }), numbers);

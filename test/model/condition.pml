@@ -24,40 +24,65 @@ byte deaths; /* as `count_deaths` finds them */
 byte holder; /* of the lock, counted from 1 */
 byte items;  /* what is waited for */
 byte notifications;
+byte broadcasts; /* how many of them were for all */
 bool asleep[WAITERS];
+bool woken[WAITERS]; /* by a notification, and not by the end of a slice */
 byte faults = FAULTS;
 
 inline acquire(i) {
     atomic { holder == 0 || life[holder - 1] == dead -> holder = i + 1 }
 }
 
-inline wake_one() {
+inline count_notification() {
+#ifndef NOTIFY_WITHOUT_COUNT
+    notifications++
+#else
+    skip
+#endif
+}
+
+inline wake(w) { asleep[w] = false; woken[w] = true }
+
+inline notify_all() {
+    broadcasts++;
+    count_notification();
     atomic {
         if
-        :: asleep[0] -> asleep[0] = false
+        :: asleep[0] -> wake(0)
+        :: else
+        fi;
 #if WAITERS > 1
-        :: asleep[1] -> asleep[1] = false
-#endif
+        if
+        :: asleep[1] -> wake(1)
         :: else
         fi
+#endif
     }
 }
 
+/* One that finds nobody asleep is for all. */
 inline notify_one() {
-#ifndef NOTIFY_WITHOUT_COUNT
-    notifications++;
+    count_notification();
+    if
+    :: atomic { asleep[0] -> wake(0) }
+#if WAITERS > 1
+    :: atomic { asleep[1] -> wake(1) }
 #endif
-    wake_one()
+    :: atomic { !asleep[0] && (WAITERS < 2 || !asleep[WAITERS - 1]) -> skip };
+#ifndef WAKES_ONE_OR_NOBODY
+       notify_all()
+#endif
+    fi
 }
 
 #ifdef DEATH_IS_NO_NOTIFICATION
-#define has_changed (notifications != seen)
+#define has_changed (broadcasts != seen_broadcasts)
 #else
-#define has_changed (notifications != seen || deaths != seen_deaths)
+#define has_changed (broadcasts != seen_broadcasts || deaths != seen_deaths)
 #endif
 
 inline take_ticket() {
-    seen = notifications;
+    seen_broadcasts = broadcasts;
     seen_deaths = deaths
 }
 
@@ -66,31 +91,34 @@ inline wait(i) {
 #ifndef TICKET_AFTER_UNLOCK
     take_ticket();
 #endif
+    woken[i] = false;
     holder = 0;
 #ifdef TICKET_AFTER_UNLOCK
     take_ticket();
 #endif
     do
-    :: has_changed -> break
+    :: woken[i] -> break
     :: else ->
+       seen = notifications;
        if
-       :: atomic { notifications == seen -> asleep[i] = true };
+       :: has_changed -> break
+       :: else ->
           if
-          :: !asleep[i] ->
-#ifdef NOTIFY_WITHOUT_COUNT
-             break
-#endif
-          :: atomic { SLICES && timeout && items > 0 -> assert(has_changed); asleep[i] = false }
-          :: atomic { timeout && items == 0 -> asleep[i] = false; goto nothing_more }
+          :: atomic { notifications == seen -> asleep[i] = true };
+             if
+             :: !asleep[i]
+             :: atomic { SLICES && timeout && items > 0 -> assert(has_changed); asleep[i] = false }
+             :: atomic { timeout && items == 0 -> asleep[i] = false; goto nothing_more }
+             fi
+          :: else
           fi
-       :: else
        fi
     od;
     acquire(i)
 }
 
 proctype Waiter(byte i) {
-    byte seen, seen_deaths;
+    byte seen, seen_broadcasts, seen_deaths;
     {
         acquire(i);
         do

@@ -2,10 +2,14 @@
 
 #include "support/catch.hpp"
 #include "support/environment.hpp"
+#include "support/processes.hpp"
 #include "sync/family.hpp"
 
 #include <prong/prong.hpp>
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <mutex>
 #include <stdexcept>
 #include <thread>
@@ -40,6 +44,62 @@ TEST_CASE("a condition hands a ball to and fro between processes") {
     play(0);
     CHECK(other.join_for(patience));
     CHECK(*ball == 2 * rounds);
+}
+
+TEST_CASE("notify_one ends one wait") {
+    constexpr int waits = 4;
+    const Condition condition;
+    const prong::Semaphore asleep(0);
+    const prong::Semaphore woken(0);
+    std::vector<Process> processes;
+    for (int i = 0; i < waits; ++i) {
+        processes.emplace_back([&] {
+            Guard guard(condition.lock());
+            asleep.release();
+            condition.wait(guard);
+            woken.release();
+        });
+        processes.back().start();
+        asleep.acquire();
+    }
+    Guard guard(condition.lock());
+    const auto all_sleep = [] {
+        return std::ranges::all_of(children_of(getpid()),
+                                   [](const ProcessInfo& child) { return child.state == 'S'; });
+    };
+    while (!all_sleep()) std::this_thread::yield();
+    condition.notify_one();
+    guard.unlock();
+    woken.acquire();
+    CHECK_FALSE(woken.try_acquire_for(100ms)); // several slices
+    condition.notify_all();
+    for (Process& process : processes) CHECK(process.join_for(patience));
+    CHECK(woken.value() == waits - 1);
+}
+
+TEST_CASE("the exit of a process that waits ends all waits") {
+    const Condition condition;
+    const prong::Semaphore asleep(0);
+    Process waiter([&] {
+        Guard guard(condition.lock());
+        asleep.release();
+        condition.wait(guard);
+    });
+    waiter.start();
+    asleep.acquire();
+    Process leaver([&] {
+        std::thread([&] {
+            Guard guard(condition.lock());
+            asleep.release();
+            condition.wait(guard);
+        }).detach();
+        asleep.acquire();
+        const Guard guard(condition.lock()); // the thread has released it
+    });
+    leaver.start();
+    CHECK(leaver.join_for(patience));
+    CHECK(leaver.exitcode() == 0);
+    CHECK(waiter.join_for(patience));
 }
 
 TEST_CASE("notify_all ends all waits") {

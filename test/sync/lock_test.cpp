@@ -227,6 +227,12 @@ TEST_CASE("only the holder unlocks") {
     lock.unlock();
 }
 
+TEST_CASE("a lock in the place of one that ended while it was held is not held") {
+    { Lock().lock(); }
+    const Lock lock;
+    CHECK_THROWS_AS(lock.unlock(), std::logic_error);
+}
+
 TEST_CASE("a forked child's copy of a guard does not unlock") {
     Lock lock;
     std::optional<std::unique_lock<Lock>> guard(lock);

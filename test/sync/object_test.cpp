@@ -48,6 +48,15 @@ bool is_account_free(const Account& account) {
     return is_free(account.lock);
 }
 
+/// Each member has its default.
+struct Office {
+    prong::Queue<int> queue;
+    prong::JoinableQueue<int> joinable;
+    prong::SimpleQueue<int> simple;
+    prong::Semaphore semaphore;
+    prong::BoundedSemaphore bounded;
+};
+
 Lock give_back(Lock lock) {
     return lock;
 }
@@ -82,6 +91,20 @@ TEST_CASE("objects pass to workers that are older than they are") {
     locks.push_back(lock);
     CHECK(pool.map(is_free, locks).get() == std::vector{true, true, false});
     CHECK(pool.submit(give_back, lock).get() == lock);
+}
+
+TEST_CASE("plain structs of objects pass to tasks, and may be made by {}") {
+    ProcessPoolExecutor pool(1);
+    const Office office{};
+    const auto visit = [](const Office& visited) {
+        visited.queue.put(1);
+        visited.joinable.put(2);
+        visited.simple.put(3);
+        return visited.semaphore.try_acquire() && visited.bounded.try_acquire();
+    };
+    CHECK(pool.submit(visit, office).get());
+    CHECK(office.queue.get() + office.joinable.get() + office.simple.get() == 6);
+    CHECK_FALSE(office.semaphore.try_acquire());
 }
 
 TEST_CASE("objects that a worker makes pass to the program and to other processes") {

@@ -5,6 +5,7 @@
 #include <cxxabi.h>
 
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -35,11 +36,11 @@ PRONG_API bool captures_stack() noexcept;
 PRONG_API void call_with_capture(void (*function)(void*), void* argument);
 
 /// The size of values that lie as they are, one after another, in the result of a chunk; 0 for
-/// other types.
+/// other types, such as those that no range of a vector can be copied to.
 template <class R>
 inline constexpr std::size_t plain_bytes = 0;
 template <Bitwise R>
-    requires(!std::is_empty_v<R> && !is_all_bool<R>())
+    requires(std::copyable<R> && !std::is_empty_v<R> && !is_all_bool<R>())
 inline constexpr std::size_t plain_bytes<R> = sizeof(R);
 
 /// The bytes that one element's arguments take; 0 if that depends on the element.

@@ -112,6 +112,19 @@ private:
     std::atomic<std::uint64_t>& word_;
 };
 
+/// A wait of this thread for a wake-up that reaches one of several threads. If the process exits
+/// while one exists, also with exit code 0, that counts as a crash: the wake-up may be lost.
+class PRONG_API Awaiting {
+public:
+    Awaiting();
+    ~Awaiting();
+    Awaiting(const Awaiting&) = delete;
+    Awaiting& operator=(const Awaiting&) = delete;
+
+private:
+    std::atomic<std::uint32_t>& count_;
+};
+
 /// How the codec takes a handle apart and makes one again: by a private type `Parts`, which can be
 /// transferred, a private function `parts` and a private constructor.
 struct HandleAccess {
