@@ -503,7 +503,7 @@ TEST_CASE("requests that are no requests are refused") {
 }
 
 TEST_CASE("a request that is too large for the manager's memory throws bad_alloc, and no more") {
-    if (address_sanitizer) return; // aborts where memory ends
+    if (prong::test::address_sanitizer) return; // aborts where memory ends
     const Manager manager;
     const auto text = manager.value<std::string>("before");
     text.call([](std::string&) {
