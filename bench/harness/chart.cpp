@@ -118,7 +118,7 @@ struct Point {
 
 struct Panel {
     std::vector<Metric> metrics;
-    std::vector<Point> points; ///< by competitor, then by pool size
+    std::vector<Point> points; ///< by competitor, then by size
     std::vector<int> sizes;
     std::string size_name;
 

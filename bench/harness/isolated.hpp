@@ -17,7 +17,8 @@ Figures isolated(const std::function<void(int output)>& body);
 /// The same for a body that returns its figures.
 Figures isolated_figures(const std::function<Figures()>& body);
 
-/// Runs a Python script, which prints such lines, in a separate interpreter.
+/// Runs a Python script, which prints such lines, in a separate interpreter. No figures if `script`
+/// is empty.
 Figures run_python(const std::string& script, std::vector<std::string> arguments);
 
 } // namespace bench

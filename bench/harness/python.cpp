@@ -15,6 +15,7 @@ const char* interpreter() {
 } // namespace
 
 Figures run_python(const std::string& script, std::vector<std::string> arguments) {
+    if (script.empty()) return {};
     arguments.insert(arguments.begin(), {"python3", script});
     std::vector<char*> words;
     for (std::string& argument : arguments) words.push_back(argument.data());

@@ -38,6 +38,7 @@ void run(const Options& options, const Suite& suite, Results& results) {
                 std::cerr << "repetition " << repetition << " of " << repetitions << ": "
                           << workload.id << ", " << size << " " << suite.size_name << "\n";
                 for (const Entry& entry : suite.entries) {
+                    if (workload.is_only_ours && entry.name != ours) continue;
                     try {
                         for (const auto& [metric, value] : entry.measure(workload, size, seconds))
                             results.add({entry.name, metric, size}, value);
@@ -79,12 +80,12 @@ std::vector<std::string> Suite::names() const {
     return all;
 }
 
-int run_suite(int argc, char** argv, const std::function<Suite(const std::string& script)>& make) {
-    Suite suite = make("");
+int run_suite(int argc, char** argv, Suite (*make)(const std::string& script)) {
+    Options options;
+    const Suite suite = make(options.python_script);
     std::string ids;
     for (const Workload& workload : suite.workloads) ids += " " + workload.id;
 
-    Options options;
     CLI::App app(suite.title + "; see bench/README.md");
     app.add_flag("--quick", options.quick, "end within two minutes, with rougher figures");
     app.add_option("--" + suite.size_name, options.sizes,
@@ -98,7 +99,6 @@ int run_suite(int argc, char** argv, const std::function<Suite(const std::string
     CLI11_PARSE(app, argc, argv);
 
     try {
-        suite = make(options.python_script);
         const std::string busy_note = warn_of_load();
         Results results;
         run(options, suite, results);

@@ -19,7 +19,8 @@ struct Metric {
 struct Workload {
     std::string id;
     std::vector<Metric> metrics;
-    std::vector<int> sizes; ///< of the pool, or the number of processes
+    std::vector<int> sizes;    ///< of the pool, or the number of processes
+    bool is_only_ours = false; ///< others promise nothing of the kind
 };
 
 using Figures = std::map<std::string, double>; // by the metric's id
@@ -51,8 +52,9 @@ inline const std::string limits = "(hardware)";
 
 /// Runs every workload on every entry, in turn so that disturbances hit all alike, and prints
 /// tables, the marks, a CSV file and a chart, as the program's options say. Returns the program's
-/// exit code.
-int run_suite(int argc, char** argv, const std::function<Suite(const std::string& script)>& make);
+/// exit code. `make` makes the suite; it may keep a reference to the path of the Python script,
+/// which is known when the first entry measures, and empty if there is none.
+int run_suite(int argc, char** argv, Suite (*make)(const std::string& script));
 
 int available_cpus();
 

@@ -36,6 +36,17 @@ public:
     virtual Bytes echo(const Bytes& bytes) = 0;
 };
 
+/// `run_all` for those whose `submit(n)` returns a future.
+template <typename Submit>
+std::int64_t run_all_by_futures(int count, Submit submit) {
+    std::vector<decltype(submit(0))> futures;
+    futures.reserve(static_cast<std::size_t>(count));
+    for (int n = 0; n < count; ++n) futures.push_back(submit(n));
+    std::int64_t sum = 0;
+    for (auto& future : futures) sum += future.get();
+    return sum;
+}
+
 using MakeCompetitor = std::unique_ptr<Competitor> (*)(Setup);
 
 std::unique_ptr<Competitor> make_prong(Setup setup);

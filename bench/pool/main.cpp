@@ -25,7 +25,7 @@ std::vector<Workload> workloads() {
         {"echo_1_mib", {{"echo_1_mib_ms", "echo of 1 MiB", "ms", false}}, {2}},
         {"echo_64_mib", {{"echo_64_mib_ms", "echo of 64 MiB", "ms", false}}, {2}},
         {"creation", {{"creation_ms", "creation, one task, shutdown", "ms", false}}, {2}},
-        {"idle", {{"idle_cpu_share", "an idle pool's use of a CPU", "of 1", false}}, {2}},
+        {"idle", {{"idle_cpu_share", "an idle pool's use of a CPU", "of 1", false}}, {2}, true},
     };
 }
 
@@ -35,38 +35,34 @@ Entry in_process(std::string name, MakeCompetitor make) {
             }};
 }
 
-/// Only prong's pool promises to use no CPU while it is idle.
-Entry without_idleness(Entry entry) {
-    return {entry.name, [entry](const Workload& workload, int workers, double seconds) {
-                if (workload.id == "idle") return Figures{};
-                return entry.measure(workload, workers, seconds);
+Entry in_python(const std::string& script, const std::string& pool) {
+    return {"CPython " + pool,
+            [&script, pool](const Workload& workload, int workers, double seconds) {
+                return run_python(
+                    script, {pool, workload.id, std::to_string(workers), std::to_string(seconds)});
             }};
 }
 
 Suite make_suite(const std::string& script) {
-    Suite suite{.title = "Ways to run tasks",
-                .size_name = "workers",
-                .workloads = workloads(),
-                .entries = {in_process(ours, make_prong)},
-                .print_marks = print_pool_marks};
-    for (Entry& entry :
-         std::vector{in_process("asio threads", make_asio), in_process("oneTBB threads", make_tbb),
-                     in_process("message_queue processes", make_message_queue),
-                     in_process("fork per task", make_fork_per_task)})
-        suite.entries.push_back(without_idleness(std::move(entry)));
-    for (const std::string pool : {"ProcessPoolExecutor", "Pool"}) {
-        if (script.empty()) continue;
-        suite.entries.push_back(without_idleness(
-            {"CPython " + pool, [=](const Workload& workload, int workers, double seconds) {
-                 return run_python(
-                     script, {pool, workload.id, std::to_string(workers), std::to_string(seconds)});
-             }}));
-    }
-    suite.entries.push_back({limits, [](const Workload& workload, int workers, double seconds) {
-                                 return isolated_figures(
-                                     [&] { return measure_limits(workload, workers, seconds); });
-                             }});
-    return suite;
+    return {.title = "Ways to run tasks",
+            .size_name = "workers",
+            .workloads = workloads(),
+            .entries =
+                {
+                    in_process(ours, make_prong),
+                    in_process("asio threads", make_asio),
+                    in_process("oneTBB threads", make_tbb),
+                    in_process("message_queue processes", make_message_queue),
+                    in_process("fork per task", make_fork_per_task),
+                    in_python(script, "ProcessPoolExecutor"),
+                    in_python(script, "Pool"),
+                    {limits,
+                     [](const Workload& workload, int workers, double seconds) {
+                         return isolated_figures(
+                             [&] { return measure_limits(workload, workers, seconds); });
+                     }},
+                },
+            .print_marks = print_pool_marks};
 }
 
 } // namespace

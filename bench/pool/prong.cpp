@@ -12,12 +12,7 @@ public:
     explicit Prong(Setup setup) : pool_(setup.workers) {}
 
     std::int64_t run_all(Task task, int count) override {
-        std::vector<prong::Future<int>> futures;
-        futures.reserve(static_cast<std::size_t>(count));
-        for (int n = 0; n < count; ++n) futures.push_back(pool_.submit(task, n));
-        std::int64_t sum = 0;
-        for (auto& future : futures) sum += future.get();
-        return sum;
+        return run_all_by_futures(count, [&](int n) { return pool_.submit(task, n); });
     }
 
     int call(int n) override { return pool_.submit(increment, n).get(); }

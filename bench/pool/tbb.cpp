@@ -21,12 +21,8 @@ public:
           arena_(setup.workers, 0) {}
 
     std::int64_t run_all(Task task, int count) override {
-        std::vector<std::future<int>> futures;
-        futures.reserve(static_cast<std::size_t>(count));
-        for (int n = 0; n < count; ++n) futures.push_back(submit([task, n] { return task(n); }));
-        std::int64_t sum = 0;
-        for (auto& future : futures) sum += future.get();
-        return sum;
+        return run_all_by_futures(count,
+                                  [&](int n) { return submit([task, n] { return task(n); }); });
     }
 
     int call(int n) override {

@@ -2,13 +2,11 @@
 
 #include <sys/mman.h>
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <new>
-#include <stdexcept>
 #include <utility>
 #include <vector>
 

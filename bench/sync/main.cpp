@@ -26,7 +26,7 @@ Entry in_process(std::string name, MakeJob make, MeasureOther death, MeasureOthe
 }
 
 Suite make_suite(const std::string& script) {
-    Suite suite{
+    return {
         .title = "Locks and queues of processes",
         .size_name = "processes",
         .workloads = sync_workloads(),
@@ -35,17 +35,14 @@ Suite make_suite(const std::string& script) {
                 in_process(ours, make_prong_job, measure_prong_death, measure_prong_manager),
                 in_process("pthreads", make_pthread_job, measure_pthread_death, nullptr),
                 in_process("Boost.Interprocess", make_boost_job, nullptr, nullptr),
+                {"CPython",
+                 [&script](const Workload& workload, int size, double seconds) {
+                     return run_python(
+                         script, {workload.id, std::to_string(size), std::to_string(seconds)});
+                 }},
             },
         .print_marks = print_sync_marks,
     };
-    if (!script.empty()) {
-        suite.entries.push_back(
-            {"CPython", [=](const Workload& workload, int size, double seconds) {
-                 return run_python(script,
-                                   {workload.id, std::to_string(size), std::to_string(seconds)});
-             }});
-    }
-    return suite;
 }
 
 } // namespace

@@ -35,8 +35,8 @@ void limit_sending(int fd, prong::detail::Deadline deadline);
 /// `std::system_error`.
 std::size_t receive_some(int fd, std::span<std::byte> buffer);
 
-/// Receives what has come: at least one byte, 0 bytes if the peer is closed. Returns nothing if
-/// nothing has come. Throws `std::system_error`.
+/// Receives the bytes that are available, without blocking. Returns their number, 0 if the peer has
+/// closed the connection; nothing if none are available. Throws `std::system_error`.
 std::optional<std::size_t> try_receive(int fd, std::span<std::byte> buffer);
 
 /// Receives until `buffer` is full or the peer is closed. Returns the number of bytes received.

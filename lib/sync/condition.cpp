@@ -5,8 +5,8 @@
 
 #include <stdexcept>
 
-// A waiter sleeps until it is woken. A notification that finds nobody asleep is for all: one of
-// them may be about to sleep. A notification may wake a thread whose process is killed before it
+// A waiter sleeps until it is woken. A notification that finds no sleeper is for all waiters: one
+// may be about to sleep. A notification may wake a thread whose process is killed before it
 // returns, and is lost then; so a crash counts as a notification of all.
 
 namespace prong {

@@ -1,10 +1,9 @@
 #include <prong/lock.hpp>
 
-#include "base/relax.hpp"
-#include "os/cpus.hpp"
 #include "os/fork_depth.hpp"
 #include "sync/cell.hpp"
 #include "sync/member.hpp"
+#include "sync/spin.hpp"
 
 #include <prong/error.hpp>
 
@@ -25,9 +24,6 @@ using sync::LockWords;
 using sync::ThreadId;
 
 constexpr std::uint64_t has_waiters = std::uint64_t{1} << 31;
-
-/// How often a thread looks again before it sleeps.
-constexpr int spins = 100;
 
 /// What happened when a thread wanted a lock.
 enum class Outcome { acquired, recovered, refused };
@@ -72,19 +68,13 @@ void note_death(LockWords& lock) noexcept {
     lock.abandoned.store(1, std::memory_order_release);
 }
 
-/// Waits a moment for the lock to become free.
-void spin(const LockWords& lock) {
-    for (int i = 0; i < spins && lock.holder.load(std::memory_order_relaxed) != 0; ++i)
-        base::relax();
-}
-
 /// Acquires a lock that another thread holds, or held a moment ago. `dead` gets the holder that
 /// died, if that is how the lock was acquired.
 Outcome acquire_contended(const ObjectHandle& object, LockWords& lock, ThreadId thread,
                           const Deadline& deadline, std::optional<ThreadId>& dead) {
     std::uint64_t waiters = 0; // kept once this thread has slept: others may sleep as well
     bool has_slept = false;
-    if (!deadline.passed() && os::online_cpus() > 1) spin(lock);
+    sync::spin_until(deadline, [&] { return lock.holder.load(std::memory_order_relaxed) == 0; });
     for (;;) {
         std::uint64_t holder = lock.holder.load(std::memory_order_relaxed);
         if (holder == 0) {

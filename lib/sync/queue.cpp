@@ -1,12 +1,11 @@
 #include <prong/queue.hpp>
 
-#include "base/relax.hpp"
-#include "os/cpus.hpp"
 #include "os/fork_safe_mutex.hpp"
 #include "sync/cell.hpp"
 #include "sync/change_count.hpp"
 #include "sync/member.hpp"
 #include "sync/object.hpp"
+#include "sync/spin.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -54,9 +53,6 @@ static_assert((kept & sync::member_mask) == 0);
 
 /// How many positions consumers pass before one looks for what dead processes have left.
 constexpr std::uint64_t positions_between_searches = 1024;
-
-/// How often a thread looks again before it sleeps.
-constexpr int spins = 100;
 
 /// Locked by a thread that looks for an item that it is done with.
 constinit os::ForkSafeMutex finishing;
@@ -122,7 +118,7 @@ private:
 /// How a consumer searches for an item.
 enum class Search : std::uint8_t {
     again,    ///< for one that was put
-    quick,    ///< the same; now and then for those that dead consumers have taken
+    quick,    ///< the same; occasionally for those that dead consumers have taken
     thorough, ///< for both
 };
 
@@ -171,7 +167,11 @@ private:
     [[nodiscard]] Phase phase_of(std::uint64_t position) const;
     Outcome find_free(bool is_item, std::uint64_t& position);
     Outcome publish(std::uint64_t block);
-    [[nodiscard]] bool has_room(std::uint64_t position) const;
+    [[nodiscard]] bool is_within_max_size(std::uint64_t position) const;
+    /// Returns whether no item has been put there yet.
+    [[nodiscard]] static bool is_unused(Phase phase) {
+        return phase == Phase::free || phase == Phase::future || phase == Phase::closed;
+    }
     std::optional<std::uint64_t> claim(Search search);
     std::optional<std::uint64_t> claim_from_dead(std::uint64_t end);
     bool try_claim(std::uint64_t position, MemberId from);
@@ -299,7 +299,8 @@ void Ring::reclaim_after_deaths() const {
     if (ends_->deaths.load() != deaths && reclaim_abandoned()) ends_->deaths.store(deaths);
 }
 
-bool Ring::has_room(std::uint64_t position) const {
+/// Returns whether an item at this position would not be one too many.
+bool Ring::is_within_max_size(std::uint64_t position) const {
     if (ends_->max_size == 0) return true;
     const auto most = static_cast<std::uint64_t>(ends_->max_size);
     if (position < most) return true;
@@ -314,7 +315,7 @@ Ring::Outcome Ring::find_free(bool is_item, std::uint64_t& position) {
         position = walk.position();
         switch (phase_of(position)) {
         case Phase::free:
-            return is_item && !has_room(position) ? Outcome::full : Outcome::done;
+            return is_item && !is_within_max_size(position) ? Outcome::full : Outcome::done;
         case Phase::closed:
             return Outcome::closed;
         case Phase::future: { // the place still has the item of the previous lap
@@ -408,7 +409,7 @@ std::optional<std::uint64_t> Ring::claim(Search search) {
     for (;; walk.advance()) {
         const std::uint64_t position = walk.position();
         const Phase phase = phase_of(position);
-        if (phase == Phase::free || phase == Phase::future || phase == Phase::closed) {
+        if (is_unused(phase)) {
             if (search != Search::thorough && phase != Phase::closed) return std::nullopt;
             if (const auto dead = claim_from_dead(position)) return dead;
             if (phase == Phase::closed)
@@ -447,18 +448,13 @@ ItemQueue::Item Ring::open(std::uint64_t position) const {
 }
 
 std::optional<ItemQueue::Item> Ring::take(const Deadline& deadline) {
-    std::optional<std::uint64_t> position = claim(Search::quick);
-    if (!position && !deadline.passed() && os::online_cpus() > 1) {
-        for (int i = 0; i < spins && !position; ++i) {
-            base::relax();
-            position = claim(Search::again);
-        }
-    }
-    if (!position) {
-        sync::wait_for_change(object_, words_.items, deadline,
-                              [&] { return (position = claim(Search::thorough)).has_value(); });
-    }
-    if (!position) return std::nullopt;
+    std::optional<std::uint64_t> position;
+    const auto finds = [&](Search search) { return (position = claim(search)).has_value(); };
+    const bool has_found = finds(Search::quick) ||
+                           sync::spin_until(deadline, [&] { return finds(Search::again); }) ||
+                           sync::wait_for_change(object_, words_.items, deadline,
+                                                 [&] { return finds(Search::thorough); });
+    if (!has_found) return std::nullopt;
     if (ends_->max_size != 0) sync::announce(words_.room, 1);
     return open(*position);
 }
@@ -555,7 +551,7 @@ std::size_t Ring::size() const {
         for (Walk walk(ends_->head, capacity_);; walk.advance()) {
             const std::uint64_t position = walk.position();
             const Phase phase = phase_of(position);
-            if (phase == Phase::free || phase == Phase::future || phase == Phase::closed) break;
+            if (is_unused(phase)) break;
             if (phase == Phase::offered) ++count;
             if (phase == Phase::taken &&
                 !sync::lives(static_cast<MemberId>(place(position).taker.load())))

@@ -378,7 +378,7 @@ TEST_CASE("map with const members in arguments and results") {
         names.push_back(job.name);
     CHECK(names == std::vector<std::string>{"a!", "b!"});
 
-    struct Number { // lies in one piece, but cannot be assigned
+    struct Number { // trivially copyable, but cannot be assigned
         const int value;
     };
     const auto number = [](int n) { return Number{n + 1}; };

@@ -335,7 +335,7 @@ class JoinItems : public QueueTrial<JoinableQueue<Parcel>> {
     bool is_done_ = false;
 };
 
-/// Waits until an operation on a queue is told that it is closed.
+/// Waits until an operation on a queue throws because the queue is closed.
 template <typename Error, typename Operation>
 void await_error(Operation operation) {
     try {

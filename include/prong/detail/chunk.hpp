@@ -36,7 +36,7 @@ PRONG_API bool captures_stack() noexcept;
 PRONG_API void call_with_capture(void (*function)(void*), void* argument);
 
 /// The size of values that lie as they are, one after another, in the result of a chunk; 0 for
-/// other types, such as those that no range of a vector can be copied to.
+/// other types, such as those that cannot be copied into a vector together.
 template <class R>
 inline constexpr std::size_t plain_bytes = 0;
 template <Bitwise R>
@@ -255,14 +255,12 @@ private:
 template <class R>
 void append_values(std::vector<R>& results, std::span<const std::byte> bytes) {
     const EncodedElements<R> values{bytes.data(), bytes.size() / sizeof(R)};
-    if constexpr (std::is_copy_constructible_v<R> && std::is_copy_assignable_v<R>) {
-        if (values.is_aligned()) {
-            results.insert(results.end(), values.objects(), values.objects() + values.count);
-            return;
-        }
+    if (values.is_aligned()) {
+        results.insert(results.end(), values.objects(), values.objects() + values.count);
+    } else {
+        Reader reader(bytes);
+        for (std::size_t i = 0; i < values.count; ++i) results.push_back(decode_bitwise<R>(reader));
     }
-    Reader reader(bytes);
-    for (std::size_t i = 0; i < values.count; ++i) results.push_back(decode_bitwise<R>(reader));
 }
 
 } // namespace prong::detail
