@@ -17,18 +17,35 @@ build_needs=(
     'libcereal-dev|header cereal/cereal.hpp'
     'nettle-dev|header nettle/hmac.h'
 )
-example_needs=('libcli11-dev|header CLI/CLI.hpp')
+example_needs=(
+    'libcli11-dev|header CLI/CLI.hpp'
+    'libssl-dev|header openssl/evp.h'
+)
+open_mpi_needs=(
+    'libopenmpi-dev|command mpicxx.openmpi'
+    'openmpi-bin|command mpirun.openmpi'
+)
 test_needs=(
     "${example_needs[@]}"
+    "${open_mpi_needs[@]}"
+    'libmpich-dev|command mpicxx.mpich'
+    'mpich|command mpirun.mpich'
+    'iproute2|command ip' # several hosts on this machine
     'catch2|header catch2/catch.hpp catch2/catch_all.hpp'
     'python3|command python3' # the other end of connections
+    'curl|command curl'
     'strace|command strace'
     'spin|command spin'
+    'valgrind|command valgrind'
 )
 bench_needs=(
     'libcli11-dev|header CLI/CLI.hpp'
     'libtbb-dev|header oneapi/tbb.h'
     'python3|command python3'
+)
+mpi_bench_needs=(
+    "${open_mpi_needs[@]}"
+    'python3-mpi4py|package python3-mpi4py'
 )
 fuzz_needs=(
     'clang-16|command clang++-16'
@@ -36,6 +53,7 @@ fuzz_needs=(
     'llvm|command llvm-symbolizer llvm-symbolizer-16' # for readable stacks from the sanitizers
 )
 package_needs=(
+    "${open_mpi_needs[@]}"
     'debhelper|command dh'
     'dpkg-dev|command dpkg-buildpackage'
 )
@@ -48,6 +66,9 @@ ci_needs=(
     'shellcheck|command shellcheck'
     'doxygen|command doxygen'
 )
+
+# For programs that measure: as users build prong, but static, so that figures remain comparable.
+measured_options=(-Dexamples=disabled -Ddefault_library=static --buildtype=release)
 
 say() { printf '%s\n' "$*" >&2; }
 die() {

@@ -1,8 +1,12 @@
 // Counts the words in all text files under some directories (default: the system's C and C++
 // headers), in this process and through pools of 1, 2 and 4 worker processes: one task at a time
-// (synchronous), all at once (asynchronous) and by map. Shows that all agree and what each took.
+// (synchronous), all at once (asynchronous) and by map. With --mpi also by the workers of other
+// machines. Shows that all agree and what each took.
 
 #include <prong/prong.hpp>
+#ifdef WITH_MPI
+#include <prong/mpi.hpp>
+#endif
 
 #include <CLI/CLI.hpp>
 
@@ -235,9 +239,29 @@ bool compare(const char* name, Method method, const std::vector<int>& workers, c
     return agrees;
 }
 
+#ifdef WITH_MPI
+/// The same for the workers of other machines, which have the same files at the same paths.
+bool compare_hosts(const std::vector<std::string>& hosts, const Files& files,
+                   const Totals& expected, double in_process_seconds) {
+    prong::MpiPoolExecutor pool(prong::MpiOptions{.hosts = hosts});
+    pool.submit(is_word_character, 'x').wait(); // the ranks have started
+    const auto start = Clock::now();
+    ProgressBar progress("map, by MPI", files.size());
+    const Totals totals = by_map(pool, files, progress);
+    const double seconds = seconds_since(start);
+    std::printf("%-24s  %7.2f s %4.1fx\n", "map, by MPI", seconds, in_process_seconds / seconds);
+    return totals == expected;
+}
+#endif
+
 } // namespace
 
 int main(int argc, char** argv) {
+#ifdef WITH_MPI
+    prong::mpi::serve(argc, argv); // on other machines: does not return
+    bool by_mpi = false;
+    std::vector<std::string> hosts;
+#endif
     std::vector<std::string> directories{"/usr/include"};
     std::vector<int> workers{1, 2, 4};
     std::size_t top = 10;
@@ -248,6 +272,10 @@ int main(int argc, char** argv) {
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
     app.add_option("--top", top, "how many words to show")->capture_default_str();
+#ifdef WITH_MPI
+    app.add_flag("--mpi", by_mpi, "also count by the workers of MPI's ranks");
+    app.add_option("--hosts", hosts, "where the ranks are, if not here")->delimiter(',');
+#endif
     CLI11_PARSE(app, argc, argv);
 
     std::vector<std::string> problems;
@@ -285,6 +313,9 @@ int main(int argc, char** argv) {
     agree &=
         compare("submit all, then get", all_at_once, workers, files, expected, in_process_seconds);
     agree &= compare("map", by_map, workers, files, expected, in_process_seconds);
+#ifdef WITH_MPI
+    if (by_mpi) agree &= compare_hosts(hosts, files, expected, in_process_seconds);
+#endif
     std::printf(agree ? "all agree\n" : "THE RESULTS DIFFER\n");
     return agree ? 0 : 1;
 }

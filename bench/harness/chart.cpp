@@ -1,6 +1,7 @@
-// The chart: one picture for a slide. A workload that was measured with three sizes or more is
-// drawn as lines over the size; any other has a row for each competitor. Every line and row carries
-// its competitor's name, so no legend is needed.
+// The charts: pictures for slides. A workload that was measured with three sizes or more is drawn
+// as lines over the size; any other has a row for each competitor, with one figure or two. Every
+// line and row carries its competitor's name, so no legend is needed. A bar shows the least and the
+// most of the repetitions.
 
 #include "results.hpp"
 
@@ -8,15 +9,16 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
-#include <iterator>
+#include <ranges>
 #include <set>
+#include <utility>
 
 namespace bench {
 namespace {
 
 // All lengths are in the units of the viewBox, which are pixels at the picture's natural size.
-constexpr std::size_t columns = 3;
-constexpr double panel_width = 500;
+constexpr std::size_t columns = 2;
+constexpr double panel_width = 640;
 constexpr double panel_height = 262;
 constexpr double heading_height = 64;
 constexpr double plot_top = 56;
@@ -24,7 +26,7 @@ constexpr double plot_height = 164;
 constexpr double name_width = 196; ///< holds the longest name, "CPython ProcessPoolExecutor"
 
 /// In the order of the competitors; related ones have two shades of a hue.
-constexpr std::array colors{"#d62728", "#1f4e9c", "#6fa8e8", "#1b7837",
+constexpr std::array colors{"#d62728", "#f28e8e", "#1f4e9c", "#6fa8e8", "#1b7837",
                             "#7fc97f", "#a65300", "#f5a742", "#777777"};
 
 const char* color(std::size_t competitor) {
@@ -66,7 +68,8 @@ public:
             high_ = std::log10(ticks_.back());
             for (int stride = 1; ticks_.size() > most_ticks; ++stride) keep_powers(stride);
         } else {
-            const double rough = std::max(most, 1e-9) / 4;
+            if (most <= 0) most = 1;
+            const double rough = most / 4;
             const double power = std::pow(10, std::floor(std::log10(rough)));
             double step = power;
             for (const int digit : {2, 5, 10}) {
@@ -110,46 +113,40 @@ private:
     double high_ = 1;
 };
 
+struct Value {
+    std::size_t series; ///< of the two in a row
+    double median;
+    double least;
+    double most;
+};
+
 struct Point {
     std::size_t competitor;
-    int size;
-    std::vector<double> values; ///< one for each metric of the panel
+    int size; ///< of a line's point
+    std::vector<Value> values;
 };
 
 struct Panel {
-    std::vector<Metric> metrics;
+    std::string title;
+    std::string note;
     std::vector<Point> points; ///< by competitor, then by size
-    std::vector<int> sizes;
+    std::vector<int> sizes;    ///< of lines; empty: rows
     std::string size_name;
 
-    [[nodiscard]] bool has_lines() const { return sizes.size() > 2; }
     [[nodiscard]] Axis axis() const {
         std::vector<double> values;
-        for (const Point& point : points) std::ranges::copy(point.values, back_inserter(values));
+        for (const Point& point : points) {
+            for (const Value& value : point.values)
+                values.insert(values.end(), {value.least, value.most});
+        }
         const auto [least, most] = std::ranges::minmax(values);
         return {least, most};
     }
 };
 
-/// What the second metric of a panel says beyond the first: "p99" of "round trip, p99".
-std::string last_part(const std::string& title) {
-    return title.substr(title.rfind(", ") + 2);
-}
-
 void draw_heading(std::ostream& out, const Panel& panel) {
-    const Metric& metric = panel.metrics[0];
-    std::string title = metric.title;
-    std::string note = metric.unit + (metric.more_is_better ? ", more" : ", less") + " is better";
-    if (panel.metrics.size() > 1) {
-        const std::string other = last_part(panel.metrics[1].title);
-        title += " and " + other;
-        note += "; ● " + last_part(metric.title) + ", ○ " + other;
-    }
-    if (!panel.has_lines()) {
-        note += "; " + panel.size_name + ": " + std::to_string(panel.sizes[0]);
-    }
-    text(out, 20, 22, "start", title, "font-size='15' font-weight='bold'");
-    text(out, 20, 40, "start", note, "fill='#555'");
+    text(out, 20, 22, "start", panel.title, "font-size='15' font-weight='bold'");
+    text(out, 20, 40, "start", panel.note, "fill='#555'");
 }
 
 /// One row for each competitor, values to the right.
@@ -167,12 +164,13 @@ void draw_rows(std::ostream& out, const Panel& panel, const std::vector<std::str
     double y = plot_top + step / 2;
     for (const Point& point : panel.points) {
         const char* const hue = color(point.competitor);
-        const auto [least, most] = std::ranges::minmax(point.values);
-        line(out, x(least), y, x(most), y, hue, 2);
         std::string figures;
-        for (std::size_t i = point.values.size(); i-- > 0;) { // the first one on top
-            dot(out, x(point.values[i]), y, hue, i == 0);
-            figures = short_number(point.values[i]) + (figures.empty() ? "" : ", " + figures);
+        double most = 0;
+        for (const Value& value : std::views::reverse(point.values)) { // the first one on top
+            line(out, x(value.least), y, x(value.most), y, hue, 2);
+            dot(out, x(value.median), y, hue, value.series == 0);
+            figures = short_number(value.median) + (figures.empty() ? "" : ", " + figures);
+            most = std::max(most, value.most);
         }
         const char* const style = competitors[point.competitor] == ours ? "font-weight='bold'" : "";
         text(out, left - 12, y + 4, "end", competitors[point.competitor], style);
@@ -195,9 +193,8 @@ void draw_lines(std::ostream& out, const Panel& panel,
     constexpr double left = 64;
     constexpr double right = panel_width - name_width - 40;
     const Axis axis = panel.axis();
-    const auto y = [&](const Point& point) {
-        return plot_top + plot_height * (1 - axis(point.values[0]));
-    };
+    const auto height = [&](double value) { return plot_top + plot_height * (1 - axis(value)); };
+    const auto y = [&](const Point& point) { return height(point.values[0].median); };
     const auto x = [&](int size) {
         const auto place = std::ranges::find(panel.sizes, size) - panel.sizes.begin();
         return left + 10 +
@@ -206,15 +203,15 @@ void draw_lines(std::ostream& out, const Panel& panel,
     };
 
     for (const double tick : axis.ticks()) {
-        const double height = plot_top + plot_height * (1 - axis(tick));
-        line(out, left, height, right, height, "#ddd");
-        text(out, left - 8, height + 4, "end", Axis::label(tick), "fill='#555'");
+        line(out, left, height(tick), right, height(tick), "#ddd");
+        text(out, left - 8, height(tick) + 4, "end", Axis::label(tick), "fill='#555'");
     }
-    for (const int size : panel.sizes) {
-        text(out, x(size), plot_top + plot_height + 18, "middle", std::to_string(size),
-             "fill='#555'");
+    const std::size_t stride = panel.sizes.size() > 7 ? 2 : 1; // of labels, which need room
+    for (std::size_t i = 0; i < panel.sizes.size(); i += stride) {
+        text(out, x(panel.sizes[i]), plot_top + plot_height + 18, "middle",
+             size_text(panel.size_name, panel.sizes[i]), "fill='#555'");
     }
-    text(out, right + 12, plot_top + plot_height + 18, "start", panel.size_name, "fill='#555'");
+    text(out, right + 32, plot_top + plot_height + 18, "start", panel.size_name, "fill='#555'");
 
     std::vector<const Point*> ends; // the last point of each line
     for (const Point& point : panel.points) {
@@ -226,6 +223,8 @@ void draw_lines(std::ostream& out, const Panel& panel,
         } else {
             ends.push_back(&point);
         }
+        line(out, x(point.size), height(point.values[0].least), x(point.size),
+             height(point.values[0].most), hue, 2);
         dot(out, x(point.size), y(point), hue, true);
     }
     std::ranges::sort(ends, {}, [&](const Point* end) { return y(*end); });
@@ -241,40 +240,89 @@ void draw_lines(std::ostream& out, const Panel& panel,
     }
 }
 
-/// The competitors for which all of the metrics were measured, at these sizes.
-Panel make_panel(const Results& results, const std::vector<std::string>& competitors,
-                 const std::vector<Metric>& metrics, const std::vector<int>& sizes) {
-    Panel panel{.metrics = metrics, .points = {}, .sizes = sizes, .size_name = {}};
+void add_value(Point& point, const Results& results, std::size_t series, const Results::Key& key) {
+    const auto median = results.median(key);
+    if (!median) return;
+    const auto [least, most] = results.spread(key).value_or(std::pair(*median, *median));
+    point.values.push_back({series, *median, least, most});
+}
+
+std::string note_of(const Metric& metric) {
+    return metric.unit + (metric.more_is_better ? ", more is better" : ", less is better");
+}
+
+/// A point for each competitor and size.
+Panel make_lines(const Results& results, const std::vector<std::string>& competitors,
+                 const Metric& metric, const std::vector<int>& sizes,
+                 const std::string& size_name) {
+    Panel panel{metric.title, note_of(metric), {}, sizes, size_name};
     for (std::size_t i = 0; i < competitors.size(); ++i) {
         for (const int size : sizes) {
             Point point{.competitor = i, .size = size, .values = {}};
-            for (const Metric& metric : metrics) {
-                if (const auto value = results.median({competitors[i], metric.id, size}))
-                    point.values.push_back(*value);
-            }
-            if (point.values.size() == metrics.size()) panel.points.push_back(std::move(point));
+            add_value(point, results, 0, {competitors[i], metric.id, size});
+            if (!point.values.empty()) panel.points.push_back(std::move(point));
         }
     }
     return panel;
 }
 
-std::vector<Panel> make_panels(const Results& results, const Suite& suite) {
-    std::vector<Panel> panels;
-    const std::vector<std::string> competitors = suite.names();
-    const auto add = [&](const std::vector<Metric>& metrics, const std::vector<int>& sizes) {
-        panels.push_back(make_panel(results, competitors, metrics, sizes));
-        panels.back().size_name = suite.size_name;
-    };
-    for (const Workload& workload : suite.workloads) {
-        std::set<int> measured;
-        for (const auto& [key, values] : results.all()) {
-            if (key.metric == workload.metrics[0].id) measured.insert(key.size);
+/// A row for each competitor, with a figure for each metric and size; of one of both there may be
+/// two.
+Panel make_rows(const Results& results, const std::vector<std::string>& competitors,
+                const std::vector<Metric>& metrics, const std::vector<int>& sizes,
+                const std::string& size_name) {
+    Panel panel{metrics[0].title, note_of(metrics[0]), {}, {}, {}};
+    if (metrics.size() > 1) {
+        const auto last_part = [](const Metric& metric) {
+            return metric.title.substr(metric.title.rfind(", ") + 2);
+        };
+        panel.title += " and " + last_part(metrics[1]);
+        panel.note += "; ● " + last_part(metrics[0]) + ", ○ " + last_part(metrics[1]);
+    }
+    panel.note += "; " + size_name + ": ";
+    panel.note += sizes.size() > 1 ? "● " + size_text(size_name, sizes[0]) + ", ○ " +
+                                         size_text(size_name, sizes[1])
+                                   : size_text(size_name, sizes[0]);
+    for (std::size_t i = 0; i < competitors.size(); ++i) {
+        Point point{.competitor = i, .size = 0, .values = {}};
+        for (std::size_t m = 0; m < metrics.size(); ++m) {
+            for (std::size_t n = 0; n < sizes.size(); ++n)
+                add_value(point, results, m + n, {competitors[i], metrics[m].id, sizes[n]});
         }
-        if (measured.size() > 2) {
-            for (const Metric& metric : workload.metrics)
-                add({metric}, {measured.begin(), measured.end()});
-        } else {
-            for (const int size : measured) add(workload.metrics, {size});
+        if (!point.values.empty()) panel.points.push_back(std::move(point));
+    }
+    return panel;
+}
+
+/// Whether both may be in one row: "round trip, median" and "round trip, p99".
+bool are_alike(const Metric& one, const Metric& other) {
+    const auto first_part = [](const Metric& metric) {
+        return metric.title.substr(0, metric.title.rfind(", "));
+    };
+    return one.unit == other.unit && first_part(one) == first_part(other);
+}
+
+std::vector<Panel> make_panels(const Results& results, const Suite& suite,
+                               const std::vector<Workload>& workloads) {
+    std::vector<Panel> panels;
+    const std::vector<std::string> names = suite.names();
+    for (const Workload& workload : workloads) {
+        const std::string& size_name = suite.size_name_of(workload);
+        const std::vector<Metric>& metrics = workload.metrics;
+        for (std::size_t i = 0; i < metrics.size(); ++i) {
+            const std::set<int> measured = results.sizes(metrics[i].id);
+            const std::vector<int> sizes(measured.begin(), measured.end());
+            if (sizes.size() > 2) {
+                panels.push_back(make_lines(results, names, metrics[i], sizes, size_name));
+            } else if (i + 1 < metrics.size() && are_alike(metrics[i], metrics[i + 1])) {
+                for (const int size : sizes) {
+                    panels.push_back(
+                        make_rows(results, names, {metrics[i], metrics[i + 1]}, {size}, size_name));
+                }
+                ++i;
+            } else if (!sizes.empty()) {
+                panels.push_back(make_rows(results, names, {metrics[i]}, sizes, size_name));
+            }
         }
     }
     return panels;
@@ -282,9 +330,10 @@ std::vector<Panel> make_panels(const Results& results, const Suite& suite) {
 
 } // namespace
 
-void write_svg(std::ostream& out, const Results& results, const Suite& suite) {
+void write_svg(std::ostream& out, const Results& results, const Suite& suite,
+               const std::vector<Workload>& workloads) {
     const std::vector<std::string> competitors = suite.names();
-    const std::vector<Panel> panels = make_panels(results, suite);
+    const std::vector<Panel> panels = make_panels(results, suite, workloads);
     const std::size_t across = std::clamp<std::size_t>(panels.size(), 1, columns);
     const auto rows = static_cast<double>((panels.size() + across - 1) / across);
     const double width = panel_width * static_cast<double>(across);
@@ -293,7 +342,7 @@ void write_svg(std::ostream& out, const Results& results, const Suite& suite) {
         << "' viewBox='0 0 " << width << " " << height
         << "' font-family='sans-serif' font-size='12.5'>\n"
            "<rect width='100%' height='100%' fill='white'/>\n";
-    text(out, 20, 32, "start", suite.title + ": medians of one run",
+    text(out, 20, 32, "start", suite.title + ": medians of one run, least to most",
          "font-size='20' font-weight='bold'");
     text(out, 20, 52, "start", limits + ": the bare steps, with nothing around them",
          "fill='#555'");
@@ -301,8 +350,8 @@ void write_svg(std::ostream& out, const Results& results, const Suite& suite) {
         out << "<g transform='translate(" << static_cast<double>(i % across) * panel_width << " "
             << heading_height + static_cast<double>(i / across) * panel_height << ")'>\n";
         draw_heading(out, panels[i]);
-        panels[i].has_lines() ? draw_lines(out, panels[i], competitors)
-                              : draw_rows(out, panels[i], competitors);
+        panels[i].sizes.empty() ? draw_rows(out, panels[i], competitors)
+                                : draw_lines(out, panels[i], competitors);
         out << "</g>\n";
     }
     out << "</svg>\n";

@@ -1,6 +1,7 @@
 #include "results.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <set>
 
@@ -16,28 +17,42 @@ double advantage(const Metric& metric, double our_value, double other) {
     return metric.more_is_better ? our_value / other : other / our_value;
 }
 
+/// The median, the spread, and how many times better prong is.
+void print_figure(std::ostream& out, const Results& results, const Metric& metric,
+                  const Results::Key& key) {
+    const auto value = results.median(key);
+    print_cell(out, value ? short_number(*value) : "-", 10);
+    std::string percent;
+    if (const auto spread = results.spread(key); spread && *value > 0) {
+        percent = std::to_string(std::lround((spread->second - spread->first) / *value * 50)) + "%";
+    }
+    out << (percent.empty() ? "  " : " ±");
+    print_cell(out, percent, 4);
+    const auto our_value = results.median({ours, key.metric, key.size});
+    const bool is_compared = value && our_value && key.competitor != ours;
+    const auto times = is_compared ? advantage(metric, *our_value, *value) : 0;
+    print_cell(out, is_compared && std::isfinite(times) ? short_number(times) + "x" : "", 8);
+}
+
 void print_table(std::ostream& out, const Results& results, const Suite& suite,
-                 const Metric& metric, const std::set<int>& sizes) {
+                 const std::string& size_name, const Metric& metric) {
+    const std::set<int> sizes = results.sizes(metric.id);
     out << "\n"
         << metric.title << " (" << metric.unit << ", " << (metric.more_is_better ? "more" : "less")
-        << " is better; in brackets how many times better prong is)\n";
-    print_cell(out, suite.size_name + ":", 34);
-    for (const int size : sizes) print_cell(out, std::to_string(size), 21);
+        << " is better)\n";
+    print_cell(out, size_name + ":", 28);
+    for (const int size : sizes)
+        print_cell(out, size_text(size_name, size), size == *sizes.begin() ? 10 : 24);
     out << "\n";
     for (const std::string& competitor : suite.names()) {
-        std::string row;
-        for (const int size : sizes) {
-            const auto value = results.median({competitor, metric.id, size});
-            const auto our_value = results.median({ours, metric.id, size});
-            std::string cell = value ? short_number(*value) : "-";
-            if (value && our_value && competitor != ours) {
-                cell += " (" + short_number(advantage(metric, *our_value, *value)) + "x)";
-            }
-            row += std::string(21 - std::min<std::size_t>(cell.size(), 21), ' ') + cell;
-        }
-        if (row.find_first_not_of(" -") == std::string::npos) continue;
-        print_cell(out, competitor, 34);
-        out << row << "\n";
+        if (std::ranges::none_of(sizes, [&](int size) {
+                return results.median({competitor, metric.id, size}).has_value();
+            }))
+            continue;
+        print_cell(out, competitor, 28);
+        for (const int size : sizes)
+            print_figure(out, results, metric, {competitor, metric.id, size});
+        out << "\n";
     }
 }
 
@@ -63,13 +78,10 @@ std::string short_number(double value) {
 
 void print_tables(std::ostream& out, const Results& results, const Suite& suite) {
     for (const Workload& workload : suite.workloads) {
-        std::set<int> sizes;
-        for (const auto& [key, values] : results.all()) {
-            if (key.metric == workload.metrics[0].id) sizes.insert(key.size);
+        for (const Metric& metric : workload.metrics) {
+            if (!results.sizes(metric.id).empty())
+                print_table(out, results, suite, suite.size_name_of(workload), metric);
         }
-        if (sizes.empty()) continue;
-        for (const Metric& metric : workload.metrics)
-            print_table(out, results, suite, metric, sizes);
     }
 }
 
@@ -85,20 +97,19 @@ std::optional<double> Marks::best(const std::vector<std::string>& names, const s
 
 void Marks::at_least(const std::string& text, std::optional<double> figure, double goal,
                      const std::string& unit) const {
-    print(text + ": at least " + short_number(goal) + unit, figure, unit,
-          figure && *figure >= goal);
+    if (figure) print(*figure >= goal, text, *figure, "at least " + short_number(goal), unit);
 }
 
 void Marks::at_most(const std::string& text, std::optional<double> figure, double goal,
                     const std::string& unit) const {
-    print(text + ": at most " + short_number(goal) + unit, figure, unit, figure && *figure <= goal);
+    if (figure) print(*figure <= goal, text, *figure, "at most " + short_number(goal), unit);
 }
 
-void Marks::print(const std::string& text, std::optional<double> figure, const std::string& unit,
-                  bool reached) const {
-    if (!figure) return;
-    out_ << (reached ? "  reached  " : "  MISSED   ") << text << ": measured "
-         << short_number(*figure) << unit << "\n";
+void Marks::print(bool is_met, const std::string& text, double figure, const std::string& goal,
+                  const std::string& unit) const {
+    out_ << (is_met ? "  met     " : "  MISSED  ");
+    print_cell(out_, short_number(figure), 8);
+    out_ << "  " << goal << unit << ": " << text << "\n";
 }
 
 std::optional<double> ratio(std::optional<double> above, std::optional<double> below) {
@@ -106,8 +117,8 @@ std::optional<double> ratio(std::optional<double> above, std::optional<double> b
     return *above / *below;
 }
 
-void write_csv(std::ostream& out, const Results& results, const Suite& suite) {
-    out << "competitor,metric," << suite.size_name << ",repetition,value\n";
+void write_csv(std::ostream& out, const Results& results) {
+    out << "competitor,metric,size,repetition,value\n";
     for (const auto& [key, values] : results.all()) {
         for (std::size_t i = 0; i < values.size(); ++i) {
             out << key.competitor << "," << key.metric << "," << key.size << "," << i << ","

@@ -22,6 +22,10 @@ public:
                                   [&](int n) { return submit([task, n] { return task(n); }); });
     }
 
+    std::optional<std::int64_t> run_all_from(int threads, Task task, int count) override {
+        return run_in_threads(threads, [&] { return run_all(task, count); });
+    }
+
     int call(int n) override {
         return submit([n] { return increment(n); }).get();
     }
@@ -44,6 +48,10 @@ public:
     /// Copies the argument, as is necessary if the caller may change it afterwards.
     Bytes echo(const Bytes& bytes) override {
         return submit([copy = bytes]() mutable { return bench::echo(std::move(copy)); }).get();
+    }
+
+    Bytes result(int size) override {
+        return submit([size] { return make_bytes(size); }).get();
     }
 
 private:

@@ -1,5 +1,5 @@
-// What the hardware and the kernel allow: the same steps with nothing around them. The figures
-// stand in the tables as one more competitor.
+// What the hardware and the kernel allow, one more competitor in the tables: the minimal pool of
+// floor.cpp, or the bare steps with nothing around them.
 
 #include "../harness/timing.hpp"
 #include "measure.hpp"
@@ -14,32 +14,27 @@
 #include <csignal>
 #include <cstring>
 #include <new>
-#include <thread>
 
 namespace bench {
 namespace {
 
 using Word = std::atomic<std::uint32_t>;
 
-void wait_spinning(const Word& word, std::uint32_t value) {
-    while (word.load(std::memory_order_acquire) != value) {
-    }
-}
-
-void wait_asleep(const Word& word, std::uint32_t value) {
+void wait(const Word& word, std::uint32_t value) {
     for (std::uint32_t seen = 0; (seen = word.load(std::memory_order_acquire)) != value;) {
         syscall(SYS_futex, &word, FUTEX_WAIT, seen, nullptr, nullptr, 0);
     }
 }
 
-void wake(const Word& word) {
+void answer(Word& word, std::uint32_t value) {
+    word.store(value, std::memory_order_release);
     syscall(SYS_futex, &word, FUTEX_WAKE, 1, nullptr, nullptr, 0);
 }
 
-/// Two processes and a word each way.
+/// Two processes and a futex each way.
 class PingPong {
 public:
-    explicit PingPong(bool asleep) : asleep_(asleep) {
+    PingPong() {
         void* const memory =
             mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) throw std::bad_alloc();
@@ -66,73 +61,91 @@ public:
     }
 
 private:
-    void wait(const Word& word, std::uint32_t value) const {
-        asleep_ ? wait_asleep(word, value) : wait_spinning(word, value);
-    }
-    void answer(Word& word, std::uint32_t value) const {
-        word.store(value, std::memory_order_release);
-        if (asleep_) wake(word);
-    }
-
-    bool asleep_;
     Word* there_ = nullptr;
     Word* back_ = nullptr;
     pid_t child_ = 0;
     std::uint32_t turn_ = 0;
 };
 
-/// One worker spinning where a core is to spare, else both sides asleep.
-Figures round_trips(double seconds, bool spin, bool idle) {
-    PingPong pair(!spin);
-    const std::vector<double> times = sample(
-        seconds, 20, [&] { pair.round_trip(); },
-        [&] {
-            if (idle) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-        });
-    const std::string name = idle ? "idle_round_trip" : "round_trip";
-    return {{name + "_p50_us", quantile(times, 0.5) * 1e6},
-            {name + "_p99_us", quantile(times, 0.99) * 1e6}};
+Figures idle_round_trips(double seconds) {
+    PingPong pair;
+    return percentiles("idle_round_trip",
+                       sample(
+                           seconds, idle_trips, [&] { pair.round_trip(); }, be_idle));
 }
 
-/// Into shared memory that has been touched, out of it, in again and out again.
-Figures copies(double seconds, const std::string& metric, std::size_t mib) {
-    const std::size_t size = mib << 20;
-    void* const shared = mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                              MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (shared == MAP_FAILED) throw std::bad_alloc();
+/// Memory that two processes could share, touched.
+class Shared {
+public:
+    explicit Shared(std::size_t size) : size_(size) {
+        void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                                  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        if (memory == MAP_FAILED) throw std::bad_alloc();
+        begin_ = static_cast<char*>(memory);
+    }
+    Shared(const Shared&) = delete;
+    Shared& operator=(const Shared&) = delete;
+    ~Shared() { munmap(begin_, size_); }
+
+    [[nodiscard]] char* begin() const { return begin_; }
+    [[nodiscard]] char* end() const { return begin_ + size_; }
+
+private:
+    char* begin_;
+    std::size_t size_;
+};
+
+/// Four copies: into shared memory, out of it, in again and out again.
+Figures echo_copies(std::size_t size, double seconds) {
+    if (!has_memory_for(payload_copies * size)) return {};
+    const Shared shared(size);
     const Bytes bytes(size, 'x');
-    const char* const begin = static_cast<const char*>(shared);
-    const std::vector<double> times = sample(seconds, 3, [&] {
-        std::memcpy(shared, bytes.data(), size);
-        const Bytes in_worker(begin, begin + size);
-        std::memcpy(shared, in_worker.data(), size);
-        const Bytes result(begin, begin + size);
+    const std::vector<double> times = sample(seconds, 1, [&] {
+        std::memcpy(shared.begin(), bytes.data(), size);
+        const Bytes in_worker(shared.begin(), shared.end());
+        std::memcpy(shared.begin(), in_worker.data(), size);
+        const Bytes received(shared.begin(), shared.end());
     });
-    munmap(shared, size);
-    return {{metric, quantile(times, 0.5) * 1e3}};
+    return {{"echo_us", quantile(times, 0.5) * 1e6}};
 }
 
-Figures forks(double seconds, int count) {
-    const std::vector<double> times = sample(seconds, 5, [&] {
-        for (int i = 0; i < count; ++i) {
+/// A `memset` and two copies, all in memory that has been touched.
+Figures result_copies(std::size_t size, double seconds) {
+    if (!has_memory_for(payload_copies * size)) return {};
+    const Shared shared(size);
+    Bytes in_worker(size);
+    Bytes received(size);
+    const std::vector<double> times = sample(seconds, 1, [&] {
+        std::memset(in_worker.data(), 'x', size);
+        std::memcpy(shared.begin(), in_worker.data(), size);
+        std::memcpy(received.data(), shared.begin(), size);
+    });
+    return {{"result_us", quantile(times, 0.5) * 1e6}};
+}
+
+Figures forks(int mib, double seconds) {
+    const std::size_t bytes = static_cast<std::size_t>(mib) << 20;
+    if (!has_memory_for(bytes + bytes / 2)) return {};
+    const UsedMemory program(bytes);
+    const std::vector<double> times = sample(seconds, mib < 1000 ? 5 : 2, [&] {
+        for (int i = 0; i < two_workers; ++i) {
             if (fork() == 0) _exit(0);
         }
-        for (int i = 0; i < count; ++i) wait(nullptr);
+        for (int i = 0; i < two_workers; ++i) ::wait(nullptr);
     });
     return {{"creation_ms", quantile(times, 0.5) * 1e3}};
 }
 
 } // namespace
 
-Figures measure_limits(const Workload& workload, int workers, double seconds) {
-    if (workload.id == "round_trip") {
-        return round_trips(seconds, workers == 1 && available_cpus() > 1, false);
-    }
-    if (workload.id == "idle_round_trip") return round_trips(seconds, false, true);
-    if (workload.id == "echo_1_mib") return copies(seconds, workload.metrics[0].id, 1);
-    if (workload.id == "echo_64_mib") return copies(seconds, workload.metrics[0].id, 64);
-    if (workload.id == "creation") return forks(seconds, workers);
-    return {};
+Figures measure_limits(const Workload& workload, int size, double seconds) {
+    const std::string& id = workload.id;
+    if (id == "idle_round_trip") return idle_round_trips(seconds);
+    if (id == "echo") return echo_copies(static_cast<std::size_t>(size), seconds);
+    if (id == "result") return result_copies(static_cast<std::size_t>(size), seconds);
+    if (id == "creation") return forks(size, seconds);
+    if (id == "cpu") return {}; // all of the cores
+    return measure(make_floor, workload, size, seconds);
 }
 
 } // namespace bench

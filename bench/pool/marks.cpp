@@ -7,63 +7,73 @@ namespace bench {
 void print_pool_marks(std::ostream& out, const Results& results) {
     const Marks mark(out, results);
     const std::vector<std::string> threads{"asio threads", "oneTBB threads"};
-    const std::vector<std::string> python{"CPython ProcessPoolExecutor", "CPython Pool"};
-    const auto our = [&](const char* metric, int workers) {
-        return results.median({ours, metric, workers});
+    const std::string queue = "message_queue processes";
+    const std::string python = "CPython ProcessPoolExecutor";
+    const auto of = [&](const std::string& competitor, const std::string& metric, int size) {
+        return results.median({competitor, metric, size});
     };
-    const auto limit = [&](const char* metric, int workers) {
-        return results.median({limits, metric, workers});
+    const auto our = [&](const std::string& metric, int size) { return of(ours, metric, size); };
+    const auto against = [&](const std::string& other, const std::string& metric, int size) {
+        return ratio(our(metric, size), of(other, metric, size));
     };
-    const auto queue = [&](const char* metric) {
-        return results.median({"message_queue processes", metric, 2});
+    const auto against_threads = [&](const std::string& metric, int size, bool more_is_better) {
+        return ratio(our(metric, size), mark.best(threads, metric, size, more_is_better));
     };
-    const auto noop = our("noop_tasks_per_s", 2);
-    const auto noop_ratio = ratio(noop, mark.best(threads, "noop_tasks_per_s", 2, true));
-    mark.at_least("no-op throughput, 2 workers, against asio's thread pool",
-                  ratio(noop, results.median({"asio threads", "noop_tasks_per_s", 2})), 2, "x");
-    mark.at_least("no-op throughput, 2 workers, against the best thread pool", noop_ratio, 4, "x");
-    mark.at_least("no-op throughput, 2 workers, against the message queues",
-                  ratio(noop, queue("noop_tasks_per_s")), 2, "x");
-    mark.at_least("no-op throughput, 2 workers, against CPython's executor",
-                  ratio(noop, results.median({python[0], "noop_tasks_per_s", 2})), 500, "x");
-    mark.at_least("no-op throughput, 2 workers", noop, 4.5e6, "/s");
-    mark.at_least("no-op throughput, 16 workers, against its own with 2",
-                  ratio(our("noop_tasks_per_s", 16), noop), 0.7, "x");
+    const auto sizes = [&](const std::string& metric, int size, int other) {
+        return ratio(our(metric, size), our(metric, other));
+    };
 
-    const auto asleep = our("round_trip_p50_us", 2);
-    const auto python_trip = results.median({python[0], "round_trip_p50_us", 2});
-    mark.at_least("round trip, shorter than CPython's executor", ratio(python_trip, asleep), 100,
-                  "x");
-    mark.at_most("round trip, 1 worker, against two processes spinning",
-                 ratio(our("round_trip_p50_us", 1), limit("round_trip_p50_us", 1)), 2, "x");
-    mark.at_most("round trip, 1 worker", our("round_trip_p50_us", 1), 0.6, " µs");
-    mark.at_most("round trip after 10 ms of idleness, against two futexes",
-                 ratio(our("idle_round_trip_p50_us", 2), limit("idle_round_trip_p50_us", 2)), 1.2,
-                 "x");
+    const std::string noop = "noop_tasks_per_s";
+    mark.at_least("no-op, 1 worker, of the hardware's floor", against(limits, noop, 1), 0.4);
+    mark.at_least("no-op, 2 workers, of the best thread pool", against_threads(noop, 2, true), 5);
+    mark.at_least("no-op, 2 workers, of message_queue processes", against(queue, noop, 2), 5);
+    mark.at_least("no-op, 2 workers, of CPython's executor", against(python, noop, 2), 1'000);
+    mark.at_least("no-op, 2 workers, of 1", sizes(noop, 2, 1), 0.85);
+    mark.at_least("no-op, 64 workers, of 2", sizes(noop, 64, 2), 0.85);
 
-    const auto map = our("map_items_per_s", 2);
-    const auto python_map = mark.best(python, "map_items_per_s", 2, true);
-    mark.at_least("map, against CPython's executor at its best chunk",
-                  ratio(map, results.median({python[0], "map_items_per_s", 2})), 10, "x");
-    mark.at_least("map, against the best Python pool at its best chunk", ratio(map, python_map), 30,
-                  "x");
-    mark.at_least("map, against blocks on asio's thread pool",
-                  ratio(map, results.median({"asio threads", "map_items_per_s", 2})), 0.5, "x");
-    mark.at_least("map", map, 200e6, " items/s");
+    mark.at_most("round trip, 1 worker, p50, of the floor", against(limits, "round_trip_p50_us", 1),
+                 3);
+    mark.at_most("round trip, 1 worker, p99, of the floor", against(limits, "round_trip_p99_us", 1),
+                 3);
+    mark.at_most("round trip after 10 ms of idleness, p50, of two futexes",
+                 against(limits, "idle_round_trip_p50_us", 2), 1.2);
+    mark.at_most("round trip after 10 ms of idleness, p99, of two futexes",
+                 against(limits, "idle_round_trip_p99_us", 2), 3);
 
-    mark.at_most("echo of 64 MiB, against four bare copies",
-                 ratio(our("echo_64_mib_ms", 2), limit("echo_64_mib_ms", 2)), 1.2, "x");
-    mark.at_most("echo of 64 MiB", our("echo_64_mib_ms", 2), 33, " ms");
-    mark.at_most("creation, one task, shutdown, against two bare forks",
-                 ratio(our("creation_ms", 2), limit("creation_ms", 2)), 4, "x");
-    mark.at_most("creation, one task, shutdown", our("creation_ms", 2), 2, " ms");
-    mark.at_least("tasks of 1 ms, 2 workers, use of the cores", our("cpu_share", 2), 0.98, "");
-    mark.at_most("an idle pool's use of a CPU", our("idle_cpu_share", 2), 0.001, "");
-    if (noop && asleep) {
-        out << "  Submitting all before taking the first result (asynchronous) is "
-            << short_number(*noop * *asleep * 1e-6) << " times as fast as one at a time "
-            << "(synchronous).\n";
+    mark.at_least("map by function pointer, of message_queue's blocks",
+                  against(queue, "map_items_per_s", 2), 0.7);
+    mark.at_least("map by lambda, of a thread pool's blocks",
+                  against("asio threads", "map_lambda_items_per_s", 2), 0.4);
+    mark.at_least("map by function pointer, of CPython's at its best chunk",
+                  against(python, "map_items_per_s", 2), 50);
+
+    constexpr int mib = 1 << 20;
+    mark.at_most("echo of 64 MiB by copies, of the best thread pool",
+                 against_threads("echo_us", 64 * mib, false), 1);
+    mark.at_most("echo of 64 MiB in place", our("in_place_us", 64 * mib), 2'000, " µs");
+    mark.at_most("result of 64 MiB as a view", our("view_us", 64 * mib), 5'000, " µs");
+    mark.at_most("result of 64 MiB, of memset and two warm copies",
+                 against(limits, "result_us", 64 * mib), 2);
+    for (const std::string name : {"echo", "result"}) {
+        for (const int size : {200, 1024}) {
+            const auto factor = sizes(name + "_us", size * mib, 64 * mib);
+            mark.at_most(name + " of " + size_text("bytes", size * mib) + " per byte, of 64 MiB",
+                         ratio(factor, size / 64.0), 1.2);
+        }
     }
+
+    mark.at_most("as_completed, CPU time a task, 40,000 pending of 1,000",
+                 sizes("as_completed_us", 40'000, 1'000), 1.2);
+    mark.at_most("as_completed, delay, 40,000 pending of 1,000",
+                 sizes("as_completed_delay_us", 40'000, 1'000), 1.2);
+    mark.at_most("as_completed of no-op tasks, CPU time a task, 40,000 pending",
+                 our("as_completed_fast_us", 40'000), 3, " µs");
+    mark.at_most("creation, one task, shutdown, of two bare forks",
+                 against(limits, "creation_ms", 10), 3.5);
+    mark.at_most("memory 3 s after a flood of 1,000,000 tasks", our("flood_tasks_mib", 4'096), 64,
+                 " MiB");
+    mark.at_most("memory 3 s after a flood of 4 GiB of payload", our("flood_payload_mib", 4'096),
+                 64, " MiB");
 }
 
 } // namespace bench

@@ -2,47 +2,77 @@
 
 #include "../harness/timing.hpp"
 
-#include <unistd.h>
-
-#include <filesystem>
-#include <fstream>
+#include <algorithm>
+#include <chrono>
+#include <map>
 #include <stdexcept>
 #include <thread>
 
 namespace bench {
 namespace {
 
-void require(bool right, const char* what) {
-    if (!right) throw std::runtime_error(std::string("wrong answer: ") + what);
+/// Returns the seconds that `count` no-ops take from the first submit to the last result.
+double time_noops(Competitor& pool, int count,
+                  std::int64_t (Competitor::*run)(Task, int) = &Competitor::run_all) {
+    const Stopwatch watch;
+    require((pool.*run)(increment, count) == expected_sum(count), "no-op tasks");
+    return watch.seconds();
 }
 
-Figures throughput(Competitor& pool, double seconds) {
-    const auto timed = [&](int count) {
-        const Stopwatch watch;
-        require(pool.run_all(increment, count) == expected_sum(count), "no-op tasks");
-        return watch.seconds();
-    };
+/// Returns how many no-ops `run` gets done in a second.
+double noops_per_second(Competitor& pool, double seconds,
+                        std::int64_t (Competitor::*run)(Task, int)) {
     int count = 1000;
-    for (double elapsed = timed(count); elapsed < seconds / 2 && count < 4'000'000;) {
-        count = static_cast<int>(count * std::min(8.0, 0.75 * seconds / elapsed + 0.1) + 1);
-        elapsed = timed(count); // the last and longest of these has warmed what it uses
+    for (;;) {
+        // The last and longest has warmed what it uses. One alone may have met a disturbance.
+        const double elapsed = std::min(time_noops(pool, count, run), time_noops(pool, count, run));
+        if (elapsed >= seconds / 3 || count >= 4'000'000) break;
+        count = static_cast<int>(count * std::min(8.0, 0.5 * seconds / elapsed + 0.1) + 1);
     }
-    return {{"noop_tasks_per_s", count / timed(count)}};
+    return count / quantile(sample(seconds, 3, [&] { time_noops(pool, count, run); }), 0.5);
 }
 
-Figures round_trips(Competitor& pool, double seconds, bool idle) {
+Figures throughput(Competitor& pool, int /*workers*/, double seconds) {
+    return {{"noop_tasks_per_s", noops_per_second(pool, seconds, &Competitor::run_all)}};
+}
+
+Figures batches(Competitor& pool, int /*workers*/, double seconds) {
+    return {{"batch_tasks_per_s", noops_per_second(pool, seconds, &Competitor::run_batch)}};
+}
+
+/// The first flood touches the memory that the others find warm.
+Figures pending(Competitor& pool, int count, double seconds) {
+    time_noops(pool, 100);
+    const double first = time_noops(pool, count);
+    const std::vector<double> times = sample(seconds, 2, [&] { time_noops(pool, count); });
+    return {{"pending_tasks_per_s", count / quantile(times, 0.5)},
+            {"pending_first_tasks_per_s", count / first}};
+}
+
+Figures submitting_threads(Competitor& pool, int threads, double seconds) {
+    const int count = 30'000 / threads;
+    const auto run = [&] {
+        const auto sum = pool.run_all_from(threads, increment, count);
+        if (sum) require(*sum == threads * expected_sum(count), "tasks of several threads");
+        return sum.has_value();
+    };
+    if (!run()) return {};
+    const double median = quantile(sample(seconds, 3, run), 0.5);
+    return {{"threads_tasks_per_s", count * threads / median}};
+}
+
+Figures round_trips(Competitor& pool, int /*workers*/, double seconds) {
     for (int n = 0; n < 100; ++n) require(pool.call(n) == n + 1, "round trip");
-    const std::vector<double> times = sample(
-        seconds, 20, [&] { pool.call(1); },
-        [&] {
-            if (idle) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-        });
-    const std::string name = idle ? "idle_round_trip" : "round_trip";
-    return {{name + "_p50_us", quantile(times, 0.5) * 1e6},
-            {name + "_p99_us", quantile(times, 0.99) * 1e6}};
+    return percentiles("round_trip", sample(seconds, 100, [&] { pool.call(1); }));
 }
 
-Figures utilisation(Competitor& pool, double seconds, int workers) {
+Figures idle_round_trips(Competitor& pool, int /*workers*/, double seconds) {
+    for (int n = 0; n < 100; ++n) require(pool.call(n) == n + 1, "round trip");
+    return percentiles("idle_round_trip", sample(
+                                              seconds, idle_trips, [&] { pool.call(1); }, be_idle));
+}
+
+Figures utilisation(Competitor& pool, int workers, double seconds) {
     seconds = std::max(seconds, 0.2); // or the last task of all would weigh too much
     const int cpus = std::min(workers, available_cpus());
     const int count = static_cast<int>(1000 * seconds * cpus);
@@ -52,72 +82,53 @@ Figures utilisation(Competitor& pool, double seconds, int workers) {
     return {{"cpu_share", count / 1000.0 / (watch.seconds() * cpus)}};
 }
 
-Figures mapping(Competitor& pool, double seconds) {
-    const std::vector<std::int64_t> squares = pool.map_squares(map_count);
+template <typename Map>
+double items_per_second(double seconds, Map map) {
+    const std::vector<std::int64_t> squares = map(map_count);
     require(squares.size() == map_count, "map's size");
     for (int n = 0; n < map_count; ++n) {
         require(squares[static_cast<std::size_t>(n)] == square(n), "map");
     }
-    const std::vector<double> times = sample(seconds, 3, [&] { pool.map_squares(map_count); });
-    return {{"map_items_per_s", map_count / quantile(times, 0.5)}};
+    return map_count / quantile(sample(seconds, 3, [&] { map(map_count); }), 0.5);
 }
 
-Figures echoing(Competitor& pool, double seconds, const std::string& metric, std::size_t mib) {
-    Bytes bytes(mib << 20);
-    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7 >> 3);
-    require(pool.echo(bytes) == bytes, "echo");
-    const std::vector<double> times = sample(seconds, 3, [&] { pool.echo(bytes); });
-    return {{metric, quantile(times, 0.5) * 1e3}};
-}
-
-Figures creation(MakeCompetitor make, int workers, double seconds) {
-    const std::vector<double> times = sample(seconds, 5, [&] {
-        const auto pool = make({.workers = workers});
-        require(pool->call(1) == 2, "the task after creation");
-    });
-    return {{"creation_ms", quantile(times, 0.5) * 1e3}};
-}
-
-/// Nanoseconds on a CPU since the start, of this process's children and theirs.
-double descendants_cpu_seconds(pid_t parent) {
-    double sum = 0;
-    for (const auto& task :
-         std::filesystem::directory_iterator("/proc/" + std::to_string(parent) + "/task")) {
-        std::ifstream children(task.path() / "children");
-        for (pid_t child = 0; children >> child;) {
-            double nanoseconds = 0;
-            std::ifstream("/proc/" + std::to_string(child) + "/schedstat") >> nanoseconds;
-            sum += nanoseconds * 1e-9 + descendants_cpu_seconds(child);
-        }
-    }
-    return sum;
-}
-
-/// The CPU time that idle workers use, as a share of one CPU.
-Figures idleness(Competitor& pool, double seconds) {
-    seconds = std::max(seconds, 1.0);
-    pool.run_all(increment, 1000);
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    const double before = descendants_cpu_seconds(getpid());
-    std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
-    return {{"idle_cpu_share", (descendants_cpu_seconds(getpid()) - before) / seconds}};
+Figures mapping(Competitor& pool, int /*workers*/, double seconds) {
+    return {{"map_items_per_s",
+             items_per_second(seconds, [&](int count) { return pool.map_squares(count); })},
+            {"map_lambda_items_per_s", items_per_second(seconds, [&](int count) {
+                 return pool.map_squares_by_lambda(count);
+             })}};
 }
 
 } // namespace
 
-Figures measure(MakeCompetitor make, const Workload& workload, int workers, double seconds) {
+void require(bool right, const char* what) {
+    if (!right) throw std::runtime_error(std::string("wrong answer: ") + what);
+}
+
+void be_idle() {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+}
+
+Figures percentiles(const std::string& name, const std::vector<double>& times) {
+    return {{name + "_p50_us", quantile(times, 0.5) * 1e6},
+            {name + "_p99_us", quantile(times, 0.99) * 1e6}};
+}
+
+Figures measure(MakeCompetitor make, const Workload& workload, int size, double seconds) {
     const std::string& id = workload.id;
-    if (id == "creation") return creation(make, workers, seconds);
-    const std::size_t mib = id == "echo_1_mib" ? 1 : id == "echo_64_mib" ? 64 : 0;
-    const auto pool = make({.workers = workers, .payload_bytes = mib << 20});
-    if (mib > 0) return echoing(*pool, seconds, workload.metrics[0].id, mib);
-    if (id == "noop") return throughput(*pool, seconds);
-    if (id == "round_trip") return round_trips(*pool, seconds, false);
-    if (id == "idle_round_trip") return round_trips(*pool, seconds, true);
-    if (id == "cpu") return utilisation(*pool, seconds, workers);
-    if (id == "map") return mapping(*pool, seconds);
-    if (id == "idle") return idleness(*pool, seconds);
-    throw std::logic_error("no such workload: " + id);
+    if (id == "creation") return measure_creation(make, size, seconds);
+    if (id == "echo") return measure_echo(make, size, seconds);
+    if (id == "result") return measure_result(make, size, seconds);
+    if (id == "pending") return pending(*make({.workers = two_workers}), size, seconds);
+    if (id == "threads") return submitting_threads(*make({.workers = 1}), size, seconds);
+    static const std::map<std::string, Figures (*)(Competitor&, int workers, double seconds)>
+        by_workers{{"noop", throughput},        {"batch", batches},
+                   {"round_trip", round_trips}, {"idle_round_trip", idle_round_trips},
+                   {"cpu", utilisation},        {"map", mapping}};
+    const auto found = by_workers.find(id);
+    if (found == by_workers.end()) return {}; // only prong has it
+    return found->second(*make({.workers = size}), size, seconds);
 }
 
 } // namespace bench

@@ -22,7 +22,7 @@ namespace ipc = boost::interprocess;
 
 constexpr int block_count = 4096; // numbers in one message of the map
 
-enum class Kind : std::int32_t { call, squares, echo, stop };
+enum class Kind : std::int32_t { call, squares, echo, make, stop };
 
 struct Header {
     Kind kind;
@@ -111,8 +111,14 @@ public:
             put({.kind = Kind::echo, .id = 0, .argument = 0, .result = 0, .task = nullptr});
         std::memcpy(buffer_.data() + size, bytes.data(), bytes.size());
         requests_.send(buffer_.data(), size + bytes.size(), 0);
-        const std::size_t received = receive();
-        return {buffer_.begin() + sizeof(Header), buffer_.begin() + static_cast<long>(received)};
+        return receive_bytes();
+    }
+
+    Bytes result(int size) override {
+        requests_.send(
+            buffer_.data(),
+            put({.kind = Kind::make, .id = 0, .argument = size, .result = 0, .task = nullptr}), 0);
+        return receive_bytes();
     }
 
 private:
@@ -142,6 +148,11 @@ private:
         unsigned priority = 0;
         replies_.receive(buffer_.data(), buffer_.size(), size, priority);
         return size;
+    }
+
+    Bytes receive_bytes() {
+        const std::size_t received = receive();
+        return {buffer_.begin() + sizeof(Header), buffer_.begin() + static_cast<long>(received)};
     }
 
     /// Sends `count` requests and takes as many replies, keeping at most what both queues hold so
@@ -178,6 +189,11 @@ private:
                 auto* const out = reinterpret_cast<std::int64_t*>(buffer_.data() + sizeof(Header));
                 for (std::size_t i = 0; i < numbers; ++i) out[i] = square(in[i]);
                 size = sizeof(Header) + numbers * sizeof(std::int64_t);
+            }
+            if (request.kind == Kind::make) {
+                const Bytes made = make_bytes(request.argument);
+                std::memcpy(buffer_.data() + sizeof(Header), made.data(), made.size());
+                size = sizeof(Header) + made.size();
             }
             replies_.send(buffer_.data(), size, 0);
         }

@@ -25,6 +25,10 @@ public:
                                   [&](int n) { return submit([task, n] { return task(n); }); });
     }
 
+    std::optional<std::int64_t> run_all_from(int threads, Task task, int count) override {
+        return run_in_threads(threads, [&] { return run_all(task, count); });
+    }
+
     int call(int n) override {
         return submit([n] { return increment(n); }).get();
     }
@@ -41,6 +45,10 @@ public:
     Bytes echo(const Bytes& bytes) override {
         auto copy = std::make_shared<Bytes>(bytes); // enqueue wants what it runs to be const
         return submit([copy] { return bench::echo(std::move(*copy)); }).get();
+    }
+
+    Bytes result(int size) override {
+        return submit([size] { return make_bytes(size); }).get();
     }
 
 private:

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "../harness/timing.hpp"
+
 #include <cstdint>
 #include <ctime>
 #include <vector>
@@ -26,12 +28,25 @@ inline int burn_millisecond(int n) {
     return n + 1;
 }
 
+/// Takes 20 µs. Returns when it ended.
+inline std::int64_t run_briefly() {
+    const std::int64_t end = now_ns() + 20'000;
+    std::int64_t now = 0;
+    while ((now = now_ns()) < end) {
+    }
+    return now;
+}
+
 inline std::int64_t square(int n) {
     return std::int64_t{n} * n;
 }
 
 inline Bytes echo(Bytes bytes) {
     return bytes;
+}
+
+inline Bytes make_bytes(int size) {
+    return Bytes(static_cast<std::size_t>(size), 'x');
 }
 
 using Task = int (*)(int);

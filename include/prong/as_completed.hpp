@@ -119,9 +119,11 @@ auto as_completed(Range&& futures, Timeout timeout = std::nullopt) {
     static_assert(!std::is_const_v<Element>, "prong: as_completed needs futures that can be taken");
     const detail::Deadline limit = detail::Deadline::after(timeout);
     std::vector<std::conditional_t<is_view, AnyFuture, Element*>> places;
+    if constexpr (std::ranges::sized_range<Range>) places.reserve(std::ranges::size(futures));
+    constexpr bool may_repeat = is_view || !std::ranges::contiguous_range<Range>;
     std::unordered_set<const detail::TaskHandle*> seen;
     for (auto&& future : futures) {
-        if (!seen.insert(&detail::FutureAccess::task(future)).second) continue;
+        if (may_repeat && !seen.insert(&detail::FutureAccess::task(future)).second) continue;
         if constexpr (is_view) {
             places.push_back(future);
         } else {

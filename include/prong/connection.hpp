@@ -1,6 +1,7 @@
 #pragma once
 
 #include <prong/codec.hpp>
+#include <prong/detail/async_members.hpp>
 #include <prong/detail/export.hpp>
 #include <prong/detail/wire.hpp>
 #include <prong/timeout.hpp>
@@ -24,7 +25,7 @@ namespace prong {
 
 namespace detail {
 struct ConnectionEnds;
-struct MessageSource;
+class ConnectionPort;
 } // namespace detail
 
 /// One end of a connection, made by `Pipe`, `Listener` or `Client`. The other end receives all
@@ -62,13 +63,17 @@ public:
     /// `EndOfFile`.
     template <typename T>
     void send(const T& value) {
-        detail::BufferWriter writer;
-        if constexpr (std::convertible_to<const T&, std::string_view>) {
-            detail::encode(writer, std::string(std::string_view(value)));
-        } else {
-            detail::encode(writer, value);
-        }
+        detail::MessageWriter writer;
+        encode(writer, value);
         send_bytes(writer.bytes());
+        writer.post();
+    }
+    /// Sends a `SharedBuffer`, or what holds one, which moves to the receiver. Otherwise as above.
+    template <typename T>
+        requires(detail::is_moved_by_encoding<std::remove_cvref_t<T>>())
+    void send(T&& value) {
+        if constexpr (detail::require_passed_on<T>())
+            send<std::remove_cvref_t<T>>(std::as_const(value));
     }
 
     /// Blocks until the next message arrives, and decodes it. *Throws* `EndOfFile` if the other end
@@ -78,11 +83,7 @@ public:
     /// the connection.
     template <typename T>
     T recv() {
-        const std::vector<std::byte> message = recv_bytes();
-        detail::Reader reader{message};
-        T value = detail::decode<T>(reader);
-        require_all_read(reader);
-        return value;
+        return decode<T>(recv_bytes());
     }
 
     /// Sends one message of bytes, of any size including zero. Blocks and throws like `send`.
@@ -95,11 +96,49 @@ public:
     /// On `std::bad_alloc` that message is discarded.
     std::vector<std::byte> recv_bytes();
 
+    /// Sends a value in an event loop: `async_send([executor,] value, [token])`, with
+    /// `<prong/asio.hpp>`. The handler gets `(std::exception_ptr)`, of what `send` throws after it
+    /// has encoded the value; the call encodes it, and throws the rest. *Default:* the handler's
+    /// executor; `use_awaitable`. Until then nothing else may be sent; a second `async_send` fails
+    /// with `std::logic_error`. A cancelled one (`operation_aborted`) has sent nothing, with one
+    /// exception: if a part was sent, total and partial cancellation have no effect, and terminal
+    /// cancellation ends sending. The end of the context does so, too. The other end receives
+    /// `EndOfFile` then.
+    template <typename... Args>
+    auto async_send(Args&&... args) {
+        return detail::DefinedInProngAsioHpp<Connection, Args...>().async_send(
+            *this, std::forward<Args>(args)...);
+    }
+    /// Receives a value in an event loop: `async_recv<T>([executor,] [token])`. The handler gets
+    /// `(std::exception_ptr, T)`, or a
+    /// `std::optional<T>` if `T` has no default constructor; the exception is what `recv` throws.
+    /// *Default:* like `async_send`. Until then nothing else may be received; a second `async_recv`
+    /// fails with `std::logic_error`. A cancelled one (`operation_aborted`) loses nothing: a part
+    /// of a message that has arrived stays here for the next receiver.
+    template <typename T, typename... Args>
+    auto async_recv(Args&&... args) {
+        return detail::DefinedInProngAsioHpp<Connection, Args...>().template async_recv<T>(
+            *this, std::forward<Args>(args)...);
+    }
+    /// Like `async_send`, for bytes that must exist until the handler runs.
+    template <typename... Args>
+    auto async_send_bytes(Args&&... args) {
+        return detail::DefinedInProngAsioHpp<Connection, Args...>().async_send_bytes(
+            *this, std::forward<Args>(args)...);
+    }
+    /// Like `async_recv`. The handler gets `(std::exception_ptr, std::vector<std::byte>)`.
+    template <typename... Args>
+    auto async_recv_bytes(Args&&... args) {
+        return detail::DefinedInProngAsioHpp<Connection, Args...>().async_recv_bytes(
+            *this, std::forward<Args>(args)...);
+    }
+
     /// Returns whether a message or the end of file can be received. Blocks at most `timeout`;
     /// `std::nullopt`: no limit. *Default:* 0, does not block.
     [[nodiscard]] bool poll(Timeout timeout = std::chrono::seconds(0)) const;
 
-    /// Closes this end. The peer sees end of file once no process has a copy. May be repeated.
+    /// Closes this end. The peer sees end of file once no process has a copy. Cancels what an event
+    /// loop sends and receives. May be repeated.
     void close() noexcept;
     /// Returns whether the end was closed or moved away.
     [[nodiscard]] bool closed() const noexcept;
@@ -114,6 +153,9 @@ public:
 
 private:
     friend struct detail::ConnectionEnds;
+    friend class detail::ConnectionPort;
+    template <typename, typename...>
+    friend struct detail::DefinedInProngAsioHpp;
 
     // What a Process does with those among its arguments, in the child.
     friend PRONG_API void prong_keep_end(Connection& connection) noexcept;
@@ -122,19 +164,30 @@ private:
     Connection(std::shared_ptr<detail::ConnectionEnds> ends, std::size_t side, bool receives,
                bool sends);
 
+    template <typename T>
+    static void encode(detail::MessageWriter& writer, const T& value) {
+        if constexpr (std::convertible_to<const T&, std::string_view>) {
+            detail::encode(writer, std::string(std::string_view(value)));
+        } else {
+            detail::encode(writer, value);
+        }
+    }
+    template <typename T>
+    static T decode(std::span<const std::byte> message) {
+        detail::Reader reader{message};
+        T value = detail::decode<T>(reader);
+        require_all_read(reader);
+        return value;
+    }
+
     [[nodiscard]] int receiving_fd() const;
-    std::vector<std::byte> receive_message(detail::MessageSource& source);
-    std::uint64_t receive_header(detail::MessageSource& source);
-    void receive(detail::MessageSource& source, std::span<std::byte> part,
-                 std::uint64_t message_bytes);
-    void skip_unread(detail::MessageSource& source);
+    [[nodiscard]] int sending_fd() const;
     static void require_all_read(const detail::Reader& reader);
 
     std::shared_ptr<detail::ConnectionEnds> ends_; // null when closed
     std::size_t side_ = 0;
     bool receives_ = false;
     bool sends_ = false;
-    std::uint64_t unread_bytes_ = 0; // of a message whose receiver ran out of memory
 };
 
 } // namespace prong

@@ -55,6 +55,8 @@ struct Death {
     std::vector<const void*> frames = {};
     /// The last 64 KiB of the task's output, if `TaskOptions::capture_output` was set.
     std::string last_output = {};
+    /// The worker's host, if it is another one than this program's.
+    std::string host = {};
 };
 
 /// Reports that the worker died while it was running the task, reading its arguments or writing its
@@ -68,6 +70,8 @@ public:
 
     /// Returns the worker's process id; the process has ended.
     [[nodiscard]] int pid() const noexcept { return death_.pid; }
+    /// Returns the worker's host, or an empty string if it is this program's.
+    [[nodiscard]] const std::string& host() const noexcept { return death_.host; }
     /// Returns the exit code of the process, or -N if signal N killed it.
     [[nodiscard]] int exitcode() const noexcept { return death_.exitcode; }
     /// Returns the signal that killed the worker, or 0 if it exited.
@@ -116,6 +120,29 @@ public:
 private:
     std::vector<Death> deaths_;
     int attempts_;
+    std::string task_;
+};
+
+/// Reports that the process which serves tasks on another host was lost, or the connection to it,
+/// while it had the task or before the task was sent, and that the task may not be tried again
+/// (`TaskOptions::max_retries`). The task may have run, in part or as a whole, unless `rank()` is
+/// -1. `what()` names the cause.
+class PRONG_API RankLost : public Error {
+public:
+    /// Stores what the functions of the same names return. `cause`: how the rank was lost.
+    RankLost(std::string host, int rank, const std::string& cause, std::string task);
+    ~RankLost() override;
+
+    /// Returns the host of the lost process; an empty string if it is unknown.
+    [[nodiscard]] const std::string& host() const noexcept { return host_; }
+    /// Returns the rank of the lost process; -1 if the task had not been sent to one.
+    [[nodiscard]] int rank() const noexcept { return rank_; }
+    /// Returns the task's function and number.
+    [[nodiscard]] const std::string& task() const noexcept { return task_; }
+
+private:
+    std::string host_;
+    int rank_;
     std::string task_;
 };
 

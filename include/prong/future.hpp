@@ -27,10 +27,10 @@ struct FutureAccess;
 /// together see `wait` in `<prong/wait.hpp>` and `as_completed` in `<prong/as_completed.hpp>`.
 ///
 /// Is moved, not copied. A future is not `valid()` when default-constructed, moved from, or after
-/// `get`. Every other member then throws `std::logic_error`. Exception: `cancel`, `request_stop`
-/// and `kill` return false after `get`. Destroying a future neither waits nor cancels; the memory
-/// of the result is freed, at once or when the task ends. A future stays valid after its executor
-/// is destroyed.
+/// `get` or `view`. Every other member then throws `std::logic_error`. Exception: `cancel`,
+/// `request_stop` and `kill` return false after `get` or `view`. Destroying a future neither waits
+/// nor cancels; the memory of the result is freed, at once or when the task ends. A future stays
+/// valid after its executor is destroyed.
 ///
 /// Thread safety: different futures are independent. One thread at a time uses a future. While that
 /// thread waits or takes the result, any number of others may call `cancel`, `request_stop` and
@@ -55,8 +55,14 @@ public:
     /// also throws `TaskTimeout`, `LimitExceeded` or `PoisonedTask`. Leaves the future invalid,
     /// except after `LimitExceeded` for lack of memory in this process.
     R get() {
-        task_.wait_until(detail::Deadline::never());
-        return take();
+        detail::Outcome outcome = task_.outcome();
+        if (!outcome.error) outcome.require_memory();
+        struct Release { // decoding may throw: the record goes back all the same
+            detail::TaskHandle& task;
+            ~Release() { task.release(); }
+        } release{task_};
+        if (outcome.error) std::rethrow_exception(outcome.error);
+        if constexpr (!std::is_void_v<R>) return detail::Decoder<R>::decode(outcome.result);
     }
     /// Like `get()`; Python's name.
     R result() { return get(); }
@@ -67,7 +73,16 @@ public:
         if (!wait_for(timeout)) {
             throw TimeoutError("the result was not there in time; the task goes on, wait again");
         }
-        return take();
+        return get();
+    }
+
+    /// Like `get`, but returns a view of a result whose elements lie in one piece, such as a
+    /// `std::vector` or `std::string`: they are read where the worker wrote them, without a copy.
+    /// Blocks and *throws* like `get`, and leaves the future invalid. `ResultView` in
+    /// `<prong/result_view.hpp>` says which results have a view.
+    ResultView<R> view() {
+        task_.wait_until(detail::Deadline::never());
+        return ResultView<R>::of(task_.take());
     }
 
     /// Blocks until the task has ended.
@@ -85,10 +100,7 @@ public:
     }
 
     /// Blocks until the task has ended. Returns the exception that `get` would throw, or null.
-    [[nodiscard]] std::exception_ptr exception() const {
-        wait();
-        return task_.outcome().error;
-    }
+    [[nodiscard]] std::exception_ptr exception() const { return task_.outcome().error; }
 
     /// Blocks until the task has ended. Returns the last 64 KiB of its standard output and error.
     /// Call it before `get`. Returns an empty string without `TaskOptions::capture_output`, or if
@@ -125,18 +137,7 @@ public:
 private:
     friend struct detail::FutureAccess;
 
-    explicit Future(detail::TaskHandle task) : task_(std::move(task)) {}
-
-    R take() {
-        detail::Outcome outcome = task_.outcome();
-        if (!outcome.error) outcome.require_memory();
-        struct Release { // decoding may throw: the record goes back all the same
-            detail::TaskHandle& task;
-            ~Release() { task.release(); }
-        } release{task_};
-        if (outcome.error) std::rethrow_exception(outcome.error);
-        if constexpr (!std::is_void_v<R>) return detail::Decoder<R>::decode(outcome.result);
-    }
+    explicit Future(detail::TaskHandle&& task) : task_(std::move(task)) {}
 
     detail::TaskHandle task_;
 };
@@ -201,7 +202,7 @@ namespace detail {
 /// What the rest of prong may do with a future.
 struct FutureAccess {
     template <typename R>
-    static Future<R> make(TaskHandle task) {
+    static Future<R> make(TaskHandle&& task) {
         return Future<R>(std::move(task));
     }
     template <typename R>

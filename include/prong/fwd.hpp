@@ -36,6 +36,18 @@ template <typename R>
 class Future;
 template <typename R>
 class MapResult;
+template <typename R>
+class ResultView;
+
+template <typename T>
+class SharedBuffer;
+template <typename T>
+class SharedView;
+
+template <typename T>
+class SharedBuffer;
+template <typename T>
+class SharedView;
 
 enum class LimitKind;
 enum class OnWorkerDeath : unsigned char;

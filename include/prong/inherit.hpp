@@ -5,6 +5,10 @@
 
 namespace prong {
 
+namespace detail {
+struct InheritAccess;
+}
+
 /// Selects which of the program's open descriptors a pool's processes keep
 /// (`PoolOptions::inherit`), or the zygote (`start_zygote`). An inherited descriptor stays open: a
 /// pipe's reader sees no end of file, `flock` is not released, `pclose` waits.
@@ -45,8 +49,19 @@ public:
     [[nodiscard]] const std::vector<int>& listed() const noexcept { return listed_; }
 
 private:
+    friend struct detail::InheritAccess;
+
     Kind kind_;
     std::vector<int> listed_;
 };
+
+namespace detail {
+
+/// Keeps a descriptor besides those that the user has selected.
+struct InheritAccess {
+    static void keep(Inherit& inherit, int descriptor) { inherit.listed_.push_back(descriptor); }
+};
+
+} // namespace detail
 
 } // namespace prong

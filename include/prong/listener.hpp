@@ -1,6 +1,7 @@
 #pragma once
 
 #include <prong/connection.hpp>
+#include <prong/detail/async_members.hpp>
 #include <prong/detail/export.hpp>
 #include <prong/timeout.hpp>
 
@@ -9,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 /// \file
 /// Connects programs that are no relatives, also on different machines. An address is
@@ -25,7 +27,8 @@ namespace prong {
 
 namespace detail {
 class Acceptor;
-}
+class ListenerPort;
+} // namespace detail
 
 /// Accepts connections at an address: `prong::Listener listener("localhost:0", "key");`.
 ///
@@ -74,6 +77,18 @@ public:
     /// handshakes that have begun go on in the next call.
     std::optional<Connection> accept_for(Timeout timeout);
 
+    /// Accepts a client in an event loop: `async_accept([executor,] [token])`, with
+    /// `<prong/asio.hpp>`. The handler gets `(std::exception_ptr, Connection)`; the exception is
+    /// what `accept` throws. *Default:* the handler's executor; `use_awaitable`. Any number may be
+    /// in progress. An operation that was cancelled, or whose listener was closed
+    /// (`operation_aborted`), accepts no client. A client whose time for the handshake is over is
+    /// disconnected when the next one comes.
+    template <typename... Args>
+    auto async_accept(Args&&... args) {
+        return detail::DefinedInProngAsioHpp<Listener, Args...>().async_accept(
+            *this, std::forward<Args>(args)...);
+    }
+
     /// Returns the address with the port that the system has chosen, and a host in numbers, such as
     /// "127.0.0.1:40123"; a path or an abstract name as it is.
     [[nodiscard]] std::string address() const;
@@ -91,13 +106,15 @@ public:
     [[nodiscard]] bool closed() const noexcept { return acceptor_ == nullptr; }
 
 private:
+    friend class detail::ListenerPort;
+
     // What a Process does with a listener among its arguments: in the child, and in the parent.
     friend PRONG_API void prong_keep_end(Listener& listener) noexcept;
     friend PRONG_API void prong_give_away(Listener& listener) noexcept;
 
     detail::Acceptor& acceptor() const;
 
-    std::unique_ptr<detail::Acceptor> acceptor_; // null when closed
+    std::shared_ptr<detail::Acceptor> acceptor_; // null when closed
 };
 
 /// Connects to a `Listener` at `address`, of this or another program, and makes the handshake if

@@ -156,6 +156,7 @@ private:
         std::size_t end = writer.size();
         try {
             for (; count < most && !MapSourceOf::at_end(); ++count) {
+                if constexpr (moves_parcels && !are_references) writer.pledges().forget_handles();
                 std::apply(
                     [&writer](auto&... position) {
                         Call::encode_arguments(writer, *position...);
@@ -167,9 +168,16 @@ private:
         } catch (...) {
             error = std::current_exception();
             writer.rewind(end);
+            if constexpr (moves_parcels) writer.pledges().take_back(end);
         }
         return count;
     }
+
+    /// Whether elements may have buffers, and whether these outlive their encoding.
+    static constexpr bool moves_parcels =
+        (is_moved_by_encoding<std::ranges::range_value_t<Views>>() || ...);
+    static constexpr bool are_references =
+        (std::is_reference_v<std::ranges::range_reference_t<Views>> && ...);
 
     F callable_;
     std::tuple<Views...> views_;
@@ -180,16 +188,29 @@ private:
 /// next one shall be.
 class PRONG_API MapRun {
 public:
-    /// `task_options`: null for none. `value_bytes`: see `ChunkReader`.
+    /// `task_options`: null for none. `value_bytes`: see `ChunkReader`. Unless it `may_block`, it
+    /// never waits for room, and `element` is called only when `is_ready`.
     MapRun(executor::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
-           std::unique_ptr<MapSource> source, std::size_t value_bytes);
+           std::unique_ptr<MapSource> source, std::size_t value_bytes, bool may_block = true);
     /// Cancels what no worker has claimed.
     ~MapRun();
     MapRun(const MapRun&) = delete;
     MapRun& operator=(const MapRun&) = delete;
 
+    [[nodiscard]] executor::PoolCore& pool() const { return pool_.core(); }
+
     /// Whether all results have been passed on.
     [[nodiscard]] bool at_end() const;
+
+    // For event loops.
+
+    /// Reads ahead. Returns whether `element` does not block now.
+    bool is_ready();
+    /// If it is not: returns the task that the element waits for; null if any of several tasks, or
+    /// room in the queue, will do.
+    [[nodiscard]] const TaskHandle* awaited() const;
+    /// Returns whether `is_ready` may have changed. Reads no input.
+    bool poll();
 
     /// Waits until the current element is there. Throws `TimeoutError`.
     void wait();
@@ -230,6 +251,8 @@ private:
         std::size_t elements = 0;
     };
 
+    [[nodiscard]] bool has_sent() const { return !next_.empty() || pending_.pending() != 0; }
+    [[nodiscard]] bool has_result() const;
     void fill();
     void read_chunk(std::size_t most);
     bool send_chunk();
@@ -244,6 +267,7 @@ private:
     MapOptions options_;
     std::optional<TaskOptions> task_options_;
     Deadline limit_; ///< `never` once its TimeoutError was thrown
+    bool may_block_;
     std::unique_ptr<MapSource> source_;
     std::size_t value_bytes_;
     std::exception_ptr input_error_; ///< comes after all results
@@ -268,8 +292,9 @@ private:
 template <class T>
 struct MapProgress {
     MapProgress(executor::PoolCore& core, const MapOptions& options,
-                const TaskOptions* task_options, std::unique_ptr<MapSource> source)
-        : run(core, options, task_options, std::move(source), plain_bytes<T>) {}
+                const TaskOptions* task_options, std::unique_ptr<MapSource> source,
+                bool may_block = true)
+        : run(core, options, task_options, std::move(source), plain_bytes<T>, may_block) {}
 
     MapRun run;
     std::optional<T> element;

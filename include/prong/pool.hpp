@@ -147,6 +147,9 @@ public:
             .get();
     }
 
+    /// Like `ProcessPoolExecutor::completion_fd`: readable when a task of any call has ended.
+    [[nodiscard]] int completion_fd() { return executor_.completion_fd(); }
+
     /// Like `apply`, but returns at once.
     template <typename F, typename... Args>
         requires(!std::same_as<std::remove_cvref_t<F>, callbacks>)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <prong/detail/async_members.hpp>
 #include <prong/detail/export.hpp>
 #include <prong/fwd.hpp>
 #include <prong/timeout.hpp>
@@ -21,12 +22,15 @@ namespace prong {
 
 namespace detail {
 
+class ProcessEnd;
 struct ProcessState;
 
 /// What a `Process` was given to run.
 class Target {
 public:
     virtual ~Target() = default;
+    /// In the parent, before the child is started.
+    virtual void prepare() = 0;
     /// In the child, before anything else.
     virtual void enter_child() = 0;
     virtual void call() = 0;
@@ -34,8 +38,12 @@ public:
     virtual void leave_parent() = 0;
 };
 
-// An argument that has something to do when it goes over to the child, a `Connection` or a
-// `Listener`, has functions of these names.
+// An argument that has something to do when it goes over to the child, such as a `Connection`, a
+// `Listener` or a `SharedBuffer`, has functions of these names.
+template <typename T>
+void prepare_start(T& part) {
+    if constexpr (requires { prong_prepare_start(part); }) prong_prepare_start(part);
+}
 template <typename T>
 void keep_in_child(T& part) {
     if constexpr (requires { prong_keep_end(part); }) prong_keep_end(part);
@@ -54,6 +62,10 @@ class BoundTarget final : public Target {
 public:
     template <typename... Given>
     explicit BoundTarget(Given&&... given) : parts_(std::forward<Given>(given)...) {}
+
+    void prepare() override {
+        std::apply([](auto&... parts) { (prepare_start(parts), ...); }, parts_);
+    }
 
     void enter_child() override {
         std::apply([](auto&... parts) { (keep_in_child(parts), ...); }, parts_);
@@ -145,6 +157,17 @@ public:
     /// it has ended.
     bool join_for(Timeout timeout);
 
+    /// Waits in an event loop until the process has ended: `async_wait([executor,] [token])`, with
+    /// `<prong/asio.hpp>`. The handler gets `(error_code, int exitcode)`. *Default:* the handler's
+    /// executor; `use_awaitable`. Any number of waits may be in progress. Cancellation ends the
+    /// wait (`operation_aborted`), not the process. The wait goes on when this object is moved or
+    /// destroyed. *Throws* `std::logic_error` like `join`.
+    template <typename... Args>
+    auto async_wait(Args&&... args) const {
+        return detail::DefinedInProngAsioHpp<Process, Args...>().async_wait(
+            *this, std::forward<Args>(args)...);
+    }
+
     /// Sends SIGTERM: ends the process unless it handles the signal. Does nothing if it has ended.
     void terminate();
     /// Sends SIGKILL, which no process can handle. Does nothing if it has ended.
@@ -196,6 +219,8 @@ public:
     void close();
 
 private:
+    friend class detail::ProcessEnd;
+
     detail::ProcessState& state() const;
     void end() noexcept;
 

@@ -8,6 +8,7 @@
 #include <prong/future.hpp>
 #include <prong/map.hpp>
 #include <prong/pool_options.hpp>
+#include <prong/result_view.hpp>
 #include <prong/stats.hpp>
 #include <prong/task_options.hpp>
 #include <prong/timeout.hpp>
@@ -16,9 +17,21 @@
 #include <optional>
 #include <ranges>
 #include <utility>
+#include <vector>
 
 namespace prong {
+
+namespace executor {
+struct RelayOptions;
+}
+
+/// What `submit_batch` returns: a future for each element.
+template <typename F, typename Range>
+using batch_result_t = std::vector<Future<task_result_t<F, std::ranges::range_reference_t<Range>>>>;
+
 namespace detail {
+
+struct PoolAccess;
 
 /// What `submit` and `try_submit` do; `options`: null for none.
 template <typename F, typename... Args>
@@ -42,10 +55,34 @@ try_submit_task(executor::PoolCore& core, const TaskOptions* options, Deadline l
     return FutureAccess::make<task_result_t<F, Args...>>(std::move(*task));
 }
 
+/// What `submit_batch` does.
+template <typename F, std::ranges::input_range Range>
+batch_result_t<F, Range> submit_task_batch(executor::PoolCore& core, const TaskOptions* options,
+                                           const F& f, Range&& range) {
+    using Element = std::ranges::range_reference_t<Range>;
+    TaskBatch batch(core, task_type<F, Element>(), options);
+    if constexpr (std::ranges::sized_range<Range>) batch.reserve(std::ranges::size(range));
+    for (auto&& element : range) {
+        TaskWriter writer(core);
+        encode_task(writer, f, std::forward<decltype(element)>(element));
+        if constexpr (!std::is_reference_v<Element> &&
+                      is_moved_by_encoding<std::ranges::range_value_t<Range>>())
+            writer.pledges().forget_handles(); // `element` ends here
+        batch.add(std::move(writer));
+    }
+    batch_result_t<F, Range> futures;
+    futures.reserve(batch.size());
+    while (batch.size() != 0) {
+        for (TaskHandle& task : batch.submit_some())
+            futures.push_back(FutureAccess::make<task_result_t<F, Element>>(std::move(task)));
+    }
+    return futures;
+}
+
 } // namespace detail
 
 /// Submits tasks with fixed options; made by `ProcessPoolExecutor::with`. Refers to the pool, which
-/// must outlive it. *Throws* like the pool's members. `submit` and `map` also throw
+/// must outlive it. *Throws* like the pool's members. `submit`, `submit_batch` and `map` also throw
 /// `std::invalid_argument` for options out of range.
 ///
 /// Thread safety and process safety: like `ProcessPoolExecutor`.
@@ -73,6 +110,11 @@ public:
         return detail::try_submit_task(*core_, &options_, detail::Deadline::after(timeout),
                                        std::forward<F>(f), std::forward<Args>(args)...);
     }
+    /// Like `ProcessPoolExecutor::submit_batch`.
+    template <typename F, std::ranges::input_range Range>
+    batch_result_t<F, Range> submit_batch(F f, Range&& range) const {
+        return detail::submit_task_batch(*core_, &options_, f, std::forward<Range>(range));
+    }
     /// Like `ProcessPoolExecutor::map`.
     template <typename F, std::ranges::input_range... Ranges>
         requires(sizeof...(Ranges) > 0)
@@ -88,6 +130,8 @@ public:
     }
 
 private:
+    friend struct detail::PoolAccess;
+
     executor::PoolCore* core_;
     TaskOptions options_;
 };
@@ -190,7 +234,8 @@ public:
     ProcessPoolExecutor& operator=(const ProcessPoolExecutor&) = delete;
 
     /// Queues `f(args...)` for a worker and returns its future. Encodes `f` and the arguments
-    /// first; the caller may then change or destroy them.
+    /// first; the caller may then change or destroy them. A `SharedBuffer` passes to the task and
+    /// is empty then; the elements of a `SharedView` are not copied.
     ///
     /// Accepts functions, member functions, function objects, lambdas without captures, and
     /// `with_captures`. Passes the task's own `std::stop_token` to a leading token parameter.
@@ -226,9 +271,29 @@ public:
                                        std::forward<F>(f), std::forward<Args>(args)...);
     }
 
+    /// Queues one task `f(element)` for each element of a range, and returns their futures in the
+    /// same order. Costs less than `submit` for each, because the workers are woken once for many
+    /// tasks. Each task is otherwise like one of `submit`: it has its own timeout, is cancelled and
+    /// retried alone, and its crash fails no other.
+    ///
+    /// Encodes all elements first: if reading or encoding one throws, no task is queued. So the
+    /// range must be finite, and may change or end afterwards. Put what all tasks need, such as a
+    /// `SharedView`, in a pair with each element. Returns an empty vector for an empty range.
+    ///
+    /// Blocks while `max_pending` tasks are queued, so a range may be longer than that: tasks are
+    /// queued as there is room. If their `TaskOptions::deadline` passes first, the remaining tasks
+    /// end with `TaskTimeout`. If another thread shuts the pool down meanwhile, or the pool breaks,
+    /// they end with `CancelledError` or `BrokenProcessPool`.
+    ///
+    /// *Throws* like `submit`; then no task is queued.
+    template <typename F, std::ranges::input_range Range>
+    batch_result_t<F, Range> submit_batch(F f, Range&& range) {
+        return detail::submit_task_batch(*core_, nullptr, f, std::forward<Range>(range));
+    }
+
     /// Returns a handle that submits to this pool with `options`:
     /// `pool.with(TaskOptions{.timeout = 2s}).submit(parse, path)`. Does not check `options`;
-    /// `submit` and `map` do.
+    /// `submit`, `submit_batch` and `map` do.
     [[nodiscard]] PoolWithOptions with(const TaskOptions& options) const {
         return {*core_, options};
     }
@@ -286,11 +351,52 @@ public:
     /// are absent and no task is queued. Does not block and costs the workers nothing.
     [[nodiscard]] PoolStats stats() const;
 
+    /// Returns a descriptor that becomes readable when a task of the pool has ended, whenever it
+    /// was submitted, for event loops that have no adapter (epoll, libuv, GLib, Qt). Each call
+    /// returns the same one. It belongs to the pool, and stays open as long as the pool or one of
+    /// its futures exists; one loop reads it. Only pools whose program has called this send
+    /// anything.
+    ///
+    /// When it is readable, first drain it, then look at the futures with `done()`:
+    ///
+    ///     char bytes[256];
+    ///     while (read(fd, bytes, sizeof(bytes)) > 0) {}
+    ///
+    /// It never blocks: `read` fails with `EAGAIN` when it is drained. It may be readable although
+    /// no task has ended since. It does not become readable at the deadline of a queued task, but
+    /// when a worker would start that task. Once all processes of the pool have ended, also by
+    /// SIGKILL, all futures are done, and the descriptor stays readable with `read` returning 0:
+    /// remove it from the loop.
+    ///
+    /// Blocks until the pool's processes have started. *Throws* `std::system_error` if the
+    /// descriptor cannot be opened: it needs `/proc`, and the user as whom the pool was created.
+    /// Thread safety: any thread.
+    [[nodiscard]] int completion_fd();
+
+protected:
+    /// Creates a pool whose tasks may also run elsewhere: `relay` claims them. `max_workers` may be
+    /// 0.
+    ProcessPoolExecutor(PoolOptions options, executor::RelayOptions relay);
+
 private:
     friend class Pool;
+    friend struct detail::PoolAccess;
 
     executor::PoolCore* core_;
     int exceptions_at_start_;
 };
+
+namespace detail {
+
+/// What the rest of prong may do with a pool.
+struct PoolAccess {
+    static executor::PoolCore& core(const ProcessPoolExecutor& pool) { return *pool.core_; }
+    static executor::PoolCore& core(const PoolWithOptions& pool) { return *pool.core_; }
+    /// Null: none.
+    static const TaskOptions* options(const ProcessPoolExecutor& /*pool*/) { return nullptr; }
+    static const TaskOptions* options(const PoolWithOptions& pool) { return &pool.options_; }
+};
+
+} // namespace detail
 
 } // namespace prong

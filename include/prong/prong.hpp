@@ -28,7 +28,9 @@
 #include <prong/process.hpp>
 #include <prong/process_pool_executor.hpp>
 #include <prong/queue.hpp>
+#include <prong/result_view.hpp>
 #include <prong/semaphore.hpp>
+#include <prong/shared_buffer.hpp>
 #include <prong/shared_memory.hpp>
 #include <prong/stats.hpp>
 #include <prong/task_options.hpp>

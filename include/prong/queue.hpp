@@ -1,16 +1,21 @@
 #pragma once
 
 #include <prong/codec.hpp>
+#include <prong/detail/async_members.hpp>
 #include <prong/detail/deadline.hpp>
 #include <prong/detail/export.hpp>
+#include <prong/detail/queue_watch.hpp>
 #include <prong/detail/shared_object.hpp>
 #include <prong/error.hpp>
 #include <prong/timeout.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 /// \file
@@ -43,11 +48,13 @@ public:
     }
     explicit ItemQueue(ObjectId id);
 
-    // The caller of the next five has a `Pin`: from the construction of the `ItemWriter`, and from
+    // The caller of the next six has a `Pin`: from the construction of the `ItemWriter`, and from
     // `take` to `keep` or `finish`.
 
     /// Returns whether `put` would not block.
     [[nodiscard]] bool has_room() const;
+    /// Returns whether `take` would neither block nor return nothing.
+    [[nodiscard]] bool has_item() const;
     /// Appends an item. Returns false at the deadline.
     bool put(ItemWriter& item, Deadline deadline) const;
     /// Takes the first item that no living process has taken. Returns nothing at the deadline.
@@ -66,6 +73,8 @@ public:
     [[nodiscard]] std::size_t size() const;
     [[nodiscard]] std::int64_t max_size() const;
     [[nodiscard]] ObjectId id() const { return object_.id(); }
+    /// Returns the word that counts changes; null if the queue has ended.
+    [[nodiscard]] std::atomic<std::uint32_t>* find_changes(QueueChange change) const noexcept;
 
     friend bool operator==(const ItemQueue& a, const ItemQueue& b) noexcept {
         return a.object_ == b.object_;
@@ -85,8 +94,10 @@ private:
 /// Encodes an item in the memory where consumers find it. Frees that memory if the item is not put.
 class PRONG_API ItemWriter final : public Writer {
 public:
-    explicit ItemWriter(const ItemQueue& queue) : Writer(default_max_nesting), queue_(queue) {}
+    explicit ItemWriter(const ItemQueue& queue);
     ~ItemWriter();
+
+    Pledges& pledges() override;
 
 private:
     friend class ItemQueue;
@@ -95,6 +106,7 @@ private:
 
     const ItemQueue& queue_;
     std::uint64_t block_ = 0; ///< 0: nothing was written
+    std::unique_ptr<Pledges> pledges_;
 };
 
 /// Finishes an item when it was decoded, or cannot be.
@@ -114,15 +126,46 @@ private:
 template <Transferable T>
 class BasicQueue {
 public:
+    /// What `put` takes: an rvalue if it is, or holds, a `SharedBuffer`, which moves to the
+    /// consumer.
+    using Value = std::conditional_t<holds_parcels<T, true>(), T&&, const T&>;
+
     /// Appends a value. Blocks while the queue is full. *Throws* what encoding throws;
     /// `QueueClosed` after `close()`; `ObjectGone` if the queue has ended; `Error` if there is no
     /// room for the value. Nothing is appended then.
-    void put(const T& value) const { static_cast<void>(put(value, Deadline::never())); }
+    void put(Value value) const { static_cast<void>(put(value, Deadline::never())); }
     /// Appends a value if the queue is not full, without blocking. Returns whether it did.
-    [[nodiscard]] bool try_put(const T& value) const { return put(value, Deadline::now()); }
+    [[nodiscard]] bool try_put(Value value) const { return put(value, Deadline::now()); }
     /// Like `put`, but blocks at most `timeout`. Returns whether the value was appended.
-    [[nodiscard]] bool put_for(Timeout timeout, const T& value) const {
+    [[nodiscard]] bool put_for(Timeout timeout, Value value) const {
         return put(value, Deadline::after(timeout));
+    }
+
+    /// The same for a `SharedBuffer` that is not moved: the compiler refuses it.
+    void put(const T& value) const
+        requires(holds_parcels<T, true>())
+    {
+        static_cast<void>(try_put(value));
+    }
+    [[nodiscard]] bool try_put(const T& value) const
+        requires(holds_parcels<T, true>())
+    {
+        return put_for(std::nullopt, value);
+    }
+    [[nodiscard]] bool put_for(Timeout, const T&) const
+        requires(holds_parcels<T, true>())
+    {
+        return require_passed_on<const T&>();
+    }
+
+    /// Appends a value in an event loop: `async_put([executor,] value, [token])`, with
+    /// `<prong/asio.hpp>`. Waits while the queue is full. The handler gets `(std::exception_ptr)`,
+    /// of what `put` throws. *Default:* the handler's executor; `use_awaitable`. An operation that
+    /// was cancelled (`operation_aborted`), or whose context ends, has put nothing.
+    template <typename... Args>
+    auto async_put(Args&&... args) const {
+        return detail::DefinedInProngAsioHpp<BasicQueue, Args...>().async_put(
+            *this, std::forward<Args>(args)...);
     }
 
     /// Returns the number of items that wait in the queue; while others use it, an estimate.
@@ -142,6 +185,9 @@ public:
     friend bool operator==(const BasicQueue&, const BasicQueue&) = default;
 
 protected:
+    template <typename, typename...>
+    friend struct DefinedInProngAsioHpp;
+
     explicit BasicQueue(std::int64_t max_size) : items_(max_size) {}
     explicit BasicQueue(ObjectId id) : items_(id) {}
 
@@ -206,6 +252,17 @@ public:
     [[nodiscard]] std::optional<T> get_for(Timeout timeout) const {
         return get(detail::Deadline::after(timeout));
     }
+    /// Removes the first item in an event loop: `async_get([executor,] [token])`, with
+    /// `<prong/asio.hpp>`. The handler gets `(std::exception_ptr, T)`, or a
+    /// `std::optional<T>` if `T` has no default constructor; the exception is what `get` throws.
+    /// *Default:* the handler's executor; `use_awaitable`. Any number may be in progress. An
+    /// operation that was cancelled (`operation_aborted`), or whose context ends, takes no item.
+    /// While operations wait, this process has one thread more.
+    template <typename... Args>
+    auto async_get(Args&&... args) const {
+        return detail::DefinedInProngAsioHpp<Queue, Args...>().async_get(
+            *this, std::forward<Args>(args)...);
+    }
 
 private:
     friend struct detail::HandleAccess;
@@ -230,7 +287,15 @@ public:
     SimpleQueue() = default;
 
     /// Like `Queue::put`; blocks only if the queue holds 1,048,576 items.
-    void put(const T& value) const { queue_.put(value); }
+    void put(typename Queue<T>::Value value) const {
+        queue_.put(static_cast<typename Queue<T>::Value>(value));
+    }
+    /// Rejected at compile time: a `SharedBuffer` has to be moved.
+    void put(const T& value) const
+        requires(detail::holds_parcels<T, true>())
+    {
+        queue_.put(value);
+    }
     /// Like `Queue::get`.
     T get() const { return queue_.get(); }
     /// Returns whether no item waits.
@@ -275,6 +340,12 @@ public:
     /// Like `get`, but blocks at most `timeout`. Returns nothing if no item came.
     [[nodiscard]] std::optional<T> get_for(Timeout timeout) const {
         return get(detail::Deadline::after(timeout), nullptr);
+    }
+    /// Returns the first item in an event loop, like `Queue::async_get`.
+    template <typename... Args>
+    auto async_get(Args&&... args) const {
+        return detail::DefinedInProngAsioHpp<JoinableQueue, Args...>().async_get(
+            *this, std::forward<Args>(args)...);
     }
 
     /// Says that this process is done with an item: with the first of those that `get` has returned

@@ -25,7 +25,7 @@ PRONG_API std::string_view to_string(WorkerState state);
 
 /// State and counts of one worker.
 struct WorkerStats {
-    /// The worker's index, as `this_worker::index`.
+    /// The worker's index, as `this_worker::index`: on its host.
     int index;
     int pid; ///< 0 if absent
     /// What the worker is doing.
@@ -34,6 +34,7 @@ struct WorkerStats {
     std::chrono::nanoseconds since; ///< time that it has been idle or has run this task; coarse
     std::uint64_t finished;         ///< tasks finished by all processes of this index
     std::uint64_t deaths;           ///< processes that died instead of exiting normally
+    std::string host = {};          ///< empty: this program's
 };
 
 /// Counts of a pool since its creation, and its workers. Counters are read one after the other and
@@ -48,7 +49,7 @@ struct PoolStats {
     std::uint64_t cancelled; ///< number of tasks cancelled before a worker claimed them
     std::uint64_t retried;   ///< attempts after the first
     std::uint64_t killed;    ///< failed tasks whose worker was killed: `kill`, timeout, limit
-    /// One for each worker, by index.
+    /// One for each worker, by index; then those of other hosts, as they have last reported.
     std::vector<WorkerStats> workers;
 };
 
@@ -56,7 +57,7 @@ struct PoolStats {
 struct ShutdownReport {
     /// A worker that was killed while it ran a task.
     struct Killed {
-        int pid;          ///< the worker's process id
+        int pid;          ///< the worker's process id; 0: the task ran on another host
         std::string task; ///< the task that it was running
     };
     std::vector<Killed> killed;  ///< their futures throw `WorkerDied`

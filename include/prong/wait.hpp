@@ -1,7 +1,7 @@
 #pragma once
 
 /// \file
-/// `wait`: for several futures, or for connections, processes and descriptors.
+/// `wait`: for several futures, or for futures, connections, processes and descriptors together.
 
 #include <prong/detail/export.hpp>
 #include <prong/detail/print.hpp>
@@ -19,6 +19,7 @@
 #include <string_view>
 #include <tuple>
 #include <type_traits>
+#include <variant>
 #include <vector>
 
 namespace prong {
@@ -78,8 +79,8 @@ WaitResult wait(const std::tuple<Futures&...>& futures, ReturnWhen when = Return
         futures);
 }
 
-/// Something to wait for: a message on a connection, the end of a process, or a descriptor of the
-/// program that becomes readable. Implicitly constructible from each of them.
+/// Something to wait for: the end of a task, a message on a connection, the end of a process, or a
+/// descriptor of the program that becomes readable. Implicitly constructible from each of them.
 class PRONG_API Waitable {
 public:
     /// Throws `std::logic_error` if the connection is closed or only sends.
@@ -92,26 +93,53 @@ public:
     Waitable(const Process& process);
     /// *Throws* `std::invalid_argument` for a negative descriptor.
     Waitable(int fd);
+    /// *Throws* `std::logic_error` if the future is not valid, or this process is not its pool's.
+    template <typename R>
+    Waitable(const Future<R>& future) : Waitable(detail::FutureAccess::task(future)) {}
+    /// *Throws* like the above.
+    Waitable(const AnyFuture& future) : Waitable(detail::FutureAccess::task(future)) {}
 
-    /// Returns the descriptor that becomes readable.
+    /// Returns the descriptor that becomes readable; -1 for a future, which has none.
     [[nodiscard]] int fd() const noexcept { return fd_; }
 
 private:
+    friend PRONG_API std::vector<std::size_t> wait(std::span<const Waitable> items,
+                                                   Timeout timeout);
+    explicit Waitable(const detail::TaskHandle& task);
+
     int fd_;
+    const detail::TaskHandle* task_ = nullptr;
 };
 
-/// Blocks until at least one of `items` is ready: a connection has a message or has lost its peer,
-/// a listener has a client, a process has ended, a descriptor is readable. Returns the positions of
-/// all ready items, ascending; empty on timeout. *Default:* no timeout; returns at once if `items`
-/// is empty. Zero polls. Signals do not end the wait. *Throws* `std::system_error` for a descriptor
-/// that is not open.
+namespace detail {
+
+/// A braced list of items to wait for. A class, so that a list of futures alone is rather taken for
+/// a list of `AnyFuture`.
+struct WaitableList {
+    WaitableList(std::initializer_list<Waitable> list) : items(list.begin(), list.size()) {}
+    std::span<const Waitable> items;
+};
+
+} // namespace detail
+
+/// Blocks until at least one of `items` is ready: a task has ended, a connection has a message or
+/// has lost its peer, a listener has a client, a process has ended, a descriptor is readable.
+/// Returns the positions of all ready items, ascending; empty on timeout. *Default:* no timeout;
+/// returns at once if `items` is empty. Zero polls. Signals do not end the wait. *Throws*
+/// `std::system_error` for a descriptor that is not open.
 ///
 /// Thread safety: any thread; all items must stay open meanwhile.
 PRONG_API std::vector<std::size_t> wait(std::span<const Waitable> items,
                                         Timeout timeout = std::nullopt);
 
-/// Like the above: `prong::wait({process, connection}, 2s)`.
-PRONG_API std::vector<std::size_t> wait(std::initializer_list<Waitable> items,
-                                        Timeout timeout = std::nullopt);
+/// Like the above: `prong::wait({future, process, connection}, 2s)`.
+inline std::vector<std::size_t> wait(detail::WaitableList items, Timeout timeout = std::nullopt) {
+    return wait(items.items, timeout);
+}
+/// Like the above: `prong::wait({})` returns at once.
+inline std::vector<std::size_t> wait(std::initializer_list<std::monostate>,
+                                     Timeout = std::nullopt) {
+    return {};
+}
 
 } // namespace prong

@@ -12,6 +12,7 @@ Error::~Error() = default;
 BrokenProcessPool::~BrokenProcessPool() = default;
 WorkerDied::~WorkerDied() = default;
 PoisonedTask::~PoisonedTask() = default;
+RankLost::~RankLost() = default;
 TaskTimeout::~TaskTimeout() = default;
 CancelledError::~CancelledError() = default;
 TimeoutError::~TimeoutError() = default;
@@ -30,6 +31,7 @@ namespace {
 
 std::string how_it_died(const Death& death) {
     std::string text = "worker " + std::to_string(death.pid) + " ";
+    if (!death.host.empty()) text += "on " + death.host + " ";
     if (death.out_of_memory) text += "was killed by the kernel because memory had run out: it ";
     text += diag::exit_text(death.exitcode);
     const int signal = -death.exitcode;
@@ -48,6 +50,13 @@ std::string poison_text(const std::vector<Death>& deaths, int attempts, const st
     return text;
 }
 
+std::string loss_text(const std::string& host, int rank, const std::string& cause,
+                      const std::string& task) {
+    std::string text = rank < 0 ? "the pool's relay" : "rank " + std::to_string(rank);
+    if (!host.empty()) text += " on " + host;
+    return text + " was lost while running " + task + (cause.empty() ? "" : ": " + cause);
+}
+
 } // namespace
 
 WorkerDied::WorkerDied(Death death, std::string task)
@@ -59,6 +68,10 @@ PoisonedTask::PoisonedTask(std::vector<Death> deaths, int attempts, std::string 
       task_(std::move(task)) {
     if (deaths_.empty()) deaths_.emplace_back();
 }
+
+RankLost::RankLost(std::string host, int rank, const std::string& cause, std::string task)
+    : Error(loss_text(host, rank, cause, task)), host_(std::move(host)), rank_(rank),
+      task_(std::move(task)) {}
 
 const std::string& PoisonedTask::last_output() const noexcept {
     return deaths_.back().last_output;

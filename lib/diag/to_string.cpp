@@ -1,3 +1,4 @@
+#include <prong/asio/server_options.hpp>
 #include <prong/error.hpp>
 #include <prong/pool_options.hpp>
 #include <prong/stats.hpp>
@@ -34,6 +35,10 @@ std::string_view to_string(Priority priority) {
 
 std::string_view to_string(ReturnWhen condition) {
     return name_of(condition, {"first_completed", "first_exception", "all_completed"});
+}
+
+std::string_view to_string(WhenFull action) {
+    return name_of(action, {"wait", "refuse"});
 }
 
 std::string_view to_string(WorkerState state) {

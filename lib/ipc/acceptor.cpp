@@ -3,21 +3,20 @@
 #include "base/errno.hpp"
 #include "ipc/address.hpp"
 #include "ipc/hmac.hpp"
+#include "ipc/listening.hpp"
 #include "os/fork_depth.hpp"
 #include "os/process.hpp"
 #include "os/socket.hpp"
 
-#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <exception>
 #include <iterator>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <stdexcept>
 #include <system_error>
@@ -25,56 +24,6 @@
 
 namespace prong::detail {
 namespace {
-
-std::optional<os::FileId> file_at(const std::string& path) {
-    const base::UniqueFd file(open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-    return os::FileId::of(file.get());
-}
-
-base::UniqueFd make_socket(int family, int type) {
-    base::UniqueFd made(socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!made) base::throw_errno("socket");
-    return os::lift(std::move(made));
-}
-
-bool bind_to(const base::UniqueFd& socket, const ipc::Address& address) {
-    return bind(socket.get(), address.data(), address.length()) == 0;
-}
-
-/// Returns whether this is the file of a socket that no process has any more.
-bool is_stale(const ipc::Address& address) {
-    struct stat status {};
-    if (lstat(address.text().c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
-    // Of another type, so that no connection is made: a socket that is there answers EPROTOTYPE.
-    const base::UniqueFd probe = make_socket(AF_UNIX, SOCK_DGRAM);
-    return connect(probe.get(), address.data(), address.length()) != 0 && errno == ECONNREFUSED;
-}
-
-/// Binds in place of a listener that was killed, if its file is what stands there.
-bool replace_stale(const base::UniqueFd& socket, const ipc::Address& address) {
-    const std::string path = address.text();
-    // While one has the abstract name, no other one can take the new file for the stale one.
-    const base::UniqueFd turn = make_socket(AF_UNIX, SOCK_STREAM);
-    if (bind_to(turn, ipc::resolve("@" + path).front()) && is_stale(address) &&
-        unlink(path.c_str()) == 0 && bind_to(socket, address))
-        return true;
-    errno = EADDRINUSE;
-    return false;
-}
-
-base::UniqueFd listen_at(const ipc::Address& address) {
-    base::UniqueFd listener = make_socket(address.family(), SOCK_STREAM);
-    const std::string text = address.text();
-    const int on = 1;
-    if (address.family() != AF_UNIX)
-        setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    const bool is_bound =
-        bind_to(listener, address) ||
-        (errno == EADDRINUSE && text.front() == '/' && replace_stale(listener, address));
-    if (!is_bound) base::throw_errno(("bind to " + text).c_str());
-    if (listen(listener.get(), SOMAXCONN) != 0) base::throw_errno(("listen at " + text).c_str());
-    return listener;
-}
 
 void watch(int events, int fd) {
     epoll_event event{.events = EPOLLIN, .data = {.fd = fd}};
@@ -86,14 +35,6 @@ os::GuardedFd make_events(int listener) {
     if (!events) base::throw_errno("epoll_create1");
     watch(events.get(), listener);
     return os::GuardedFd(os::lift(std::move(events)));
-}
-
-/// Returns whether `accept` failed because of one client, or of what happened to it on its way.
-bool concerns_one_client(int error) {
-    constexpr std::array errors{EAGAIN,    EINTR,        ECONNABORTED, EPERM,
-                                EPROTO,    ENOPROTOOPT,  ENETDOWN,     ENETUNREACH,
-                                EHOSTDOWN, EHOSTUNREACH, ENONET,       EOPNOTSUPP};
-    return std::ranges::find(errors, error) != errors.end();
 }
 
 } // namespace
@@ -120,7 +61,7 @@ private:
 
 Acceptor::Acceptor(const std::string& address, std::string key, Limits limits)
     : key_(std::move(key)), limits_(limits), clients_(std::make_unique<Clients>()),
-      home_(os::fork_depth()), file_owner_(home_) {
+      home_(os::fork_depth()) {
     if (!key_.empty()) ipc::require_hmac();
     listen_at_first(address);
     events_ = make_events(socket_.get());
@@ -130,9 +71,10 @@ void Acceptor::listen_at_first(const std::string& address) {
     std::exception_ptr error;
     for (const ipc::Address& one : ipc::resolve(address)) {
         try {
-            socket_ = os::GuardedFd(listen_at(one));
-            address_ = ipc::Address::of(socket_.get()).text();
-            if (address_.front() == '/') file_id_ = file_at(address_);
+            socket_ = os::GuardedFd(ipc::listen_at(one));
+            const ipc::Address bound = ipc::Address::of(socket_.get());
+            address_ = bound.text();
+            file_ = ipc::SocketFile(bound);
             return;
         } catch (const std::system_error&) {
             if (!error) error = std::current_exception();
@@ -142,17 +84,19 @@ void Acceptor::listen_at_first(const std::string& address) {
 }
 
 Acceptor::~Acceptor() {
-    // Before the socket is closed: until then the number of its file cannot be used again.
-    const bool is_ours = file_id_ && file_owner_ == os::fork_depth() && socket_.get() >= 0;
-    if (is_ours && file_at(address_) == file_id_) unlink(address_.c_str());
+    if (socket_.get() >= 0) file_.remove(); // else another listener may have the file by now
+    if (home_ != os::fork_depth()) return;
+    for (Cancellable* const operation : operations_) operation->cancel();
 }
 
-void Acceptor::own_file() noexcept {
-    file_owner_ = os::fork_depth();
+void Acceptor::add(Cancellable& operation) {
+    const Turn turn(*this);
+    operations_.push_back(&operation);
 }
 
-void Acceptor::disown_file() noexcept {
-    file_id_.reset();
+void Acceptor::remove(Cancellable& operation) noexcept {
+    const std::lock_guard lock(mutex_);
+    if (home_ == os::fork_depth()) std::erase(operations_, &operation);
 }
 
 /// In a child of the process that has used this so far: gives up what belongs to the parent.
@@ -163,8 +107,12 @@ void Acceptor::enter_process(bool is_half_written) {
                                "of a pool do not inherit listeners");
     }
     if (!is_copy) return;
-    if (is_half_written) static_cast<void>(clients_.release());
+    if (is_half_written) {
+        static_cast<void>(clients_.release());
+        std::construct_at(&operations_);
+    }
     clients_ = std::make_unique<Clients>();
+    operations_.clear();
     events_ = make_events(socket_.get());
     home_ = os::fork_depth();
 }
@@ -221,7 +169,7 @@ base::UniqueFd Acceptor::accept_client() {
         const bool is_out_of_descriptors = errno == EMFILE || errno == ENFILE;
         if (is_out_of_descriptors && !clients_->empty()) {
             reject(clients_->begin());
-        } else if (!concerns_one_client(errno)) {
+        } else if (!ipc::concerns_one_client(errno)) {
             base::throw_errno("accept4");
         }
         return {};

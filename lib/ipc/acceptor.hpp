@@ -2,17 +2,19 @@
 
 #include "base/fd.hpp"
 #include "ipc/handshake.hpp"
+#include "ipc/listening.hpp"
 #include "os/descriptor.hpp"
 #include "os/fork_safe_mutex.hpp"
 
+#include <prong/detail/async_members.hpp>
 #include <prong/detail/deadline.hpp>
 #include <prong/timeout.hpp>
 
 #include <cstddef>
 #include <list>
 #include <memory>
-#include <optional>
 #include <string>
+#include <vector>
 
 namespace prong::detail {
 
@@ -31,7 +33,8 @@ public:
     Acceptor(const std::string& address, std::string key, Limits limits);
     Acceptor(const Acceptor&) = delete;
     Acceptor& operator=(const Acceptor&) = delete;
-    /// Removes the file of a local socket, if it is still the one that this process made.
+    /// Removes the file of a local socket, if it is still the one that this process made. Cancels
+    /// operations.
     ~Acceptor();
 
     /// Blocks until a client has connected and passed the handshake. Returns nothing at the
@@ -44,9 +47,13 @@ public:
     /// Returns a descriptor that is readable when `accept` has something to do.
     int descriptor();
 
+    /// Has an operation of an event loop cancelled at the end of this object, or no longer.
+    void add(Cancellable& operation);
+    void remove(Cancellable& operation) noexcept;
+
     /// Lets this process remove the file of the socket, or no longer.
-    void own_file() noexcept;
-    void disown_file() noexcept;
+    void own_file() noexcept { file_.own(); }
+    void disown_file() noexcept { file_.disown(); }
 
 private:
     /// A client whose handshake is not over.
@@ -74,9 +81,9 @@ private:
     os::GuardedFd socket_;
     os::GuardedFd events_; ///< the epoll instance of this process: socket and clients
     std::unique_ptr<Clients> clients_;
-    unsigned home_; ///< `os::fork_depth()` of the process that `events_` and `clients_` belong to
-    unsigned file_owner_;               ///< of the process that removes the file
-    std::optional<os::FileId> file_id_; ///< of the socket's file, if there is one
+    std::vector<Cancellable*> operations_;
+    unsigned home_; ///< `os::fork_depth()` of the process that the last three belong to
+    ipc::SocketFile file_;
 };
 
 } // namespace prong::detail

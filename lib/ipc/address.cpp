@@ -90,7 +90,7 @@ std::string Address::text() const {
     if (family() == AF_UNIX) {
         std::string path(reinterpret_cast<const char*>(&storage_) + path_offset,
                          length_ - path_offset);
-        if (path.front() == '\0') {
+        if (path.starts_with('\0')) {
             path.front() = '@';
         } else {
             path.resize(std::strlen(path.c_str())); // a zero byte ends it

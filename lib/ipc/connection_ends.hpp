@@ -1,9 +1,11 @@
 #pragma once
 
 #include "base/fd.hpp"
+#include "ipc/incoming.hpp"
 #include "os/descriptor.hpp"
 
 #include <prong/connection.hpp>
+#include <prong/detail/async_members.hpp>
 
 #include <array>
 #include <atomic>
@@ -11,19 +13,21 @@
 #include <memory>
 #include <new>
 #include <optional>
-#include <span>
 #include <utility>
 #include <vector>
 
 namespace prong::detail {
 
-/// Where the bytes of messages come from: first those that have been received already.
-struct MessageSource {
-    int fd;
-    std::span<const std::byte> arrived;
-
-    /// Fills the buffer, unless the peer is closed. Returns the number of bytes.
-    std::size_t receive_all(std::span<std::byte> buffer);
+/// What happens at one end.
+struct EndState {
+    Incoming incoming;
+    /// The operation of an event loop that receives or sends (`ConnectionPort::Direction`), and
+    /// `os::fork_depth()` of its process.
+    struct Use {
+        Cancellable* operation = nullptr;
+        unsigned home = 0;
+    };
+    std::array<Use, 2> uses{};
 };
 
 /// The descriptors of both ends of a connection that are open in this process. Each end can thus
@@ -33,6 +37,7 @@ struct ConnectionEnds {
     std::array<std::optional<os::FileId>, 2> ids{};
     /// `os::fork_depth()` of the last process that received this end as an argument.
     std::array<unsigned, 2> kept_at{};
+    std::array<EndState, 2> states{};
 
     explicit ConnectionEnds(base::UniqueFd first, base::UniqueFd second = {}) noexcept
         : ids{os::FileId::of(first.get()), os::FileId::of(second.get())} {
@@ -40,7 +45,7 @@ struct ConnectionEnds {
         fds[1] = second.release();
     }
 
-    /// Closes a descriptor, unless user code has closed and reused its number.
+    /// Closes a descriptor, unless user code has closed and reused its number. Cancels operations.
     void close(std::size_t side) noexcept;
 
     /// Creates the connection of one end.
@@ -52,10 +57,11 @@ struct ConnectionEnds {
     /// Receives the message whose first bytes have been received already. On `std::bad_alloc` the
     /// message is discarded.
     static std::vector<std::byte> receive_message(Connection& connection, MessageSource& source) {
+        Incoming& incoming = connection.ends_->states[connection.side_].incoming;
         try {
-            return connection.receive_message(source);
+            return *incoming.receive(source);
         } catch (const std::bad_alloc&) {
-            connection.skip_unread(source);
+            incoming.discard(source);
             throw;
         }
     }

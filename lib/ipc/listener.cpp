@@ -11,6 +11,7 @@
 #include "os/socket.hpp"
 
 #include <prong/detail/deadline.hpp>
+#include <prong/detail/listener_port.hpp>
 #include <prong/error.hpp>
 
 #include <sys/socket.h>
@@ -28,7 +29,7 @@ using detail::ConnectionEnds;
 using detail::Deadline;
 
 Listener::Listener(const std::string& address, std::string authkey)
-    : acceptor_(std::make_unique<detail::Acceptor>(
+    : acceptor_(std::make_shared<detail::Acceptor>(
           address, std::move(authkey),
           detail::Acceptor::Limits{.handshake = handshake_timeout,
                                    .most_clients = max_handshakes})) {}
@@ -62,6 +63,33 @@ int Listener::fileno() const {
 
 void Listener::close() noexcept {
     acceptor_.reset();
+}
+
+detail::ListenerPort::ListenerPort(const Listener& listener) : acceptor_(listener.acceptor_) {
+    static_cast<void>(listener.acceptor());
+}
+
+detail::ListenerPort::~ListenerPort() {
+    if (operation_ == nullptr) return;
+    if (const auto acceptor = acceptor_.lock()) acceptor->remove(*operation_);
+}
+
+bool detail::ListenerPort::enter(Cancellable& operation) {
+    const auto acceptor = acceptor_.lock();
+    if (!acceptor) return false;
+    if (operation_ == nullptr) acceptor->add(operation);
+    operation_ = &operation;
+    return true;
+}
+
+int detail::ListenerPort::watch() const {
+    return os::watch(acceptor_.lock()->descriptor(), os::Readiness::readable).release();
+}
+
+std::optional<Connection> detail::ListenerPort::try_accept() const {
+    base::UniqueFd accepted = acceptor_.lock()->accept(Deadline::now());
+    if (!accepted) return std::nullopt;
+    return ConnectionEnds::connection(std::move(accepted));
 }
 
 void prong_keep_end(Listener& listener) noexcept {

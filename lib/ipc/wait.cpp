@@ -1,7 +1,5 @@
 #include <prong/wait.hpp>
 
-#include "os/socket.hpp"
-
 #include <prong/connection.hpp>
 #include <prong/listener.hpp>
 #include <prong/process.hpp>
@@ -27,20 +25,12 @@ Waitable::Waitable(const Listener& listener) : fd_(listener.fileno()) {}
 
 Waitable::Waitable(const Process& process) : fd_(process.sentinel()) {}
 
+Waitable::Waitable(const detail::TaskHandle& task) : fd_(-1), task_(&task) {
+    task.require_valid();
+}
+
 Waitable::Waitable(int fd) : fd_(fd) {
     if (fd < 0) throw std::invalid_argument("prong::wait: a negative descriptor");
-}
-
-std::vector<std::size_t> wait(std::span<const Waitable> items, Timeout timeout) {
-    if (items.empty()) return {}; // nothing can become ready
-    std::vector<int> fds;
-    fds.reserve(items.size());
-    for (const Waitable& item : items) fds.push_back(item.fd());
-    return os::wait_readable(fds, detail::Deadline::after(timeout));
-}
-
-std::vector<std::size_t> wait(std::initializer_list<Waitable> items, Timeout timeout) {
-    return wait(std::span(items.begin(), items.size()), timeout);
 }
 
 } // namespace prong

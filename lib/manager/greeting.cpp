@@ -1,26 +1,13 @@
 #include "manager/greeting.hpp"
 
+#include "base/hexadecimal.hpp"
 #include "os/modules.hpp"
 
 #include <prong/error.hpp>
 
 #include <string>
-#include <string_view>
 
 namespace prong::manager {
-namespace {
-
-std::string hexadecimal(std::string_view bytes) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::string text;
-    for (const char c : bytes) {
-        const auto byte = static_cast<unsigned char>(c);
-        text += {digits[byte / 16], digits[byte % 16]};
-    }
-    return text;
-}
-
-} // namespace
 
 void greet(Connection& connection, const std::string& address) {
     connection.send(os::program_build_id());
@@ -35,7 +22,8 @@ bool receive_greeting(Connection& connection) {
     connection.send(is_same ? std::string()
                             : "the client is not of the same build of the same program: its build "
                               "id is " +
-                                  hexadecimal(theirs) + ", the manager's is " + hexadecimal(ours));
+                                  base::hexadecimal(theirs) + ", the manager's is " +
+                                  base::hexadecimal(ours));
     return is_same;
 }
 

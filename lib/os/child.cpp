@@ -200,6 +200,14 @@ int PidFd::open() const {
     return fd_.compare_exchange_strong(now, reopened.get()) ? reopened.release() : now;
 }
 
+base::UniqueFd PidFd::copy() const {
+    const int fd = open();
+    if (fd < 0) return {};
+    base::UniqueFd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!copy) base::throw_errno("fcntl(F_DUPFD_CLOEXEC)");
+    return lift(std::move(copy));
+}
+
 void PidFd::reset() noexcept {
     const int fd = fd_.exchange(-1);
     if (is_ours(fd)) close(fd);

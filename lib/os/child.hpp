@@ -44,6 +44,10 @@ public:
     /// `std::system_error` when the system refuses a descriptor.
     [[nodiscard]] int open() const;
 
+    /// Returns a copy of the descriptor; an empty one if the process has been reaped. Throws
+    /// `std::system_error`.
+    [[nodiscard]] base::UniqueFd copy() const;
+
     /// Returns the arguments that identify the process to `waitid`: its descriptor, or its number
     /// where no descriptor is available.
     [[nodiscard]] std::pair<idtype_t, id_t> id_for_wait() const noexcept;

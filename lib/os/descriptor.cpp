@@ -146,7 +146,7 @@ void give_up_descriptors(Inherited inherited, std::span<const int> kept,
     });
 }
 
-void restore_numbers(std::span<PassedFd> passed, base::UniqueFd& own) {
+void restore_numbers(std::span<PassedFd> passed, std::span<base::UniqueFd* const> own) {
     const auto is_wanted = [passed](int number) {
         return std::ranges::find(passed, number, &PassedFd::number) != passed.end();
     };
@@ -160,7 +160,9 @@ void restore_numbers(std::span<PassedFd> passed, base::UniqueFd& own) {
             return;
         }
     };
-    if (is_wanted(own.get())) move_away(own);
+    for (base::UniqueFd* const fd : own) {
+        if (is_wanted(fd->get())) move_away(*fd);
+    }
     for (PassedFd& one : passed) {
         if (is_wanted(one.fd.get())) move_away(one.fd);
     }

@@ -91,6 +91,6 @@ struct PassedFd {
 
 /// Gives passed descriptors their original numbers, closing what those refer to here, and moves
 /// `own` away from them. Throws `std::system_error`.
-void restore_numbers(std::span<PassedFd> passed, base::UniqueFd& own);
+void restore_numbers(std::span<PassedFd> passed, std::span<base::UniqueFd* const> own);
 
 } // namespace prong::os

@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace prong::os {
 namespace {
@@ -181,6 +183,14 @@ std::string build_id_in(std::string_view notes) {
     return {};
 }
 
+std::string build_id_of(const dl_phdr_info& info) {
+    std::string id;
+    visit_notes(info, [&](std::string_view notes) {
+        if (id.empty()) id = build_id_in(notes);
+    });
+    return id;
+}
+
 } // namespace
 
 std::uint64_t module_identity(const void* address) noexcept {
@@ -191,12 +201,26 @@ std::uint64_t module_identity(const void* address) noexcept {
 
 std::string program_build_id() {
     std::string id;
-    visit_program([&](const dl_phdr_info& info) {
-        visit_notes(info, [&](std::string_view notes) {
-            if (id.empty()) id = build_id_in(notes);
-        });
-    });
+    visit_program([&](const dl_phdr_info& info) { id = build_id_of(info); });
     return id;
+}
+
+std::vector<Module> list_modules() {
+    std::vector<Module> modules;
+    visit_modules([&](const dl_phdr_info& info) {
+        Module module{.path = info.dlpi_name,
+                      .build_id = build_id_of(info),
+                      .bias = info.dlpi_addr,
+                      .begin = std::numeric_limits<std::uintptr_t>::max(),
+                      .end = 0};
+        visit_segments(info, [&](std::uintptr_t begin, std::uintptr_t end) {
+            module.begin = std::min(module.begin, begin);
+            module.end = std::max(module.end, end);
+        });
+        modules.push_back(std::move(module));
+        return false;
+    });
+    return modules;
 }
 
 bool is_in_program(const void* address) noexcept {

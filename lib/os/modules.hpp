@@ -52,6 +52,18 @@ bool is_in_program(const void* address) noexcept;
 /// Returns the build id of the program, in bytes; empty if it was linked without one.
 std::string program_build_id();
 
+/// A loaded module: the program or a shared object.
+struct Module {
+    std::string path;     ///< empty for the program
+    std::string build_id; ///< in bytes; empty if it was linked without one
+    std::uintptr_t bias;  ///< what is added to the addresses in its file
+    std::uintptr_t begin; ///< of all that is loaded of it
+    std::uintptr_t end;
+};
+
+/// Returns the modules that are loaded now, the program first.
+std::vector<Module> list_modules();
+
 /// Returns how many modules have been unloaded since the program began.
 std::uint64_t unloaded_modules() noexcept;
 

@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -42,22 +43,32 @@ std::pair<base::UniqueFd, base::UniqueFd> connected_pair(int type) {
     return {lift(std::move(first)), lift(std::move(second))};
 }
 
+/// Calls `sendmsg` for the first piece of the bytes. A peer that is closed is EPIPE: if bytes were
+/// unread, the system says ECONNRESET once, and EPIPE from then on.
+ssize_t send_piece(int fd, std::span<const std::byte> head, std::span<const std::byte> body,
+                   int flags) {
+    // sendmsg only reads from it.
+    const auto piece = [](std::span<const std::byte> bytes) {
+        return iovec{.iov_base = const_cast<std::byte*>(bytes.data()),
+                     .iov_len = std::min(bytes.size(), piece_bytes)};
+    };
+    iovec pieces[] = {piece(head), piece(body)};
+    msghdr message{};
+    message.msg_iov = pieces;
+    message.msg_iovlen = 2;
+    const ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | flags);
+    if (sent < 0 && errno == ECONNRESET) errno = EPIPE;
+    return sent;
+}
+
 /// The buffer for descriptors that accompany a message.
 struct alignas(cmsghdr) Ancillary {
     std::array<std::byte, CMSG_SPACE(most_passed * sizeof(int))> bytes{};
 };
 
-} // namespace
-
-std::pair<base::UniqueFd, base::UniqueFd> socket_pair() {
-    return connected_pair(SOCK_STREAM);
-}
-
-std::pair<base::UniqueFd, base::UniqueFd> message_socket_pair() {
-    return connected_pair(SOCK_SEQPACKET);
-}
-
-void send_message(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
+/// Returns what `sendmsg` does.
+ssize_t send_once(int socket, std::span<const std::byte> bytes, std::span<const int> fds,
+                  int flags) {
     iovec piece{.iov_base = const_cast<std::byte*>(bytes.data()), .iov_len = bytes.size()};
     msghdr message{};
     message.msg_iov = &piece;
@@ -72,12 +83,10 @@ void send_message(int socket, std::span<const std::byte> bytes, std::span<const 
         header->cmsg_len = CMSG_LEN(fds.size_bytes());
         std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
     }
-    if (base::retry_interrupted([&] { return sendmsg(socket, &message, MSG_NOSIGNAL); }) < 0) {
-        base::throw_errno("sendmsg", errno == ECONNRESET ? EPIPE : errno);
-    }
+    return base::retry_interrupted([&] { return sendmsg(socket, &message, flags | MSG_NOSIGNAL); });
 }
 
-std::optional<Message> receive_message(int socket, std::span<std::byte> buffer) {
+std::optional<Message> receive_once(int socket, std::span<std::byte> buffer, int flags) {
     iovec piece{.iov_base = buffer.data(), .iov_len = buffer.size()};
     msghdr message{};
     message.msg_iov = &piece;
@@ -85,9 +94,10 @@ std::optional<Message> receive_message(int socket, std::span<std::byte> buffer) 
     Ancillary ancillary;
     message.msg_control = ancillary.bytes.data();
     message.msg_controllen = ancillary.bytes.size();
-    const ssize_t size =
-        base::retry_interrupted([&] { return recvmsg(socket, &message, MSG_CMSG_CLOEXEC); });
-    if (size < 0 && errno != ECONNRESET) base::throw_errno("recvmsg");
+    const ssize_t size = base::retry_interrupted(
+        [&] { return recvmsg(socket, &message, flags | MSG_CMSG_CLOEXEC); });
+    const bool has_none = (flags & MSG_DONTWAIT) != 0 && errno == EAGAIN;
+    if (size < 0 && errno != ECONNRESET && !has_none) base::throw_errno("recvmsg");
     if (size <= 0) return std::nullopt;
     Message received{.size = static_cast<std::size_t>(size),
                      .fds = {},
@@ -101,23 +111,42 @@ std::optional<Message> receive_message(int socket, std::span<std::byte> buffer) 
     return received;
 }
 
+} // namespace
+
+std::pair<base::UniqueFd, base::UniqueFd> socket_pair() {
+    return connected_pair(SOCK_STREAM);
+}
+
+std::pair<base::UniqueFd, base::UniqueFd> message_socket_pair() {
+    return connected_pair(SOCK_SEQPACKET);
+}
+
+void send_message(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
+    if (send_once(socket, bytes, fds, 0) < 0)
+        base::throw_errno("sendmsg", errno == ECONNRESET ? EPIPE : errno);
+}
+
+bool try_send_message(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
+    if (send_once(socket, bytes, fds, MSG_DONTWAIT) >= 0) return true;
+    if (errno != EAGAIN && errno != ENOBUFS && errno != ETOOMANYREFS)
+        base::throw_errno("sendmsg", errno == ECONNRESET ? EPIPE : errno);
+    return false;
+}
+
+std::optional<Message> receive_message(int socket, std::span<std::byte> buffer) {
+    return receive_once(socket, buffer, 0);
+}
+
+std::optional<Message> try_receive_message(int socket, std::span<std::byte> buffer) {
+    return receive_once(socket, buffer, MSG_DONTWAIT);
+}
+
 void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte> body) {
     const std::size_t all = head.size() + body.size();
     while (!head.empty() || !body.empty()) {
-        // sendmsg only reads from it.
-        const auto piece = [](std::span<const std::byte> bytes) {
-            return iovec{.iov_base = const_cast<std::byte*>(bytes.data()),
-                         .iov_len = std::min(bytes.size(), piece_bytes)};
-        };
-        iovec pieces[] = {piece(head), piece(body)};
-        msghdr message{};
-        message.msg_iov = pieces;
-        message.msg_iovlen = 2;
-        const ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+        const ssize_t sent = send_piece(fd, head, body, 0);
         if (sent < 0) {
-            // A peer that is closed with unread bytes causes ECONNRESET once, and EPIPE from then
-            // on.
-            const int error = errno == ECONNRESET ? EPIPE : errno;
+            const int error = errno;
             // The peer would take what follows a partial message for the rest of it.
             if (!is_passing(error) && head.size() + body.size() < all) shutdown(fd, SHUT_WR);
             errno = error;
@@ -128,6 +157,13 @@ void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte
         head = head.subspan(from_head);
         body = body.subspan(static_cast<std::size_t>(sent) - from_head);
     }
+}
+
+std::size_t try_send(int fd, std::span<const std::byte> head, std::span<const std::byte> body) {
+    const ssize_t sent = send_piece(fd, head, body, MSG_DONTWAIT);
+    if (sent >= 0) return static_cast<std::size_t>(sent);
+    if (!is_passing(errno)) base::throw_errno("sendmsg");
+    return 0;
 }
 
 void send_without_delay(int fd) noexcept {
@@ -205,6 +241,15 @@ std::vector<std::size_t> wait_readable(std::span<const int> fds, prong::detail::
         if (entries[i].revents != 0) ready.push_back(i);
     }
     return ready;
+}
+
+base::UniqueFd watch(int fd, Readiness readiness) {
+    base::UniqueFd watcher(epoll_create1(EPOLL_CLOEXEC));
+    if (!watcher) base::throw_errno("epoll_create1");
+    epoll_event event{};
+    event.events = readiness == Readiness::readable ? EPOLLIN : EPOLLOUT;
+    if (epoll_ctl(watcher.get(), EPOLL_CTL_ADD, fd, &event) != 0) base::throw_errno("epoll_ctl");
+    return lift(std::move(watcher));
 }
 
 } // namespace prong::os

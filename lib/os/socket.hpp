@@ -21,6 +21,10 @@ std::pair<base::UniqueFd, base::UniqueFd> socket_pair();
 /// middle of a message nothing more can be sent, and the peer sees the end of the stream.
 void send_all(int fd, std::span<const std::byte> head, std::span<const std::byte> body);
 
+/// Sends the bytes that the peer's buffer has room for, without blocking. Returns their number.
+/// Throws like `send_all`.
+std::size_t try_send(int fd, std::span<const std::byte> head, std::span<const std::byte> body);
+
 /// Turns off the delay by which TCP collects small messages. Does nothing to other sockets.
 void send_without_delay(int fd) noexcept;
 
@@ -54,6 +58,10 @@ inline constexpr std::size_t most_passed = 253;
 /// peer is closed, without a SIGPIPE.
 void send_message(int socket, std::span<const std::byte> bytes, std::span<const int> fds = {});
 
+/// Does the same without blocking. Returns false if the message cannot be sent now: the peer's
+/// buffer is full, or too many descriptors are on their way.
+bool try_send_message(int socket, std::span<const std::byte> bytes, std::span<const int> fds = {});
+
 struct Message {
     std::size_t size;                ///< bytes of the buffer that it fills
     std::vector<base::UniqueFd> fds; ///< the descriptors that came with it
@@ -64,9 +72,20 @@ struct Message {
 /// Throws `std::system_error`.
 std::optional<Message> receive_message(int socket, std::span<std::byte> buffer);
 
+/// Does the same without blocking. Returns nothing as well if there is no message.
+std::optional<Message> try_receive_message(int socket, std::span<std::byte> buffer);
+
 /// Blocks until one of the descriptors is readable or its peer is closed. Returns the positions of
 /// all that are; none when the deadline passes first. Throws `std::system_error`: EBADF for a
 /// descriptor that is not open.
 std::vector<std::size_t> wait_readable(std::span<const int> fds, prong::detail::Deadline deadline);
+
+/// What a descriptor is watched for.
+enum class Readiness : unsigned char { readable, writable };
+
+/// Creates a descriptor that is readable when `fd` is ready: for an event loop, which would make
+/// `fd` itself non-blocking in all processes that share its file. It does not keep the file open.
+/// Throws `std::system_error`.
+base::UniqueFd watch(int fd, Readiness readiness);
 
 } // namespace prong::os

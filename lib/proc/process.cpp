@@ -1,6 +1,9 @@
+#include <prong/detail/process_end.hpp>
 #include <prong/process.hpp>
 
+#include "base/fd.hpp"
 #include "os/cpus.hpp"
+#include "os/socket.hpp"
 #include "proc/process_state.hpp"
 
 #include <csignal>
@@ -45,6 +48,7 @@ void Process::run() {
 
 void Process::start() {
     state();
+    if (target_) target_->prepare();
     proc::start(state_, [this] {
         if (target_) target_->enter_child();
         run();
@@ -115,6 +119,27 @@ int Process::sentinel() const {
 
 void Process::close() {
     proc::close(state());
+}
+
+detail::ProcessEnd::ProcessEnd(const Process& process) : state_(process.state_) {
+    static_cast<void>(process.sentinel()); // throws unless it has been started
+}
+
+detail::ProcessEnd::ProcessEnd(ProcessEnd&& other) noexcept
+    : state_(std::move(other.state_)), pidfd_(std::exchange(other.pidfd_, -1)) {}
+
+detail::ProcessEnd::~ProcessEnd() {
+    const base::UniqueFd owner(pidfd_);
+}
+
+std::optional<int> detail::ProcessEnd::exitcode() const {
+    return proc::exitcode_of_closed(*state_);
+}
+
+int detail::ProcessEnd::watch() {
+    pidfd_ = proc::copy_pidfd(*state_).release();
+    if (pidfd_ < 0) return -1;
+    return os::watch(pidfd_, os::Readiness::readable).release();
 }
 
 int ProcessInfo::pid() const {

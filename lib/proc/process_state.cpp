@@ -284,10 +284,22 @@ std::optional<int> exitcode(State& state) {
     return state.exitcode;
 }
 
+std::optional<int> exitcode_of_closed(State& state) {
+    const Lock lock;
+    require_own(state);
+    if (state.pidfd) reap_if_ended(state);
+    return state.exitcode;
+}
+
 int sentinel(State& state) {
     const Lock lock;
     require_started_child(state);
     return state.pidfd.open();
+}
+
+base::UniqueFd copy_pidfd(const State& state) {
+    const Lock lock;
+    return state.pidfd.copy();
 }
 
 void send_signal(State& state, int signal) {

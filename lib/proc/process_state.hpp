@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/fd.hpp"
 #include "os/child.hpp"
 
 #include <prong/detail/deadline.hpp>
@@ -62,7 +63,11 @@ bool wait_for_end(State& state, detail::Deadline deadline);
 
 bool is_alive(State& state);
 std::optional<int> exitcode(State& state);
+/// The same, also after `close`.
+std::optional<int> exitcode_of_closed(State& state);
 int sentinel(State& state);
+/// Returns a copy of the descriptor; an empty one if the process has ended.
+base::UniqueFd copy_pidfd(const State& state);
 
 /// Sends a signal to a child that has been started. Does nothing if it has ended.
 void send_signal(State& state, int signal);

@@ -137,7 +137,7 @@ private:
 
     void fill_up() {
         for (unsigned worker = 0; worker < workers_.size(); ++worker) {
-            if (workers_[worker].pid != 0) continue;
+            if (workers_[worker].pid != 0 || !delegate_.is_wanted(worker)) continue;
             if (Clock::now() < next_fork_) return;
             if (!start(worker)) return;
             if (stop_mode_ != delegate_.stop_mode())

@@ -19,6 +19,8 @@ public:
     /// Returns whether any task is left to be claimed. Called while draining.
     virtual bool has_work() = 0;
 
+    /// Returns whether a worker without a process is to have one.
+    virtual bool is_wanted(unsigned /*worker*/) { return true; }
     /// Runs a new worker process. Returns its exit status.
     virtual int work(unsigned worker) = 0;
 

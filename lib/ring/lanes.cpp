@@ -21,15 +21,6 @@ std::uint64_t Lanes::count_elsewhere(const Ring& ring, Count count) noexcept {
     return total;
 }
 
-Ring::ReserveResult Lanes::reserve(Lane lane, std::uint64_t limit, Position& position) noexcept {
-    Ring& ring = (*this)[lane];
-    if (!words_->several.load(std::memory_order_relaxed)) {
-        const Ring::ReserveResult result = ring.reserve(limit, position);
-        if (result != Ring::ReserveResult::full) return result;
-    }
-    return reserve_among_all(ring, limit, position);
-}
-
 Ring::ReserveResult Lanes::reserve_among_all(Ring& ring, std::uint64_t limit,
                                              Position& position) noexcept {
     const std::uint64_t entries =
@@ -70,19 +61,16 @@ std::optional<Position> Lanes::blocked_at() const noexcept {
     return std::nullopt;
 }
 
-std::optional<Claim> Lanes::claim(std::uint16_t owner, WorkerIntent& intent,
-                                  std::uint64_t turn) noexcept {
+bool Lanes::claim_from_all(std::uint16_t owner, WorkerIntent& intent, std::uint64_t turn,
+                           Claim& claimed) noexcept {
     Ring& normal = (*this)[Lane::normal];
-    if (!words_->several.load(std::memory_order_relaxed)) return normal.claim(owner, intent);
     Ring& high = (*this)[Lane::high];
     Ring& low = (*this)[Lane::low];
     std::array<Ring*, lane_count> order{&high, &normal, &low};
     if (turn % 4 == 3) order = {&normal, &high, &low};
     if (turn % 16 == 15) order = {&low, &high, &normal};
-    for (Ring* const ring : order) {
-        if (auto claimed = ring->claim(owner, intent)) return claimed;
-    }
-    return std::nullopt;
+    return std::ranges::any_of(order,
+                               [&](Ring* ring) { return ring->claim(owner, intent, claimed); });
 }
 
 bool Lanes::has_work() const noexcept {

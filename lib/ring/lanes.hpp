@@ -49,7 +49,14 @@ public:
 
     /// Takes the next position of a lane, unless `limit` tasks are queued in all lanes together or
     /// the lane is closed.
-    Ring::ReserveResult reserve(Lane lane, std::uint64_t limit, Position& position) noexcept;
+    Ring::ReserveResult reserve(Lane lane, std::uint64_t limit, Position& position) noexcept {
+        Ring& ring = (*this)[lane];
+        if (!words_->several.load(std::memory_order_relaxed)) {
+            const Ring::ReserveResult result = ring.reserve(limit, position);
+            if (result != Ring::ReserveResult::full) return result;
+        }
+        return reserve_among_all(ring, limit, position);
+    }
 
     void close() noexcept;
 
@@ -66,9 +73,14 @@ public:
     /// Like `Ring::forget`, for a task of this lane.
     void forget(Lane lane, std::uint32_t index, std::uint32_t generation) noexcept;
 
-    /// Claims the next task for a worker; `turn` is how many tasks it has claimed so far.
-    std::optional<Claim> claim(std::uint16_t owner, WorkerIntent& intent,
-                               std::uint64_t turn) noexcept;
+    /// Claims the next task for a worker; `turn` is how many tasks it has claimed so far. Returns
+    /// false if there is none.
+    bool claim(std::uint16_t owner, WorkerIntent& intent, std::uint64_t turn,
+               Claim& claimed) noexcept {
+        if (words_->several.load(std::memory_order_relaxed))
+            return claim_from_all(owner, intent, turn, claimed);
+        return (*this)[Lane::normal].claim(owner, intent, claimed);
+    }
 
     [[nodiscard]] bool has_work() const noexcept;
     [[nodiscard]] bool drained() const noexcept;
@@ -87,6 +99,8 @@ public:
 private:
     Ring::ReserveResult reserve_among_all(Ring& ring, std::uint64_t limit,
                                           Position& position) noexcept;
+    bool claim_from_all(std::uint16_t owner, WorkerIntent& intent, std::uint64_t turn,
+                        Claim& claimed) noexcept;
     template <typename Count>
     std::uint64_t count_elsewhere(const Ring& ring, Count count) noexcept;
 

@@ -82,24 +82,24 @@ Status mark_lost(Record& record, std::uint32_t generation) noexcept {
     });
 }
 
-std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
-                           std::uint16_t owner, WorkerIntent& intent) noexcept {
-    if (index >= records.size()) return std::nullopt;
+bool claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
+           std::uint16_t owner, WorkerIntent& intent, Claim& claimed) noexcept {
+    if (index >= records.size()) return false;
     // Written before the claim: the supervisor must find the task after a death between the two
     // steps. The blocks of the previous task belong to the parent by now.
     intent.block.store(0, std::memory_order_relaxed);
     intent.outgrown_block.store(0, std::memory_order_relaxed);
     intent.record.store(std::uint64_t{index} + 1, std::memory_order_release);
-    bool claimed = false;
+    bool made = false;
     const Status after = change_status(records[index], [&](Status& status) {
-        claimed = status.state == TaskState::queued && status.generation == generation;
-        if (!claimed) return false;
+        made = status.state == TaskState::queued && status.generation == generation;
+        if (!made) return false;
         status.state = TaskState::running;
         status.owner = owner;
         return true;
     });
-    if (!claimed) return std::nullopt;
-    return Claim{.record = &records[index], .index = index, .status = after};
+    if (made) claimed = {.record = &records[index], .index = index, .status = after};
+    return made;
 }
 
 std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
@@ -107,12 +107,13 @@ std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
     std::uint64_t retry = left.retry.load(std::memory_order_acquire);
     const auto index_and_one = static_cast<std::uint32_t>(retry);
     if (index_and_one == 0) return std::nullopt;
-    const auto claimed =
-        claim(records, index_and_one - 1, static_cast<std::uint32_t>(retry >> 32), owner, intent);
+    Claim claimed{};
+    const bool made = claim(records, index_and_one - 1, static_cast<std::uint32_t>(retry >> 32),
+                            owner, intent, claimed);
     // Cleared after the claim, because a death before it must leave the task to be found. A worker
     // that lost the claim does not clear it: the task may have been left there again.
-    if (claimed || &left == &intent) left.retry.compare_exchange_strong(retry, 0);
-    return claimed;
+    if (made || &left == &intent) left.retry.compare_exchange_strong(retry, 0);
+    return made ? std::optional(claimed) : std::nullopt;
 }
 
 Status finish(const Claim& claim, TaskState end, bool holds_payload) noexcept {

@@ -67,10 +67,10 @@ Status mark_lost(Record& record, std::uint32_t generation) noexcept;
 
 // The worker.
 
-/// Moves a queued task to running with this owner. Returns nothing if the record holds another task
-/// by now, or the task is no longer queued.
-std::optional<Claim> claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
-                           std::uint16_t owner, WorkerIntent& intent) noexcept;
+/// Moves a queued task to running with this owner, and sets `claimed`. Returns false if the record
+/// holds another task by now, or the task is no longer queued.
+bool claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
+           std::uint16_t owner, WorkerIntent& intent, Claim& claimed) noexcept;
 
 /// Claims the task that a dead worker `left` to be tried again. A worker looks into its own intent
 /// first, then into the others, then into the queues.

@@ -57,7 +57,8 @@ inline constexpr std::uint32_t position_mask = 0x3fffffff;
 /// The state word of a record, unpacked. One compare-and-swap changes all of it.
 struct Status {
     TaskState state = TaskState::vacant;
-    /// A thread sleeps on the word itself, or on the pool's completion word.
+    /// A thread sleeps on the word itself; or on the pool's completion word, or a loop awaits the
+    /// task.
     static constexpr std::uint8_t watched = 1;
     static constexpr std::uint8_t watched_with_others = 2;
     /// The task has `TaskSettings`.
@@ -71,7 +72,7 @@ struct Status {
     /// The running task should return soon, and is not tried again. Set by parent or supervisor.
     static constexpr std::uint8_t stop_requested = 128;
     std::uint8_t flags = 0;
-    std::uint16_t owner = 0;      ///< the index of the worker that has claimed it
+    std::uint16_t owner = 0;      ///< the number of the worker, or of the claim, that has it
     std::uint32_t generation = 0; ///< the low half of the task's position
 
     [[nodiscard]] bool has(std::uint8_t flag) const { return (flags & flag) != 0; }
@@ -88,24 +89,28 @@ struct Status {
     }
 };
 
-/// One task in shared memory: its state, its type, and its arguments and result where they fit. An
-/// offset below `sizeof(Record)` is within the record; any other offset is a payload block.
+/// One task in shared memory: its state, its type, and its arguments and result where they fit. The
+/// state, a small argument list and a small result lie in one cache line.
+///
+/// Where bytes lie is one word, the offset of their end. One up to `sizeof(Record)` is within the
+/// record: arguments begin at `bytes_offset`, a result behind the arguments. Any other is within
+/// the region, in a payload block, with whose start the bytes begin.
 struct alignas(128) Record {
     /// A packed `Status`. Waiters sleep on its lower half, which has state and flags.
     std::atomic<std::uint64_t> status;
     /// The address of the `TaskType`. Written by the parent before `queued`.
     std::uint64_t task_type;
-    /// The encoded arguments. Written by the parent before `queued`.
-    std::uint64_t arguments_offset;
-    std::uint64_t arguments_length;
-    /// The encoded result or exception, written by the worker before `returned` or `thrown`; or the
-    /// failure report, written by the supervisor before `died`, `timed_out`, `killed` or
-    /// `over_limit`.
-    std::uint64_t result_offset;
-    std::uint64_t result_length;
-    std::byte bytes[80];
+    /// The end of the encoded arguments. Written by the parent before `queued`.
+    std::uint64_t arguments_end;
+    /// The end of the encoded result or exception, written by the worker before `returned` or
+    /// `thrown`; or of the failure report, written by the supervisor before `died`, `timed_out`,
+    /// `killed` or `over_limit`.
+    std::uint64_t result_end;
+    std::byte bytes[96];
 
-    static constexpr std::size_t bytes_offset = 48;
+    static constexpr std::size_t bytes_offset = 32;
+    /// A result within the record begins at a multiple of this.
+    static constexpr std::size_t alignment = 16;
     /// Arguments that leave less room than this move to a payload block: the failure report must
     /// fit even when the machine has no memory left.
     static constexpr std::size_t room_for_end = 16;
@@ -115,6 +120,14 @@ struct alignas(128) Record {
 /// the value that is used.
 [[nodiscard]] inline std::uint64_t read_once(const std::uint64_t& word) noexcept {
     return *static_cast<const volatile std::uint64_t*>(&word);
+}
+
+/// Returns where a result within the record begins: behind the arguments that end at this offset,
+/// if they are within the record, too.
+[[nodiscard]] constexpr std::uint64_t result_begin(std::uint64_t arguments_end) {
+    if (arguments_end < Record::bytes_offset || arguments_end > sizeof(Record))
+        return Record::bytes_offset;
+    return (arguments_end + Record::alignment - 1) / Record::alignment * Record::alignment;
 }
 
 static_assert(sizeof(Record) == 128 && offsetof(Record, bytes) == Record::bytes_offset);

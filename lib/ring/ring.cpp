@@ -1,21 +1,6 @@
 #include "ring/ring.hpp"
 
 namespace prong::ring {
-namespace {
-
-// An entry: the record's index in the low half, then a bit that distinguishes it from untouched
-// memory, then the lap, so that an entry of an earlier lap is not taken for a task.
-constexpr std::uint64_t written_bit = std::uint64_t{1} << 32;
-
-} // namespace
-
-std::uint64_t Ring::entry_value(Position position, std::uint32_t index) const {
-    return index | written_bit | (position / entries_.size()) << 33;
-}
-
-bool Ring::is_published(Position position, std::uint64_t value) const {
-    return value >> 32 == entry_value(position, 0) >> 32;
-}
 
 void Ring::start_at(Position position) noexcept {
     tail_.store(position, std::memory_order_relaxed);
@@ -184,23 +169,23 @@ void Ring::prefetch(Position position) const noexcept {
         __builtin_prefetch(&records_[index], 1);
 }
 
-std::optional<Claim> Ring::claim(std::uint16_t owner, WorkerIntent& intent) noexcept {
+bool Ring::claim(std::uint16_t owner, WorkerIntent& intent, Claim& claimed) noexcept {
     Position position = cursor_->head.load(std::memory_order_acquire);
     for (;;) {
         const std::uint64_t value = entry(position).load(std::memory_order_acquire);
         if (!is_published(position, value)) {
             // Nothing is published here, unless the head has moved and the entry is of a later lap.
             const Position now = cursor_->head.load(std::memory_order_acquire);
-            if (now == position) return std::nullopt;
+            if (now == position) return false;
             position = now;
             continue;
         }
-        const auto claimed = ring::claim(records_, static_cast<std::uint32_t>(value),
-                                         generation_of(position, lane_), owner, intent);
+        const bool made = ring::claim(records_, static_cast<std::uint32_t>(value),
+                                      generation_of(position, lane_), owner, intent, claimed);
         advance(position); // also if another worker claimed it, or it was cancelled
-        if (claimed) {
+        if (made) {
             prefetch(position + 1);
-            return claimed;
+            return true;
         }
         position = cursor_->head.load(std::memory_order_acquire);
     }

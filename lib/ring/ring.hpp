@@ -5,6 +5,7 @@
 #include "ring/lifecycle.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 #include <span>
 
@@ -35,7 +36,8 @@ public:
     /// `entries` (their number is a power of two), `records` and `cursor` lie in shared memory.
     Ring(Cursor& cursor, std::span<std::atomic<std::uint64_t>> entries, std::span<Record> records,
          unsigned lane = 0)
-        : cursor_(&cursor), entries_(entries), records_(records), lane_(lane) {}
+        : cursor_(&cursor), entries_(entries), records_(records), lane_(lane),
+          lap_shift_(static_cast<unsigned>(std::countr_zero(entries.size()))) {}
 
     /// Sets the position of the first task, for tests that start just below a wrap of the counters.
     void start_at(Position position) noexcept;
@@ -89,8 +91,8 @@ public:
 
     // The worker's side.
 
-    /// Claims the oldest task that is queued.
-    std::optional<Claim> claim(std::uint16_t owner, WorkerIntent& intent) noexcept;
+    /// Claims the oldest task that is queued. Returns false if there is none.
+    bool claim(std::uint16_t owner, WorkerIntent& intent, Claim& claimed) noexcept;
 
     /// Returns whether a published entry is at the head.
     [[nodiscard]] bool has_work() const noexcept;
@@ -132,8 +134,15 @@ private:
     [[nodiscard]] std::atomic<std::uint64_t>& entry(Position position) const {
         return entries_[position & (entries_.size() - 1)];
     }
-    [[nodiscard]] std::uint64_t entry_value(Position position, std::uint32_t index) const;
-    [[nodiscard]] bool is_published(Position position, std::uint64_t value) const;
+    /// An entry: the record's index in the low half, then a bit that distinguishes it from
+    /// untouched memory, then the lap, so that an entry of an earlier lap is not taken for a task.
+    [[nodiscard]] std::uint64_t entry_value(Position position, std::uint32_t index) const {
+        constexpr std::uint64_t written_bit = std::uint64_t{1} << 32;
+        return index | written_bit | (position >> lap_shift_) << 33;
+    }
+    [[nodiscard]] bool is_published(Position position, std::uint64_t value) const {
+        return value >> 32 == entry_value(position, 0) >> 32;
+    }
     [[nodiscard]] Position trusted_head() const noexcept;
     /// Returns the record of the task that is queued at this position, or nothing.
     [[nodiscard]] std::optional<std::uint32_t> queued_at(Position position) const noexcept;
@@ -156,6 +165,7 @@ private:
     std::span<std::atomic<std::uint64_t>> entries_;
     std::span<Record> records_;
     unsigned lane_;
+    unsigned lap_shift_; ///< a lap has 2 to the power of this positions
     // Private memory of the parent, which no worker can corrupt.
     alignas(64) std::atomic<Position> tail_{0};
     std::atomic<Position> seen_head_{0}; ///< an earlier head, or the present one

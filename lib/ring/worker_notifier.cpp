@@ -26,15 +26,16 @@ int WorkerSet::first(unsigned workers) const noexcept {
     return -1;
 }
 
-void WorkerNotifier::work_arrived() noexcept {
+bool WorkerNotifier::work_arrived() noexcept {
     // Sequentially consistent with park: either this sees the bit, or that sees the work.
     std::atomic_thread_fence(std::memory_order_seq_cst);
     // Bounded, because a worker that corrupts shared memory may set bits again and again.
     for (unsigned tries = 0; tries < workers_; ++tries) {
         const int chosen = words_->parked.first(workers_);
-        if (chosen < 0 || !words_->searching.empty(workers_)) return;
-        if (choose(static_cast<unsigned>(chosen))) return;
+        if (chosen < 0 || !words_->searching.empty(workers_)) return false;
+        if (choose(static_cast<unsigned>(chosen))) return true;
     }
+    return false;
 }
 
 bool WorkerNotifier::choose(unsigned worker) noexcept {
@@ -67,10 +68,11 @@ void WorkerNotifier::wake(unsigned worker) noexcept {
     os::futex_wake(wake_words_[worker].woken, 1);
 }
 
-void WorkerNotifier::sleep(unsigned worker) noexcept {
+void WorkerNotifier::sleep(unsigned worker, std::chrono::nanoseconds most) noexcept {
     os::FutexWord& woken = wake_words_[worker].woken;
     while (woken.load(std::memory_order_acquire) == 0) {
-        os::futex_wait(woken, 0, std::chrono::nanoseconds(-1));
+        os::futex_wait(woken, 0, most);
+        if (most != without_limit) break; // perhaps too early: the caller looks at the clock
     }
     woken.store(0, std::memory_order_relaxed);
 }

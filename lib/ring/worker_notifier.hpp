@@ -63,8 +63,9 @@ public:
         : words_(&words), wake_words_(wake_words),
           workers_(static_cast<unsigned>(wake_words.size())) {}
 
-    /// Wakes a worker, unless one is searching already. Call it after publishing a task.
-    void work_arrived() noexcept;
+    /// Wakes a worker, unless one is searching already. Call it after publishing a task. Returns
+    /// whether it has woken one.
+    bool work_arrived() noexcept;
 
     /// Wakes each parked worker, because a wake may have reached a stopped or dead worker.
     void wake_parked() noexcept;
@@ -82,10 +83,17 @@ public:
         return words_->parked.contains(worker);
     }
 
-    /// Parks the worker and sleeps until it is woken, unless `work_visible()` after the bit is set.
-    /// The worker is searching before and after.
+    static constexpr std::chrono::nanoseconds without_limit{-1};
+
+    /// Parks the worker and sleeps until it is woken, at most for `most`, unless `work_visible()`
+    /// after the bit is set. The worker is searching before and after.
     template <typename Predicate>
-    void park(unsigned worker, Predicate work_visible) noexcept;
+    void park(unsigned worker, Predicate work_visible,
+              std::chrono::nanoseconds most = without_limit) noexcept;
+
+    /// Sleeps until this worker is woken, at most for `most`, without being parked: no task wakes
+    /// it.
+    void doze(unsigned worker, std::chrono::nanoseconds most) noexcept { sleep(worker, most); }
 
     /// Takes back the bits that a dead or stopped worker had set, and wakes the others.
     void forget(unsigned worker) noexcept;
@@ -96,7 +104,7 @@ public:
 private:
     /// Wakes this parked worker. Returns false if another process has taken its bit first.
     bool choose(unsigned worker) noexcept;
-    void sleep(unsigned worker) noexcept;
+    void sleep(unsigned worker, std::chrono::nanoseconds most) noexcept;
 
     NotifierWords* words_;
     std::span<WakeWord> wake_words_;
@@ -104,12 +112,13 @@ private:
 };
 
 template <typename Predicate>
-void WorkerNotifier::park(unsigned worker, Predicate work_visible) noexcept {
+void WorkerNotifier::park(unsigned worker, Predicate work_visible,
+                          std::chrono::nanoseconds most) noexcept {
     words_->parked.insert(worker);
     words_->searching.erase(worker);
     // Sequentially consistent with work_arrived: either this sees the work, or that sees the bit.
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (!work_visible() || !words_->parked.erase(worker)) sleep(worker);
+    if (!work_visible() || !words_->parked.erase(worker)) sleep(worker, most);
     words_->searching.insert(worker);
     words_->parked.erase(worker); // still set after `wake_all` of a worker that is about to park
 }

@@ -1,5 +1,6 @@
 #include "shm/family_memory.hpp"
 
+#include "base/clock.hpp"
 #include "os/fork_safe_mutex.hpp"
 #include "os/rlimit.hpp"
 #include "os/seed.hpp"
@@ -9,6 +10,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <limits>
 #include <mutex>
 #include <system_error>
@@ -22,6 +24,15 @@ namespace prong::shm {
 namespace {
 
 constexpr std::uint64_t least_span = 1 << 16;
+
+/// What free blocks may keep: this much may stay until the program ends, if no process frees a
+/// block any more.
+constexpr std::uint64_t most_kept_bytes = 192 << 20;
+
+/// A block that was not needed for two to three intervals is trimmed.
+constexpr std::chrono::nanoseconds trim_interval = std::chrono::seconds(2);
+/// When a pass over the blocks that has ended early is repeated.
+constexpr std::chrono::nanoseconds trim_delay = std::chrono::milliseconds(50);
 
 /// Bits of a stamp that count; those above are random for each family.
 constexpr unsigned stamp_counter_bits = 40;
@@ -59,7 +70,9 @@ FamilyMemory* FamilyMemory::create() {
     for (std::uint64_t span = choose_span();; span /= 2) {
         try {
             const Payload::Geometry geometry = geometry_of(span);
-            return new FamilyMemory(Region(geometry.end(), "prong-family"), geometry);
+            auto* const memory = new FamilyMemory(Region(geometry.end(), "prong-family"), geometry);
+            memory->payload_.limit_kept_bytes(most_kept_bytes);
+            return memory;
         } catch (const std::system_error&) {
             if (span <= least_span) throw;
         }
@@ -103,6 +116,25 @@ Block FamilyMemory::allocate(std::uint64_t bytes, Owner owner) const {
         " bytes in the memory that this program shares with its processes: end objects that "
         "are not needed any more, or allow more address space (RLIMIT_AS) or larger files "
         "(RLIMIT_FSIZE)");
+}
+
+void FamilyMemory::free(std::uint64_t offset, std::uint64_t used) const noexcept {
+    payload_.free(offset, used);
+    if (payload_.kept_bytes() > Payload::idle_bytes) trim();
+}
+
+void FamilyMemory::trim() const noexcept {
+    const std::int64_t now = base::coarse_now_ns();
+    std::int64_t due = header().next_trim_ns.load(std::memory_order_relaxed);
+    if (now < due || !header().next_trim_ns.compare_exchange_strong(
+                         due, now + trim_interval.count(), std::memory_order_relaxed)) {
+        return;
+    }
+    Payload::Pass pass;
+    if (payload_.trim(pass, Payload::Trim::aged))
+        payload_.begin_epoch();
+    else
+        header().next_trim_ns.store(now + trim_delay.count(), std::memory_order_relaxed);
 }
 
 } // namespace prong::shm

@@ -36,6 +36,7 @@ public:
         std::atomic<std::uint32_t> members;     ///< slots that were ever used
         std::atomic<std::uint32_t> deaths;      ///< of members, as far as they were noticed
         std::atomic<std::uint32_t> crashes;     ///< those of them that were no exit with code 0
+        std::atomic<std::int64_t> next_trim_ns; ///< on the steady clock
     };
 
     [[nodiscard]] Header& header() const { return *reinterpret_cast<Header*>(region_.base()); }
@@ -60,10 +61,9 @@ public:
     void clear(const Block& block) const noexcept {
         region_.clear(block.offset, block.offset + block.capacity);
     }
-    /// Frees a block of which `used` bytes were written.
-    void free(std::uint64_t offset, std::uint64_t used) const noexcept {
-        payload_.free(offset, used);
-    }
+    /// Frees a block of which `used` bytes were written. From time to time this returns pages to
+    /// the system that free blocks have kept for some seconds: no other process does.
+    void free(std::uint64_t offset, std::uint64_t used) const noexcept;
     /// Frees a block and returns its memory to the system.
     void discard(std::uint64_t offset) const noexcept { payload_.discard(offset); }
     /// Calls `visit` for each block of an owner.
@@ -86,6 +86,7 @@ public:
 private:
     FamilyMemory(Region region, Payload::Geometry geometry);
     static FamilyMemory* create();
+    void trim() const noexcept;
 
     Region region_;
     Payload payload_;

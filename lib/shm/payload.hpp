@@ -37,7 +37,14 @@ struct Block {
 /// dies between popping a block and taking it, or before a freed block is on the stack, loses one
 /// block until the next `reset`.
 ///
-/// Thread safety: any thread of any process, but for `trim` and `reset`.
+/// Free blocks keep the pages that were touched, for the next tasks, until they are trimmed. The
+/// first MiB of each span stays warm for ever; all beyond it is counted (`kept_bytes`). To trim a
+/// free block, a process marks its word. A marked block is never taken: a process that has popped
+/// it says so in the word, and the trimmer puts it back on the stack. So no process waits for the
+/// trimmer, and no page of a block that has an owner is returned. A trimmer that dies loses the
+/// blocks that it has marked: one large block, or up to a MiB of small ones.
+///
+/// Thread safety: any thread of any process, but for `release_small` and `reset`.
 class Payload {
 public:
     static constexpr unsigned smallest_shift = 8; ///< blocks of 256 bytes
@@ -74,11 +81,12 @@ public:
     /// Makes the block at `offset`, which belongs to `from`, one of `to`.
     void give(std::uint64_t offset, Owner from, Owner to) const noexcept;
 
-    /// Frees a block of which `used` bytes were written. Keeps some touched bytes of free blocks
-    /// warm, and returns what exceeds them to the system.
+    /// Frees a block of which `used` bytes were written, and keeps its pages. A large block whose
+    /// pages would exceed the limit of kept bytes returns them to the system.
     void free(std::uint64_t offset, std::uint64_t used) const noexcept;
 
-    /// Frees a block and returns all of its memory to the system.
+    /// Frees a block and returns all of its memory to the system; that of a small one as `free`
+    /// does.
     void discard(std::uint64_t offset) const noexcept;
 
     /// Frees the block at `offset` if it still belongs to `owner`, which is dead.
@@ -91,13 +99,62 @@ public:
     /// wrote.
     [[nodiscard]] bool contains(std::uint64_t offset, std::uint64_t length) const noexcept;
 
-    /// Returns the memory of small blocks to the system after a flood of them. Call it only while
-    /// no block has an owner and no process allocates.
-    void trim() const noexcept;
+    /// Returns where bytes with this end begin that lie in a block and begin with it; nothing if
+    /// `end` is not within a block: the check for ends that another process wrote.
+    [[nodiscard]] std::optional<std::uint64_t> begin_of_bytes(std::uint64_t end) const noexcept;
+
+    /// Returns how many touched bytes free blocks keep, beyond those that stay warm for ever.
+    [[nodiscard]] std::uint64_t kept_bytes() const noexcept {
+        return totals().kept.load(std::memory_order_seq_cst);
+    }
+    /// Limits the kept bytes of blocks that are freed from now on. Default: 1/16 of a span.
+    void limit_kept_bytes(std::uint64_t most) const noexcept {
+        totals().limit.store(most, std::memory_order_relaxed);
+    }
+
+    /// Up to here kept bytes are not worth a trim.
+    static constexpr std::uint64_t idle_bytes = 16 << 20;
+
+    /// Returns true to one caller when more than `idle_bytes` are kept and no trimmer is at work:
+    /// the caller wakes the trimmer.
+    [[nodiscard]] bool wants_trimmer() const noexcept;
+
+    /// Begins the next epoch. A block is aged when two epochs have begun since it was freed.
+    void begin_epoch() const noexcept { totals().epoch.fetch_add(1, std::memory_order_relaxed); }
+
+    /// The progress of a pass over all blocks.
+    struct Pass {
+        unsigned size_class = 0;
+        std::uint64_t index = 0;
+        bool has_begun = false;
+        std::uint64_t expected = 0; ///< kept bytes, unless others free and allocate
+        std::uint64_t left = 0;     ///< kept bytes of the blocks that were passed
+        std::uint64_t stuck = 0;    ///< of these, in pages that hold a block with an owner
+    };
+    enum class Trim : std::uint8_t { aged, all };
+    /// Continues a pass that returns the kept bytes of free blocks to the system. Returns after
+    /// some milliseconds. Returns whether the pass is complete.
+    bool trim(Pass& pass, Trim which) const noexcept;
+    /// Returns the kept bytes of all free blocks.
+    void trim_all() const noexcept;
+    /// Called by a trimmer after a complete pass, before it goes to sleep. Returns false if there
+    /// is more to trim, now or later: it stays awake.
+    [[nodiscard]] bool end_trimming(const Pass& pass) const noexcept;
+
+    /// Forbids `release_small` and `reset` until `permit_reset`: for a trimmer that works while no
+    /// block may have an owner. Returns false if one of them is running.
+    [[nodiscard]] bool forbid_reset() const noexcept;
+    void permit_reset() const noexcept { totals().reset.store(0, std::memory_order_release); }
+
+    /// Returns the memory of small blocks and of their words to the system after a flood of them.
+    /// Call it only while no block has an owner and no process allocates. Does nothing while it is
+    /// forbidden.
+    void release_small() const noexcept;
 
     /// Returns all used memory to the system, including blocks that dead processes have lost. Call
-    /// it only while no block has an owner and no process allocates.
-    void reset() const noexcept;
+    /// it only while no block has an owner and no process allocates. Returns false, and does
+    /// nothing, while it is forbidden.
+    bool reset() const noexcept;
 
     /// Counts of the blocks that were ever used, at a moment when no process allocates or frees.
     struct Usage {
@@ -119,7 +176,12 @@ private:
         Word fresh; ///< the first block that was never used
     };
     struct alignas(64) Totals {
-        Word kept; ///< touched bytes in free blocks
+        Word kept; ///< touched bytes in free blocks, as far as they are counted
+        // Read often, written rarely:
+        alignas(64) Word limit; ///< of `kept`; 0: the default
+        Word epoch;
+        Word trimming; ///< 1: a trimmer is awake, or was asked to wake up
+        Word reset;    ///< 1: `reset` or `release_small` is at work, or forbidden
     };
     struct Place {
         unsigned size_class;
@@ -130,12 +192,28 @@ private:
     [[nodiscard]] Totals& totals() const;
     [[nodiscard]] Word& word(Place place) const;
     [[nodiscard]] std::uint64_t offset_of(Place place) const;
+    [[nodiscard]] std::optional<Place> block_around(std::uint64_t offset) const;
     [[nodiscard]] std::optional<Place> find(std::uint64_t offset) const;
+    [[nodiscard]] std::optional<Place> take(unsigned size_class, Owner owner,
+                                            std::atomic<std::uint64_t>& intent) const noexcept;
     [[nodiscard]] std::optional<Place> recycle(unsigned size_class, Owner owner,
                                                std::atomic<std::uint64_t>& intent) const noexcept;
     [[nodiscard]] std::optional<Place>
     take_fresh(unsigned size_class, Owner owner, std::atomic<std::uint64_t>& intent) const noexcept;
-    void push(Place place, std::uint64_t kept_bytes) const noexcept;
+    [[nodiscard]] bool take_popped(Place place, Owner owner) const noexcept;
+    void push(Place place, std::uint64_t touched) const noexcept;
+    [[nodiscard]] bool precede(Place place, std::uint64_t next) const noexcept;
+    [[nodiscard]] static std::uint64_t touched_part(Place place, std::uint64_t used) noexcept;
+    void uncount(unsigned size_class, std::uint64_t touched) const noexcept;
+    [[nodiscard]] bool is_trimmable(std::uint64_t held, Trim which) const noexcept;
+    [[nodiscard]] bool mark(Place place, std::uint64_t held) const noexcept;
+    void unmark(Place place, std::uint64_t touched) const noexcept;
+    [[nodiscard]] bool mark_page(Place first, std::uint64_t blocks, Trim which) const noexcept;
+    std::uint64_t trim_large(Pass& pass, Trim which) const noexcept;
+    std::uint64_t trim_small(Pass& pass, Trim which) const noexcept;
+    [[nodiscard]] std::uint64_t touched_in(Place first, std::uint64_t blocks) const noexcept;
+    [[nodiscard]] bool is_any_marked(unsigned size_class) const noexcept;
+    [[nodiscard]] std::uint64_t blocks_used(unsigned size_class) const noexcept;
     void reset_class(unsigned size_class) const noexcept;
 
     const Region* region_;

@@ -65,6 +65,21 @@ struct ArrayWords {
     std::atomic<std::uint64_t> element_bytes;
 };
 
+/// The words of a buffer, and of a reference to one (lib/buffer).
+struct ParcelWords {
+    std::atomic<std::uint64_t> holder;     ///< whose it is (`buffer::Holder`)
+    std::atomic<std::uint64_t> references; ///< of a buffer: how many (`buffer::References`)
+    std::atomic<std::uint64_t> element_bytes;
+    std::atomic<std::uint64_t> target; ///< of a reference: the stamp of the buffer in `data`
+    /// Of a parcel that goes to a task or comes from one: the number of the pool in its parent, and
+    /// the parent's `MemberId` in the lower half.
+    std::atomic<std::uint64_t> home;
+    /// Of a task's result: the record's index, and the task's generation in the lower half. Of mail
+    /// in a queue: its stamp.
+    std::atomic<std::uint64_t> item;
+    std::atomic<std::uint32_t> kept; ///< 1: a task that may be tried again must not free it
+};
+
 } // namespace prong::sync
 
 /// An object of the family. Each kind of object uses its own words, so that a late access to an
@@ -82,6 +97,7 @@ struct alignas(64) prong::detail::SharedCell {
     sync::QueueWords queue;
     sync::ValueWords value;
     sync::ArrayWords array;
+    sync::ParcelWords parcel;
 };
 
 namespace prong::sync {

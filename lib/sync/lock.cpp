@@ -26,7 +26,7 @@ using sync::ThreadId;
 constexpr std::uint64_t has_waiters = std::uint64_t{1} << 31;
 
 /// What happened when a thread wanted a lock.
-enum class Outcome { acquired, recovered, refused };
+enum class Acquisition { acquired, recovered, refused };
 
 bool is_same(std::uint64_t holder, ThreadId thread) {
     return (holder & ~has_waiters) == thread;
@@ -70,8 +70,8 @@ void note_death(LockWords& lock) noexcept {
 
 /// Acquires a lock that another thread holds, or held a moment ago. `dead` gets the holder that
 /// died, if that is how the lock was acquired.
-Outcome acquire_contended(const ObjectHandle& object, LockWords& lock, ThreadId thread,
-                          const Deadline& deadline, std::optional<ThreadId>& dead) {
+Acquisition acquire_contended(const ObjectHandle& object, LockWords& lock, ThreadId thread,
+                              const Deadline& deadline, std::optional<ThreadId>& dead) {
     std::uint64_t waiters = 0; // kept once this thread has slept: others may sleep as well
     bool has_slept = false;
     sync::spin_until(deadline, [&] { return lock.holder.load(std::memory_order_relaxed) == 0; });
@@ -80,7 +80,7 @@ Outcome acquire_contended(const ObjectHandle& object, LockWords& lock, ThreadId 
         if (holder == 0) {
             if (lock.holder.compare_exchange_strong(holder, thread | waiters,
                                                     std::memory_order_acquire))
-                return Outcome::acquired;
+                return Acquisition::acquired;
             continue;
         }
         const ThreadId other = holder & ~has_waiters;
@@ -91,9 +91,9 @@ Outcome acquire_contended(const ObjectHandle& object, LockWords& lock, ThreadId 
                 continue;
             dead = other;
             note_death(lock);
-            return Outcome::recovered;
+            return Acquisition::recovered;
         }
-        if (deadline.passed()) return Outcome::refused;
+        if (deadline.passed()) return Acquisition::refused;
         if ((holder & has_waiters) == 0 &&
             !lock.holder.compare_exchange_strong(holder, holder | has_waiters,
                                                  std::memory_order_relaxed))
@@ -122,27 +122,27 @@ void release_if_held(LockWords& lock, ThreadId thread) {
 }
 
 /// Returns how the lock was acquired, or that it was not.
-Outcome acquire_lock(const ObjectHandle& object, ObjectKind kind, const Deadline& deadline,
-                     std::optional<ThreadId>& dead) {
+Acquisition acquire_lock(const ObjectHandle& object, ObjectKind kind, const Deadline& deadline,
+                         std::optional<ThreadId>& dead) {
     LockWords& lock = object.get().lock;
     const ThreadId thread = sync::this_thread();
     std::uint64_t holder = 0;
-    Outcome outcome = Outcome::acquired;
+    Acquisition outcome = Acquisition::acquired;
     if (!lock.holder.compare_exchange_strong(holder, thread, std::memory_order_acquire)) {
         if (is_same(holder, thread)) {
             if (kind == ObjectKind::recursive_lock) {
                 lock.depth.store(lock.depth.load(std::memory_order_relaxed) + 1,
                                  std::memory_order_relaxed);
                 held.add(object.stamp());
-                return Outcome::acquired;
+                return Acquisition::acquired;
             }
-            if (!deadline.is_never()) return Outcome::refused;
+            if (!deadline.is_never()) return Acquisition::refused;
             throw std::logic_error("prong::Lock: this thread holds it already and would wait for "
                                    "itself: use an RLock to acquire a lock again");
         }
         outcome = acquire_contended(object, lock, thread, deadline, dead);
     }
-    if (outcome == Outcome::refused) return outcome;
+    if (outcome == Acquisition::refused) return outcome;
     if (object.find() == nullptr) { // the place may belong to another lock by now
         release_if_held(lock, thread);
         object.require();
@@ -156,14 +156,14 @@ Outcome acquire_lock(const ObjectHandle& object, ObjectKind kind, const Deadline
 
 bool BasicLock::lock(ObjectKind kind, Deadline deadline) const {
     std::optional<ThreadId> dead;
-    return acquire_lock(object_, kind, deadline, dead) != Outcome::refused;
+    return acquire_lock(object_, kind, deadline, dead) != Acquisition::refused;
 }
 
 Acquired BasicLock::acquire(ObjectKind kind, Deadline deadline) const {
     std::optional<ThreadId> dead;
-    const Outcome outcome = acquire_lock(object_, kind, deadline, dead);
+    const Acquisition outcome = acquire_lock(object_, kind, deadline, dead);
     if (dead) return Acquired(sync::identify(sync::member_of(*dead)));
-    return Acquired(outcome != Outcome::refused);
+    return Acquired(outcome != Acquisition::refused);
 }
 
 void BasicLock::release(ObjectKind kind) const {

@@ -1,3 +1,4 @@
+#include <prong/detail/pledges.hpp>
 #include <prong/detail/shared_object.hpp>
 
 #include "os/fork_depth.hpp"
@@ -9,16 +10,17 @@
 #include <prong/error.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <mutex>
 #include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
 namespace prong::sync {
 namespace {
 
-/// Cells have blocks of this size to themselves: see `SharedCell`.
-constexpr std::uint64_t cell_bytes = std::uint64_t{1} << shm::Payload::smallest_shift;
 static_assert(sizeof(Cell) <= cell_bytes);
 
 /// The memory of an object that has ended while others may still have been at work there.
@@ -26,7 +28,7 @@ struct Remains {
     std::uint64_t cell;
     std::uint64_t data;
     std::uint64_t data_bytes;
-    shm::Owner items; ///< 0: there are none
+    std::uint64_t stamp; ///< of a queue; 0: there are no items
     Pinned pinned;
 };
 
@@ -37,9 +39,11 @@ constinit unsigned remains_depth = 0;
 
 void free_memory(const Remains& remains) {
     const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
-    if (remains.items != 0)
-        memory.for_each_owned(remains.items,
+    if (remains.stamp != 0) {
+        memory.for_each_owned(owner_of_items(remains.stamp),
                               [&](shm::Block block) { memory.discard(block.offset); });
+        detail::drop_mail(remains.stamp);
+    }
     if (remains.data != 0) memory.free(remains.data, remains.data_bytes);
     memory.free(remains.cell, cell_bytes);
 }
@@ -88,7 +92,7 @@ void end_object(Cell& cell) {
     bury({.cell = offset,
           .data = data,
           .data_bytes = cell.data_bytes.load(),
-          .items = has_items ? owner_of_items(stamp) : 0,
+          .stamp = has_items ? stamp : 0,
           .pinned = {}});
 }
 
@@ -115,6 +119,15 @@ void end_objects_of(MemberId dead) {
     });
 }
 
+Cell& allocate_cell(shm::Owner owner) {
+    const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
+    auto* const place = memory.at(memory.allocate(cell_bytes, owner).offset);
+    // Word by word: a late access to the object that lay here may still read them.
+    for (auto& word : std::span(reinterpret_cast<std::uint64_t*>(place), cell_bytes / 8))
+        std::atomic_ref(word).store(0, std::memory_order_relaxed);
+    return *reinterpret_cast<Cell*>(place);
+}
+
 std::byte* further_memory(const Cell& cell, std::uint64_t bytes) {
     const shm::FamilyMemory& memory = *shm::FamilyMemory::find();
     const std::uint64_t offset = cell.data.load();
@@ -139,9 +152,7 @@ ObjectHandle::ObjectHandle(ObjectKind kind, std::uint64_t bytes, void (* /*mark*
         memory.clear(data);
     }
     try {
-        auto* const place = memory.at(memory.allocate(sync::cell_bytes, owner).offset);
-        std::fill_n(place, sync::cell_bytes, std::byte{0});
-        cell_ = reinterpret_cast<SharedCell*>(place);
+        cell_ = &sync::allocate_cell(owner);
     } catch (...) {
         if (bytes != 0) memory.free(data.offset, 0);
         throw;

@@ -9,6 +9,13 @@
 
 namespace prong::sync {
 
+/// Cells have blocks of this size to themselves: see `SharedCell`.
+inline constexpr std::uint64_t cell_bytes = std::uint64_t{1} << shm::Payload::smallest_shift;
+
+/// Returns a new cell, all zero, whose block belongs to `owner`. Throws `Error` if there is no
+/// room.
+Cell& allocate_cell(shm::Owner owner);
+
 /// Returns an object's memory beside its cell, of at least `bytes`. Throws `Error` if shared memory
 /// is corrupt.
 std::byte* further_memory(const Cell& cell, std::uint64_t bytes);

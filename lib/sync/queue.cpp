@@ -7,10 +7,13 @@
 #include "sync/object.hpp"
 #include "sync/spin.hpp"
 
+#include <prong/detail/pledges.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -137,6 +140,7 @@ public:
     [[nodiscard]] static BlockHeader& header_of(std::uint64_t block);
     static void release(std::uint64_t block) noexcept;
     bool has_room();
+    bool has_item();
     bool put(std::uint64_t block, const Deadline& deadline);
     std::optional<ItemQueue::Item> take(const Deadline& deadline);
     void keep(std::uint64_t position) noexcept;
@@ -174,6 +178,7 @@ private:
     }
     std::optional<std::uint64_t> claim(Search search);
     std::optional<std::uint64_t> claim_from_dead(std::uint64_t end);
+    [[nodiscard]] bool has_item_of_dead(std::uint64_t end);
     bool try_claim(std::uint64_t position, MemberId from);
     [[nodiscard]] ItemQueue::Item open(std::uint64_t position) const;
     void hold(std::uint64_t position, BlockHeader& header) const noexcept;
@@ -352,6 +357,25 @@ Ring::Outcome Ring::publish(std::uint64_t block) {
 bool Ring::has_room() {
     std::uint64_t position = 0;
     return find_free(true, position) != Outcome::full;
+}
+
+/// Returns whether a thorough search would take an item, or find that none will ever come.
+bool Ring::has_item() {
+    for (Walk walk(ends_->next, capacity_);; walk.advance()) {
+        const Phase phase = phase_of(walk.position());
+        if (phase == Phase::offered || phase == Phase::closed) return true;
+        if (is_unused(phase)) return has_item_of_dead(walk.position());
+    }
+}
+
+/// Returns whether a dead process has taken an item before `end`.
+bool Ring::has_item_of_dead(std::uint64_t end) {
+    for (Walk walk(ends_->head, capacity_); walk.position() < end; walk.advance()) {
+        if (phase_of(walk.position()) != Phase::taken) continue;
+        const auto taker = static_cast<MemberId>(place(walk.position()).taker.load());
+        if (taker != 0 && !sync::lives(taker)) return true;
+    }
+    return false;
 }
 
 /// Appends the item in the block. Returns false at the deadline; the block is the caller's then,
@@ -601,6 +625,14 @@ void ItemWriter::release() noexcept {
     Ring::release(block_);
 }
 
+ItemWriter::ItemWriter(const ItemQueue& queue) : Writer(default_max_nesting), queue_(queue) {}
+
+Pledges& ItemWriter::pledges() {
+    if (!pledges_)
+        pledges_ = std::make_unique<Pledges>(ParcelRoute::mail, 0, queue_.object_.stamp());
+    return *pledges_;
+}
+
 ItemWriter::~ItemWriter() {
     release();
 }
@@ -621,10 +653,21 @@ bool ItemQueue::has_room() const {
     return Ring(object_, memory_, capacity_).has_room();
 }
 
+bool ItemQueue::has_item() const {
+    return Ring(object_, memory_, capacity_).has_item();
+}
+
+std::atomic<std::uint32_t>* ItemQueue::find_changes(QueueChange change) const noexcept {
+    SharedCell* const cell = object_.find();
+    if (cell == nullptr) return nullptr;
+    return change == QueueChange::item ? &cell->queue.items : &cell->queue.room;
+}
+
 bool ItemQueue::put(ItemWriter& item, Deadline deadline) const {
     Ring::header_of(item.block_).bytes = item.size();
     if (!Ring(object_, memory_, capacity_).put(item.block_, deadline)) return false;
     item.block_ = 0;
+    if (item.pledges_) item.pledges_->post();
     return true;
 }
 

@@ -16,12 +16,17 @@ declare -A allowed=(
     [ring]='base os shm'
     [proc]='base os diag shm'
     [sync]='base os shm proc'
+    [buffer]='base os shm proc sync'
     [ipc]='base os codec diag'
+    [asio]='base os ipc proc'
     [manager]='base os codec diag ring ipc proc'
     [executor/shared]='base os diag shm codec ring proc'
     [executor/worker]='base os diag shm codec ring proc executor/shared'
-    [executor/supervisor]='base os diag shm codec ring proc executor/shared executor/worker'
-    [executor/parent]='base os diag shm codec ring proc executor/shared executor/supervisor'
+    [executor/relay]='base os diag shm codec ring proc executor/shared executor/worker'
+    [executor/supervisor]='base os diag shm codec ring proc executor/shared executor/worker executor/relay'
+    [executor/parent]='base os diag shm codec ring proc sync buffer executor/shared executor/relay executor/supervisor'
+    [executor/serving]='base os diag shm codec ring proc executor/shared executor/relay executor/parent'
+    [mpi]='base os codec diag ring executor/relay executor/serving'
 )
 
 failures=0

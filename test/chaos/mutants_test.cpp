@@ -37,7 +37,7 @@ public:
         if (mutation_ == Mutation::no_repair && task) return true;
         if (mutation_ == Mutation::no_failure_report && task) {
             const auto after = prong::ring::fail_dead(*task, prong::ring::TaskState::returned);
-            state_.announce(*task->record, after.flags);
+            static_cast<void>(state_.announce(*task->record, after.flags));
         }
         if (mutation_ == Mutation::always_again && task)
             prong::ring::requeue(*task, state_.slot(worker).intent);

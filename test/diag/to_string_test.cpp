@@ -1,5 +1,6 @@
 #include "support/catch.hpp"
 
+#include <prong/asio/server_options.hpp>
 #include <prong/prong.hpp>
 
 #include <sstream>
@@ -23,6 +24,7 @@ TEST_CASE("states and choices are printed by their names") {
     CHECK(printed(prong::OnWorkerDeath::break_pool) == "break_pool");
     CHECK(printed(prong::Priority::low) == "low");
     CHECK(printed(prong::ReturnWhen::all_completed) == "all_completed");
+    CHECK(printed(prong::WhenFull::refuse) == "refuse");
     CHECK(printed(prong::WorkerState::stopped) == "stopped");
     CHECK(printed(prong::WorkerState{77}) == "unknown");
 }

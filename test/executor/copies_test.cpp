@@ -94,11 +94,18 @@ TEST_CASE("a copy of the program cannot use its pool, and does it no harm") {
     const auto with_options = pool->with(TaskOptions{.timeout = 60s});
     std::vector<Future<int>> futures;
     for (int i = 0; i < 10; ++i) futures.push_back(pool->submit(square, i));
+    ProcessPoolExecutor free_pool(1);
+    const auto make_text = [] { return std::string("text"); };
+    prong::ResultView<std::string> view = free_pool.submit(make_text).view();
+    auto ended = free_pool.submit(make_text);
+    ended.wait();
     check_copies([&] {
         require_refused([&] { return pool->submit(square, 1); }, "submit");
         require_refused([&] { return pool->try_submit(square, 1); }, "try_submit");
         require_refused([&] { return pool->map(square, std::vector{1, 2}).get(); }, "map");
         require_refused([&] { return pool->with(TaskOptions{}); }, "with");
+        const std::vector<int> numbers{1, 2};
+        require_refused([&] { return pool->submit_batch(square, numbers); }, "submit_batch");
         require_refused([&] { return with_options.submit(square, 1); }, "submit with options");
         require_refused([&] { return with_options.try_submit(square, 1); }, "try_submit with them");
         require_refused([&] { return with_options.map(square, std::vector{1}); }, "map with them");
@@ -124,6 +131,13 @@ TEST_CASE("a copy of the program cannot use its pool, and does it no harm") {
                 for (auto& one : prong::as_completed(futures)) one.wait();
             },
             "as_completed");
+        require_refused([&] { return ended.view(); }, "view");
+        require_refused([&] { return view.data(); }, "data of a view");
+        require_refused([&] { return view.begin(); }, "begin of a view");
+        require_refused([&] { return std::string_view(view); }, "the text of a view");
+        prong::ResultView<std::string> moved_view = std::move(view);
+        require(moved_view.size() == 4 && view.empty(), "a view can be moved");
+        moved_view = {};
         Future<int> moved = std::move(futures[0]);
         require(moved.valid() && !futures[0].valid(), "a future can be moved");
         require_refused([&] { return moved.get(); }, "get of a moved one");
@@ -134,6 +148,8 @@ TEST_CASE("a copy of the program cannot use its pool, and does it no harm") {
     });
     CHECK_FALSE(held[0].done());
     CHECK_FALSE(futures[0].done());
+    CHECK(std::string_view(view) == "text");
+    CHECK(std::string_view(ended.view()) == "text");
     gate->open();
     CHECK(results_of(held).size() == 2);
     for (int i = 0; i < 10; ++i) CHECK(futures[static_cast<std::size_t>(i)].get() == i * i);

@@ -32,7 +32,8 @@ public:
                                                       .ring_entries = 1 << 12,
                                                       .records = 1 << 14,
                                                       .payload_span = 1 << 26,
-                                                      .payload_most = 1 << 24},
+                                                      .payload_most = 1 << 24,
+                                                      .claims = options.relay.claims},
                                             .supervisor = std::move(options)})) {}
     BarePool(const BarePool&) = delete;
     BarePool& operator=(const BarePool&) = delete;
@@ -51,6 +52,10 @@ public:
     auto submit_with(const TaskOptions* options, F&& f, Args&&... args) {
         return detail::submit_task(*core_, options, std::forward<F>(f),
                                    std::forward<Args>(args)...);
+    }
+    template <typename F, std::ranges::input_range Range>
+    auto submit_batch(F f, Range&& range, const TaskOptions* options = nullptr) {
+        return detail::submit_task_batch(*core_, options, f, range);
     }
     template <typename F, std::ranges::input_range... Ranges>
     auto map(const MapOptions& options, F f, Ranges&&... ranges) {

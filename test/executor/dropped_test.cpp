@@ -2,6 +2,7 @@
 
 #include "executor/helpers.hpp"
 #include "executor/thread_pool.hpp"
+#include "ring/fixture.hpp"
 #include "support/catch.hpp"
 
 #include <sys/stat.h>
@@ -36,9 +37,7 @@ enum class Moment { before_it_runs, while_it_runs, when_it_has_ended };
 
 /// The work of a worker that dies: claims a task, and nothing more.
 void claim_and_die(ThreadPool& pool, std::uint16_t worker) {
-    std::thread([&] {
-        REQUIRE(pool.state().lanes.claim(worker, pool.state().slot(worker).intent, 0));
-    }).join();
+    std::thread([&] { REQUIRE(prong::test::claim(pool.state(), worker)); }).join();
 }
 
 /// What the supervisor does then; the worker has crashed in many calls.

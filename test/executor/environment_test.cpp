@@ -290,19 +290,19 @@ TEST_CASE("what tasks print is there after shutdown") {
     CHECK(occurrences(result.out, "streamed by a task ") == 10);
 }
 
-TEST_CASE("a pool costs its program one descriptor and no thread") {
+TEST_CASE("a pool costs its program two descriptors and no thread") {
     const auto threads = entries("/proc/self/task");
     const auto descriptors = entries("/proc/self/fd");
     {
         const Shared<Gate> gate;
         ProcessPoolExecutor first(3);
-        CHECK(entries("/proc/self/fd") == descriptors + 1);
+        CHECK(entries("/proc/self/fd") == descriptors + 2);
         auto held = occupy(first, gate);
         ProcessPoolExecutor second(2);
         auto mapped = second.map(square, std::views::iota(0, 1000));
         CHECK(*mapped.begin() == 0);
         CHECK(entries("/proc/self/task") == threads);
-        CHECK(entries("/proc/self/fd") == descriptors + 2);
+        CHECK(entries("/proc/self/fd") == descriptors + 4);
         // The memory of locks and queues is for programs that have some.
         std::ifstream maps("/proc/self/maps");
         const std::string text(std::istreambuf_iterator<char>(maps), {});

@@ -8,6 +8,7 @@
 #include <prong/with_captures.hpp>
 
 #include "os/futex.hpp"
+#include "support/error_of.hpp"
 #include "support/eventually.hpp"
 #include "support/processes.hpp"
 
@@ -114,16 +115,14 @@ inline auto count_up(const Shared<Counter>& counter) {
     return with_captures([place = counter.get()] { return place->fetch_add(1); });
 }
 
+/// Wraps round, without undefined behaviour, where `map` has read far ahead.
 inline int square(int n) {
-    return n * n;
+    const auto number = static_cast<unsigned>(n);
+    return static_cast<int>(number * number);
 }
 
 inline int pid_of_worker() {
     return getpid();
-}
-
-inline void sleep_for_ever() {
-    for (;;) pause();
 }
 
 /// The only supervisor among this process's children, 0 if there is none yet or several.
@@ -148,17 +147,6 @@ auto results_of(Futures& futures) {
     std::vector<decltype(futures.front().get())> results;
     for (auto& future : futures) results.push_back(future.get());
     return results;
-}
-
-/// The error that a future ends with; throws if it is none or another.
-template <typename E, typename R>
-E error_of(Future<R>& future) {
-    try {
-        static_cast<void>(future.get());
-    } catch (const E& error) {
-        return error;
-    }
-    throw std::logic_error("the future ended without an error");
 }
 
 } // namespace prong::test

@@ -155,9 +155,7 @@ TEST_CASE("a failure report has no impossible exit code") {
                                               {.death = {.pid = 2, .exitcode = last},
                                                .earlier = {{.pid = 1, .exitcode = earlier}},
                                                .attempts = 2});
-        return prong::detail::Reader(
-            {reinterpret_cast<const std::byte*>(&record) + record.result_offset,
-             record.result_length});
+        return prong::detail::Reader(*pool.state().result_of(record));
     };
     constexpr int impossible = std::numeric_limits<int>::min();
     CHECK(prong::executor::read_failure_report(written(-9, -9)).earlier.size() == 1);

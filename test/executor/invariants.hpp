@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -20,7 +21,18 @@
 namespace prong::test {
 
 /// How a task has ended, by its future.
-enum class Ending { right, wrong, threw, died, poisoned, timed_out, cancelled, broken, pending };
+enum class Ending {
+    right,
+    wrong,
+    threw,
+    died,
+    lost,
+    poisoned,
+    timed_out,
+    cancelled,
+    broken,
+    pending
+};
 
 inline const char* name_of(Ending ending) {
     switch (ending) {
@@ -32,6 +44,8 @@ inline const char* name_of(Ending ending) {
         return "an error of another kind";
     case Ending::died:
         return "WorkerDied";
+    case Ending::lost:
+        return "RankLost";
     case Ending::poisoned:
         return "PoisonedTask";
     case Ending::timed_out:
@@ -53,6 +67,8 @@ Ending ending_of(IsRight is_right, std::string* error_text = nullptr) {
         return is_right() ? Ending::right : Ending::wrong;
     } catch (const WorkerDied& error) {
         return error.exitcode() == -SIGKILL ? Ending::died : Ending::threw;
+    } catch (const RankLost&) {
+        return Ending::lost;
     } catch (const PoisonedTask&) {
         return Ending::poisoned;
     } catch (const TaskTimeout&) {
@@ -75,20 +91,30 @@ public:
     template <typename R>
     Expected(std::string name, Future<R> future, R value, const Counter& runs,
              Ending normally = Ending::right, int retries = 0)
+        : Expected(
+              std::move(name), std::move(future),
+              [value = std::move(value)](const R& result) { return result == value; }, runs,
+              normally, retries) {}
+    /// The same with a predicate for the right result.
+    template <typename R, std::predicate<const R&> IsRight>
+    Expected(std::string name, Future<R> future, IsRight is_right, const Counter& runs,
+             Ending normally = Ending::right, int retries = 0)
         : name_(std::move(name)), runs_(&runs), normally_(normally), retries_(retries) {
         auto shared = std::make_shared<Future<R>>(std::move(future));
+        handle_ = &detail::FutureAccess::task(*shared);
         done_ = [shared] { return shared->done(); };
         running_ = [shared] { return shared->running(); };
         kill_ = [shared] { return shared->kill(); };
         request_stop_ = [shared] { return shared->request_stop(); };
-        take_ = [shared, value = std::move(value)](std::chrono::milliseconds limit,
-                                                   std::string& error_text) {
+        take_ = [shared, is_right = std::move(is_right)](std::chrono::milliseconds limit,
+                                                         std::string& error_text) {
             if (!shared->wait_for(limit)) return Ending::pending;
-            return ending_of([&] { return shared->get() == value; }, &error_text);
+            return ending_of([&] { return is_right(shared->get()); }, &error_text);
         };
     }
 
     [[nodiscard]] const std::string& name() const { return name_; }
+    [[nodiscard]] const detail::TaskHandle& handle() const { return *handle_; }
     [[nodiscard]] bool done() const { return done_(); }
     [[nodiscard]] bool running() const { return running_(); }
     [[nodiscard]] int runs() const { return runs_->load(); }
@@ -102,6 +128,12 @@ public:
         if (expected_) return;
         if (running() && ++deaths_ > retries_)
             expect(retries_ == 0 ? Ending::died : Ending::poisoned);
+        if (done()) expect(normally_);
+    }
+    /// The same for the relay. Has no effect on a task that it had not sent.
+    void relay_dies(bool was_sent) {
+        if (expected_) return;
+        if (running() && was_sent && ++deaths_ > retries_) expect(Ending::lost);
         if (done()) expect(normally_);
     }
     /// `Future::kill`, which says how it should end.
@@ -144,6 +176,7 @@ private:
     int retries_;
     int deaths_ = 0; ///< of workers that ran it
     int runs_if_cancelled_ = 0;
+    const detail::TaskHandle* handle_;
     std::function<bool()> done_;
     std::function<bool()> running_;
     std::function<bool()> kill_;
@@ -197,7 +230,7 @@ public:
                         std::to_string(static_cast<int>(status.state)) + " with owner " +
                         std::to_string(status.owner));
             const bool keeps_end = ring::has_end_bytes(status.state) &&
-                                   core.state().records[i].result_offset >= sizeof(ring::Record);
+                                   core.state().records[i].result_end > sizeof(ring::Record);
             require(!status.has(ring::Status::abandoned) || !keeps_end,
                     "record " + std::to_string(i) + " keeps the result of a dropped future");
         }

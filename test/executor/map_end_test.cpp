@@ -42,7 +42,7 @@ TEST_CASE("get of a map continues after its timeout, with what it had before") {
 
 TEST_CASE("map throws TimeoutError for a result that is not there in time, and can continue") {
     const Shared<Gate> gate;
-    ProcessPoolExecutor pool(2);
+    ProcessPoolExecutor pool(1);
     const bool ordered = GENERATE(true, false);
     const auto task = with_captures([place = gate.get()](int n) {
         if (n == 2) place->pass();
@@ -50,8 +50,10 @@ TEST_CASE("map throws TimeoutError for a result that is not there in time, and c
     });
     auto results = pool.map(MapOptions{.chunksize = 1, .timeout = 50ms, .ordered = ordered}, task,
                             std::views::iota(0, 3));
+    CHECK(gate->await_arrivals(1)); // the other results are there then
     auto it = results.begin();
-    CHECK(*it + *++it == 1);
+    CHECK(*it == 0);
+    CHECK(*++it == 1);
     ++it;
     const bool asks = GENERATE(true, false); // else passes over it unseen
     if (asks)

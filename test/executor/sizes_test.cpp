@@ -215,7 +215,7 @@ TEST_CASE("a million waiting tasks take little memory each, and give it back") {
     gate->open();
     for (auto& future : futures) future.get();
     results_of(held);
-    CHECK(shared_bytes() < 32 * mib);
+    CHECK(shared_bytes() < 48 * mib);
     CHECK(pool.submit(square, 3).get() == 9);
 }
 
@@ -230,7 +230,7 @@ TEST_CASE("waiting tasks that are cancelled or dropped give their memory back, t
             if (i % 2 == 0) future.cancel();
             if (i % 4 != 0) futures.push_back(std::move(future));
         }
-        CHECK(shared_bytes() > 32 * mib);
+        CHECK(shared_bytes() > 48 * mib);
         gate->open();
         CHECK(prong::wait(futures).not_done.empty());
     }
@@ -238,7 +238,7 @@ TEST_CASE("waiting tasks that are cancelled or dropped give their memory back, t
     // Records of futures that were dropped come back as others are taken.
     const auto idle_again = [&] {
         for (int i = 0; i < 1000; ++i) pool.submit([] {}).get();
-        return shared_bytes() < 32 * mib;
+        return shared_bytes() < 48 * mib;
     };
     CHECK(eventually(idle_again));
 }

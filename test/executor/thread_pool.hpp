@@ -37,4 +37,12 @@ private:
     std::vector<std::jthread> threads_;
 };
 
+/// Calls `body(i)` for each i below `count`, in a thread of its own. Blocks until all have
+/// returned.
+template <typename Body>
+void in_threads(int count, Body body) {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < count; ++i) threads.emplace_back([&body, i] { body(i); });
+}
+
 } // namespace prong::test

@@ -1,15 +1,23 @@
 // A pool whose workers are threads of the test: what ThreadSanitizer can follow.
 
 #include "executor/helpers.hpp"
+#include "executor/self_relay.hpp"
 #include "executor/thread_pool.hpp"
+#include "executor/worker/task_scope.hpp"
+#include "ring/fixture.hpp"
 #include "support/catch.hpp"
 
+#include <prong/detail/completion_port.hpp>
+#include <prong/pipe.hpp>
 #include <prong/pool.hpp>
+#include <prong/wait.hpp>
 
 #include <functional>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -19,6 +27,7 @@ using prong::Future;
 using prong::with_captures;
 using prong::detail::AsyncCall;
 using prong::detail::Deadline;
+using prong::detail::FutureAccess;
 
 namespace {
 
@@ -26,7 +35,7 @@ namespace {
 std::optional<std::uint32_t> claim_and_die(ThreadPool& pool, std::uint16_t worker) {
     std::optional<std::uint32_t> index;
     std::thread([&] {
-        const auto claim = pool.state().lanes.claim(worker, pool.state().slot(worker).intent, 0);
+        const auto claim = prong::test::claim(pool.state(), worker);
         if (claim) index = claim->index;
     }).join();
     return index;
@@ -47,12 +56,6 @@ std::shared_ptr<AsyncCall> call_async(ThreadPool& pool, F f, Args... args) {
     return std::make_shared<AsyncCall>(pool.core(), std::move(tasks));
 }
 
-template <typename Body>
-void in_threads(int count, Body body) {
-    std::vector<std::jthread> threads;
-    for (int i = 0; i < count; ++i) threads.emplace_back([&body, i] { body(i); });
-}
-
 } // namespace
 
 TEST_CASE("threads submit and get while thread workers run") {
@@ -68,6 +71,35 @@ TEST_CASE("threads submit and get while thread workers run") {
             }
         }
     });
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("threads submit batches that are larger than the room for them") {
+    std::atomic<int> wrong = 0;
+    ThreadPool pool(3, 20);
+    pool.start_all();
+    in_threads(3, [&](int thread) {
+        for (int round = 0; round < 10; ++round) {
+            auto futures = pool.submit_batch(square, std::views::iota(thread, thread + 100));
+            const bool cancelled = futures.back().cancel();
+            for (int i = 0; i < 99; ++i)
+                wrong += futures[static_cast<std::size_t>(i)].get() != square(thread + i) ? 1 : 0;
+            wrong += futures.back().cancelled() != cancelled ? 1 : 0;
+        }
+    });
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("threads may ask to cancel while another one takes a view") {
+    std::atomic<int> wrong = 0;
+    ThreadPool pool(2);
+    pool.start_all();
+    for (int round = 0; round < 200; ++round) {
+        auto future = pool.submit(repeat, "x", 3);
+        future.wait();
+        std::jthread canceller([&] { wrong += future.cancel() ? 1 : 0; });
+        wrong += std::string_view(future.view()) == "xxx" ? 0 : 1;
+    }
     CHECK(wrong == 0);
 }
 
@@ -471,4 +503,92 @@ TEST_CASE("the callback thread is stopped while calls end and others are made") 
     }
     CHECK(ended == 150);
     CHECK(calls < 150);
+}
+
+TEST_CASE("loops await tasks that thread workers end and others cancel") {
+    /// Counts the ends that it is told of.
+    class Await final : public prong::detail::AwaitedTask {
+    public:
+        void ended() noexcept override { ends.fetch_add(1); }
+        std::atomic<int> ends = 0;
+    };
+    std::atomic<int> wrong = 0;
+    ThreadPool pool(2);
+    pool.start_all();
+    in_threads(3, [&](int thread) {
+        prong::detail::CompletionPort& port = pool.core().port();
+        for (int round = 0; round < 10; ++round) {
+            std::vector<Future<int>> futures;
+            std::vector<Await> awaits(40);
+            for (Await& await : awaits) {
+                futures.push_back(pool.submit(square, thread));
+                const auto& task = FutureAccess::task(futures.back());
+                if (!port.add(task, await)) await.ends = 1;
+            }
+            for (std::size_t i = 0; i < futures.size(); i += 8) futures[i].cancel();
+            // The first is taken out, unless it has ended.
+            const bool is_out = port.remove(awaits.front());
+            for (Await& await : awaits) {
+                const bool is_awaited = &await != &awaits.front() || !is_out;
+                wrong += !is_awaited || eventually([&] {
+                    port.drain();
+                    return await.ends == 1;
+                })
+                             ? 0
+                             : 1;
+            }
+        }
+    });
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("threads wait for futures together with descriptors") {
+    std::atomic<int> wrong = 0;
+    ThreadPool pool(2);
+    pool.start_all();
+    in_threads(3, [&](int thread) {
+        auto [near, far] = prong::Pipe();
+        for (int i = 0; i < 40; ++i) {
+            Future<int> future = pool.submit(square, thread);
+            const std::vector<std::size_t> ready = prong::wait({near, future});
+            wrong += ready == std::vector<std::size_t>{1} ? 0 : 1;
+        }
+    });
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("threads submit, cancel, kill and get while a relay runs in a thread") {
+    const unsigned workers = GENERATE(0U, 1U); // beside the relay
+    std::atomic<int> wrong = 0;
+    ThreadPool pool(workers, ThreadPool::no_limit, {.relay = {.claims = 8, .is_family = true}});
+    pool.start_all();
+    const std::jthread relay([&] {
+        prong::executor::RelayPort port(pool.state(), {});
+        relay_tasks(port, [](prong::executor::RelayPort& own, const auto& task) {
+            own.assign(task.claim, 1);
+            const bool is_lost = task.options && task.attempt == 1;
+            is_lost ? static_cast<void>(own.lose(task.claim, "far", "")) : run_as_sent(own, task);
+        });
+    });
+    in_threads(3, [&](int thread) {
+        for (int i = 0; i < 200; ++i) {
+            const prong::TaskOptions retried{.max_retries = i % 2};
+            auto future = pool.submit_with(&retried, repeat, std::string(100, 'x'), thread);
+            // A worker that is a thread cannot be killed.
+            const bool is_cancelled =
+                (i % 5 == 0 && future.cancel()) || (i % 5 == 1 && workers == 0 && future.kill());
+            if (i % 5 == 2) continue; // drop it
+            if (i % 5 == 3) future.request_stop();
+            try {
+                const bool is_right = future.get() == repeat(std::string(100, 'x'), thread);
+                wrong += is_right && !is_cancelled ? 0 : 1;
+            } catch (const prong::CancelledError&) {
+                wrong += is_cancelled || i % 5 == 3 ? 0 : 1;
+            } catch (const prong::RankLost&) { // it was asked to stop
+                wrong += i % 5 == 3 ? 0 : 1;
+            }
+        }
+    });
+    pool.drain();
+    CHECK(wrong == 0);
 }

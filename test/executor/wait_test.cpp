@@ -6,7 +6,9 @@
 #include <prong/prong.hpp>
 
 #include <array>
+#include <atomic>
 #include <chrono>
+#include <csignal>
 #include <list>
 #include <memory>
 #include <optional>
@@ -286,6 +288,26 @@ TEST_CASE("cancelling all by itself ends what others wait for, though no worker 
     canceller.join();
     CHECK(ended == 2000);
     gate->open();
+}
+
+TEST_CASE("deadlines that pass behind many queued tasks end a wait") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto held = occupy(pool, gate);
+    auto futures = pool.submit_batch(square, std::views::iota(0, 1000));
+    const auto hurried = pool.with(TaskOptions{.deadline = 5ms});
+    for (Future<int>& late : hurried.submit_batch(square, std::views::iota(0, 10)))
+        futures.push_back(std::move(late));
+    std::size_t ended = 0;
+    for (Future<int>& future : prong::as_completed(futures)) {
+        const bool is_late = &future - futures.data() >= 1000;
+        if (++ended <= 10)
+            CHECK_THROWS_AS(future.get(), prong::TaskTimeout);
+        else
+            CHECK_FALSE(is_late);
+        if (ended == 10) gate->open();
+    }
+    CHECK(ended == 1010);
 }
 
 TEST_CASE("wait takes futures of several pools") {
@@ -655,4 +677,78 @@ TEST_CASE("a wait until the end of a clock is no poll") {
     gate->open();
     CHECK(future.wait_until(std::chrono::sys_time<std::chrono::seconds>::max()));
     CHECK(prong::Timeout(std::chrono::duration<float>(9.2233720e9F)).value()->count() > 0);
+}
+
+TEST_CASE("futures are waited for together with processes, connections and descriptors") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(2);
+    auto held = pool.submit(pass(gate));
+    auto [near, far] = prong::Pipe();
+    prong::Process process([place = gate.get()] { place->pass(); });
+    process.start();
+    REQUIRE(gate->await_arrivals(2));
+    SECTION("none is ready") {
+        CHECK(prong::wait({held, near, process}, 0s).empty());
+        CHECK(prong::wait({held, near.fileno()}, 1ms).empty());
+    }
+    SECTION("a connection is") {
+        far.send(7);
+        CHECK(prong::wait({held, near, process}) == Positions{1});
+    }
+    SECTION("a future is") {
+        auto other = pool.submit(square, 3);
+        CHECK(prong::wait({held, near, process, other}) == Positions{3});
+        CHECK(prong::wait({other, near, process, held}) == Positions{0});
+        CHECK(other.get() == 9);
+    }
+    SECTION("all are") {
+        std::thread opener([&] { gate->open(); });
+        CHECK_FALSE(prong::wait({held, process}).empty());
+        opener.join();
+        held.wait();
+        process.join();
+        far.send(7);
+        CHECK(prong::wait({held, near, process}, 0s) == Positions{0, 1, 2});
+        const prong::AnyFuture any = held;
+        const std::vector<prong::Waitable> items{any, near, process};
+        CHECK(items[0].fd() == -1);
+        CHECK(prong::wait(items) == Positions{0, 1, 2});
+    }
+    SECTION("the timeout is the second argument") {
+        auto other = pool.submit(square, 3);
+        CHECK(prong::wait({held, other}, 20s) == Positions{1});
+    }
+    gate->open();
+    process.join();
+    CHECK_THROWS_AS(prong::wait({Future<int>(), near}), std::logic_error);
+}
+
+TEST_CASE("threads wait for futures of one pool together with other things") {
+    ProcessPoolExecutor pool(2);
+    std::atomic<int> wrong = 0;
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+        threads.emplace_back([&] {
+            auto [near, far] = prong::Pipe();
+            for (int i = 0; i < 200; ++i) {
+                auto future = pool.submit(square, i);
+                const auto ready = prong::wait({near, future});
+                wrong += ready == Positions{1} && future.done() ? 0 : 1;
+            }
+        });
+    }
+    threads.clear();
+    CHECK(wrong == 0);
+}
+
+TEST_CASE("a wait for futures and other things ends when the supervisor is killed") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    auto [near, far] = prong::Pipe();
+    auto future = pool.submit(pass(gate));
+    REQUIRE(gate->await_arrivals(1));
+    kill(supervisor_of(getpid()), SIGKILL);
+    CHECK(prong::wait({near, future}) == Positions{1});
+    CHECK(eventually([&] { return prong::wait({future, near}, 0s) == Positions{0}; }));
+    CHECK_THROWS_AS(future.get(), BrokenProcessPool);
 }

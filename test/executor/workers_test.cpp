@@ -236,14 +236,20 @@ TEST_CASE("statistics can be read at any time by any thread") {
 
 TEST_CASE("break_pool: a death breaks the pool, as in Python") {
     const Shared<Gate> gate;
+    const Shared<Gate> all_queued;
     ProcessPoolExecutor pool(
         PoolOptions{.max_workers = 2, .on_worker_death = prong::OnWorkerDeath::break_pool});
     CHECK(pool.submit(square, 3).get() == 9);
     auto running = pool.submit(pass(gate));
     REQUIRE(gate->await_arrivals(1));
-    auto crashed = pool.submit([] { std::abort(); });
+    auto crashed = pool.submit(with_captures([place = all_queued.get()] {
+        place->pass();
+        std::abort();
+    }));
+    REQUIRE(all_queued->await_arrivals(1));
     std::vector<Future<int>> queued;
     for (int i = 0; i < 10; ++i) queued.push_back(pool.submit(square, i));
+    all_queued->open();
     CHECK_THROWS_AS(crashed.get(), BrokenProcessPool);
     CHECK_THROWS_WITH(running.get(), Catch::Contains("SIGABRT") && Catch::Contains("break_pool"));
     for (auto& future : queued) { // those that had returned before keep their results

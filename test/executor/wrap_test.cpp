@@ -5,6 +5,7 @@
 #include "executor/helpers.hpp"
 #include "executor/supervisor/limit_monitor.hpp"
 #include "executor/thread_pool.hpp"
+#include "ring/fixture.hpp"
 #include "support/catch.hpp"
 #include "support/environment.hpp"
 
@@ -68,7 +69,7 @@ private:
         const auto owner = static_cast<std::uint16_t>(worker);
         prong::ring::WorkerIntent& intent = pool.slot(worker).intent;
         auto claim = prong::ring::claim_retry(pool.records, owner, intent, intent);
-        if (!claim) claim = pool.lanes.claim(owner, intent, 0);
+        if (!claim) claim = prong::test::claim(pool, owner);
         if (!claim) return false;
         ++deaths_;
         fail_dead(worker, -SIGSEGV);

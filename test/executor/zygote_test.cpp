@@ -324,7 +324,7 @@ TEST_CASE("workers have the descriptors that were open at start_zygote, and no o
         ProcessPoolExecutor first(1);
         ProcessPoolExecutor pool(1);
         const auto in_worker = pool.submit([] { return open_files(getpid()); }).get();
-        require(in_worker == files + 1, "as many, and its capture of output");
+        require(in_worker == files + 3, "as many, its capture of output, and two pipes to loops");
         const auto is_open = [](int fd) { return fcntl(fd, F_GETFD) >= 0; };
         require(pool.submit(is_open, ends[0]).get(), "the pipe");
         for (const int fd : {ends[0], ends[1], later}) close(fd);

@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -277,6 +278,17 @@ DIR* __wrap_opendir(const char* path) {
 int __real_socketpair(int domain, int type, int protocol, int* fds);
 int __wrap_socketpair(int domain, int type, int protocol, int* fds) {
     return call_unless_planned(Call::socketpair, __real_socketpair, domain, type, protocol, fds);
+}
+
+int __real_pipe2(int* fds, int flags);
+int __wrap_pipe2(int* fds, int flags) {
+    return call_unless_planned(Call::pipe, __real_pipe2, fds, flags);
+}
+
+ssize_t __real_pwritev64v2(int fd, const iovec* pieces, int count, off_t offset, int flags);
+ssize_t __wrap_pwritev64v2(int fd, const iovec* pieces, int count, off_t offset, int flags) {
+    return call_unless_planned(Call::pwritev2, __real_pwritev64v2, fd, pieces, count, offset,
+                               flags);
 }
 
 ssize_t __real_sendmsg(int fd, const msghdr* message, int flags);

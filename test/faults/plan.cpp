@@ -65,7 +65,9 @@ constexpr std::array<std::string_view, call_count> calls{"fork",
                                                          "epoll_create",
                                                          "epoll_ctl",
                                                          "epoll_wait",
-                                                         "thread"};
+                                                         "thread",
+                                                         "pipe",
+                                                         "pwritev2"};
 
 constexpr std::array<std::string_view, 3> times{"once", "always", "alternately"};
 
@@ -84,6 +86,7 @@ constexpr int no_file[] = {EACCES, ENOENT, EMFILE};
 constexpr int denied[] = {EPERM, EINVAL, ENOSYS};
 constexpr int interrupted[] = {EINTR};
 constexpr int no_advice[] = {EINVAL, ENOSYS, EOPNOTSUPP, ENOMEM};
+constexpr int no_nowait[] = {EOPNOTSUPP, EAGAIN, EBADF};
 constexpr int no_wait[] = {EINTR, EAGAIN, ENOSYS, spurious};
 constexpr int no_wait_for_many[] = {ENOSYS, EPERM, ENOMEM, EINTR, spurious};
 constexpr int no_poll[] = {ENOMEM, EPERM};
@@ -150,6 +153,10 @@ constexpr Fault faults[] = {
     {Call::getrandom, no_pool, denied, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::open, everybody, no_file, Demand::works, Demand::works, Times::alternately},
     {Call::opendir, everybody, no_file, Demand::works, Demand::works, Times::always},
+    {Call::pipe, in_parent, no_descriptor, Demand::may_fail, Demand::may_fail, Times::always},
+    {Call::pipe, in_supervisor, no_descriptor, Demand::works, Demand::works, Times::always},
+    {Call::pwritev2, everybody, no_nowait, Demand::works, Demand::works, Times::always},
+    {Call::pwritev2, everybody, interrupted, Demand::works, Demand::works, Times::alternately},
     {Call::socketpair, everybody, no_descriptor, Demand::may_fail, Demand::may_fail, Times::always},
     {Call::socket, everybody, no_descriptor, Demand::works, Demand::works, Times::always},
     {Call::bind, everybody, denied, Demand::works, Demand::works, Times::always},

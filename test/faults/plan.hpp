@@ -71,8 +71,10 @@ enum class Call {
     epoll_ctl,
     epoll_wait,
     thread,
+    pipe,
+    pwritev2,
 };
-inline constexpr std::size_t call_count = 53;
+inline constexpr std::size_t call_count = 55;
 std::string_view name_of(Call call);
 
 // What a call may do beside failing with an errno.

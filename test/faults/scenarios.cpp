@@ -126,6 +126,23 @@ public:
         });
     }
 
+    /// Waits for futures together with a descriptor that is never readable.
+    void wait_together() {
+        const auto slow = [](int n) {
+            std::this_thread::sleep_for(2ms);
+            return n;
+        };
+        std::vector<Future<int>> futures;
+        for (int i = 0; i < 3; ++i) {
+            judge_.attempt("submit", [&] { futures.push_back(pool_->submit(slow, i)); });
+        }
+        judge_.attempt("wait for others, too", [&] {
+            const auto [near, far] = Pipe();
+            for (Future<int>& future : futures)
+                judge_.require("wait", wait({near, future}) == std::vector<std::size_t>{1});
+        });
+    }
+
     void map_squares() {
         judge_.attempt("map", [&] {
             int expected = 0;
@@ -170,6 +187,7 @@ void use_pool(Judge& judge, const Shared<Gate>&) {
                                  is_death_by_sigkill);
     user.cancel_one();
     user.wait_for_many();
+    user.wait_together();
     user.map_squares();
     user.end();
 }

@@ -8,6 +8,7 @@
 #include "fuzz/helpers.hpp"
 #include "fuzz/manager_targets.hpp"
 #include "ipc/handshake.hpp"
+#include "ring/fixture.hpp"
 
 #include <prong/prong.hpp>
 
@@ -21,6 +22,7 @@
 #include <fstream>
 #include <functional>
 #include <future>
+#include <numeric>
 #include <ranges>
 #include <regex>
 
@@ -272,11 +274,8 @@ std::vector<Bytes> written_failure_reports() {
     std::vector<Bytes> seeds;
     for (const executor::FailureReport& failure_report : failure_reports) {
         executor::write_failure_report(space.state(), 0, record, failure_report);
-        const auto* const begin =
-            record.result_offset < sizeof(ring::Record)
-                ? reinterpret_cast<const std::byte*>(&record) + record.result_offset
-                : space.state().payload.at(record.result_offset);
-        Bytes seed(begin, begin + record.result_length);
+        const auto written = space.state().result_of(record).value();
+        Bytes seed(written.begin(), written.end());
         put(seed, std::int64_t{0});
         put(seed,
             static_cast<std::uint8_t>(static_cast<std::size_t>(TaskState::died) + seeds.size()));
@@ -290,7 +289,7 @@ std::vector<Bytes> written_failure_reports() {
 /// Claims the oldest task of a pool without workers, and lets `write` write its result.
 template <typename Write>
 void play_worker(executor::SharedState& state, Write write, TaskState end) {
-    auto claim = state.lanes.claim(0, state.slot(0).intent, 0);
+    const auto claim = test::claim(state, 0);
     if (!claim) return;
     executor::ResultWriter writer(state, 0, *claim->record);
     write(writer);
@@ -298,19 +297,20 @@ void play_worker(executor::SharedState& state, Write write, TaskState end) {
     ring::finish(*claim, end);
 }
 
-/// In the last byte: what is before it says where the result is, and how much of it is output.
+/// In the last byte: what is before it says where the result is, and how much of it is output; the
+/// result is looked at in place.
 constexpr std::uint8_t own_place = 0x80;
 constexpr std::uint8_t own_output = 0x40;
+constexpr std::uint8_t in_place = 0x20;
 
-void take_result(std::span<const std::byte> input) {
-    const auto kind = take<std::uint8_t>(input);
+/// `make`: the task, which gets a text; `take_end` takes its future's result.
+template <typename Make, typename End>
+void take_result(std::uint8_t kind, std::span<const std::byte> input, Make make, End take_end) {
     const auto first = static_cast<unsigned>(TaskState::returned);
     const auto last = static_cast<unsigned>(TaskState::lost) + 1;
     const auto end = static_cast<TaskState>(first + (kind & 0x0f) % (last - first + 1));
     BarePool pool(1);
-    const auto task = [](const std::string& text) { return std::vector<std::string>{text}; };
-    Future<std::vector<std::string>> future =
-        pool.with({.timeout = std::chrono::hours(1)}).submit(task, std::string(20, 'x'));
+    auto future = pool.with({.timeout = std::chrono::hours(1)}).submit(make, std::string(20, 'x'));
     ring::Record* record = nullptr;
     std::array<std::uint64_t, 2> place{};
     if ((kind & own_place) != 0) place = take<std::array<std::uint64_t, 2>>(input);
@@ -323,9 +323,8 @@ void take_result(std::span<const std::byte> input) {
     };
     play_worker(pool.state(), write_input, end);
     if (record != nullptr && (kind & own_place) != 0) {
-        record->result_offset = place[0];
-        record->result_length = place[1];
-        if (place[1] > 1 << 20) record->arguments_length = place[1];
+        record->result_end = place[0];
+        if (place[1] != 0) record->arguments_end = place[1];
     }
     if (record != nullptr) {
         const auto index = static_cast<std::uint32_t>(record - pool.state().records.data());
@@ -333,15 +332,33 @@ void take_result(std::span<const std::byte> input) {
     }
     static_cast<void>(future.output());
     look_at(future.exception());
-    run_quietly<std::exception>([&] { static_cast<void>(future.get()); });
+    run_quietly<std::exception>([&] { take_end(future); });
+}
+
+void take_any_result(std::span<const std::byte> input) {
+    const auto kind = take<std::uint8_t>(input);
+    if ((kind & in_place) == 0) {
+        const auto texts = [](const std::string& text) { return std::vector{text}; };
+        take_result(kind, input, texts, [](auto& future) { static_cast<void>(future.get()); });
+    } else {
+        const auto sizes = [](const std::string& text) { return std::vector{text.size()}; };
+        take_result(kind, input, sizes, [](auto& future) {
+            const auto view = future.view();
+            [[maybe_unused]] const volatile std::size_t sum =
+                std::accumulate(view.begin(), view.end(), std::size_t{0});
+        });
+    }
 }
 
 std::vector<Bytes> results() {
     std::vector<Bytes> seeds;
-    for (const unsigned kind : {0x00U, 0x01U, 0x02U, 0x03U, 0x40U, 0x41U, 0x80U, 0x81U, 0x82U}) {
-        Bytes seed = encoded(std::vector<std::string>{"text", "", "more text"});
+    for (const unsigned kind :
+         {0x00U, 0x01U, 0x02U, 0x03U, 0x20U, 0x40U, 0x41U, 0x60U, 0x80U, 0x81U, 0x82U, 0xa0U}) {
+        Bytes seed = (kind & in_place) != 0
+                         ? encoded(std::vector<std::size_t>{1, 2, 3})
+                         : encoded(std::vector<std::string>{"text", "", "more text"});
         if ((kind & own_output) != 0) put(seed, std::uint64_t{4});
-        if ((kind & own_place) != 0) put(seed, std::array<std::uint64_t, 2>{48, 80});
+        if ((kind & own_place) != 0) put(seed, std::array<std::uint64_t, 2>{128, 40});
         put(seed, static_cast<std::uint8_t>(kind));
         seeds.push_back(std::move(seed));
     }
@@ -492,7 +509,7 @@ const std::vector<FuzzTarget>& fuzz_targets() {
         {"exception", decode_exception, encoded_exceptions},
         {"chunk", read_chunk, chunk_results},
         {"failure_report", decode_failure_report, written_failure_reports},
-        {"result", take_result, results},
+        {"result", take_any_result, results},
         {"map", take_mapped, chunks},
         {"message", receive_messages, messages},
         {"handshake", shake_hands, handshakes},

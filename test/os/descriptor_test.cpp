@@ -180,7 +180,7 @@ TEST_CASE("passed descriptors get their numbers, also if those are taken") {
             {.fd = base::UniqueFd(pipes[1][1]), .number = pipes[0][1], .flags = FD_CLOEXEC});
         passed.push_back({.fd = base::UniqueFd(pipes[2][1]), .number = own.get(), .flags = 0});
         const std::array numbers{pipes[1][1], pipes[0][1], own.get()};
-        restore_numbers(passed, own);
+        restore_numbers(passed, {{&own}});
         passed.clear();
         for (std::size_t i = 0; i < numbers.size(); ++i) {
             const char sent = static_cast<char>('a' + i);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "support/catch.hpp"
+#include "support/processes.hpp"
 
 #include <prong/process.hpp>
 
@@ -37,11 +38,6 @@ public:
 private:
     int fds_[2];
 };
-
-/// Until a signal ends it.
-inline void sleep_for_ever() {
-    for (;;) pause();
-}
 
 inline void report_and_sleep(const Channel& channel) {
     channel.put('r');

@@ -14,4 +14,12 @@ inline executor::SharedState make_state(unsigned workers, std::uint64_t ring_ent
                                           .payload_most = 1 << 20});
 }
 
+/// Claims the oldest task that is queued, as this worker.
+inline std::optional<ring::Claim> claim(executor::SharedState& state, std::uint16_t worker,
+                                        std::uint64_t turn = 0) {
+    ring::Claim claimed{};
+    const bool made = state.lanes.claim(worker, state.slot(worker).intent, turn, claimed);
+    return made ? std::optional(claimed) : std::nullopt;
+}
+
 } // namespace prong::test

@@ -5,7 +5,10 @@
 #include "executor/shared/result_writer.hpp"
 #include "executor/supervisor/delegate.hpp"
 #include "proc/supervisor.hpp"
+#include "ring/fixture.hpp"
+#include "steps/loop_trial.hpp"
 #include "steps/parent_trial.hpp"
+#include "steps/relay_trial.hpp"
 #include "steps/trial.hpp"
 #include "support/catch.hpp"
 
@@ -34,7 +37,9 @@ enum class Mutation {
     early_end,           ///< says that the task has ended, then runs it
     no_repair,           ///< the supervisor replaces a dead worker, no more
     payload_forgotten,   ///< the supervisor repairs the record, not the payload
+    loop_forgotten,      ///< ... but does not send the byte that the dead worker may owe a loop
     abandoned_result,    ///< keeps the result of a dropped future
+    one_intent,          ///< the relay notes all of its tasks in the intent of one claim
 };
 
 /// As a ring does whose position is the claim: each position is given to one worker, which then
@@ -60,18 +65,16 @@ std::optional<Claim> take_ticket(SharedState& state, std::uint16_t owner, Worker
 std::optional<Claim> claim(SharedState& state, std::uint16_t owner, Mutation mutation) {
     WorkerIntent& intent = state.slot(owner).intent;
     if (mutation == Mutation::ticket_before_owner) return take_ticket(state, owner, intent);
-    if (mutation != Mutation::late_note) return state.lanes.claim(owner, intent, 0);
+    if (mutation != Mutation::late_note) return prong::test::claim(state, owner);
+    Claim claimed{};
     WorkerIntent own{};
-    const auto claimed = state.lanes.claim(owner, own, 0);
-    if (claimed) intent.record = claimed->index + 1;
+    if (!state.lanes.claim(owner, own, 0, claimed)) return std::nullopt;
+    intent.record = claimed.index + 1;
     return claimed;
 }
 
 void run(const SharedState& state, std::uint16_t owner, Record& record) {
-    const auto* const arguments = record.arguments_offset < sizeof(Record)
-                                      ? record.bytes
-                                      : state.payload.at(record.arguments_offset);
-    prong::detail::Reader reader({arguments, record.arguments_length});
+    prong::detail::Reader reader(state.arguments_of(record).value());
     prong::executor::ResultWriter writer(state, owner, record);
     reinterpret_cast<const prong::detail::TaskType*>(record.task_type)->run(reader, writer);
     writer.store();
@@ -87,7 +90,7 @@ void run_and_end(const SharedState& state, const Claim& claim, Mutation mutation
         prong::executor::ResultWriter(state, claim.status.owner, *claim.record).store();
         after = prong::ring::finish(claim, TaskState::returned);
     }
-    state.announce(*claim.record, after.flags);
+    static_cast<void>(state.announce(*claim.record, after.flags));
     if (mutation == Mutation::early_end) run(state, claim.status.owner, *claim.record);
 }
 
@@ -107,22 +110,47 @@ int work_wrongly(SharedState& state, std::uint16_t worker, Mutation mutation) {
     return 0;
 }
 
+/// A relay's loop in short: claims two tasks, then runs them.
+int relay_wrongly(SharedState& state) {
+    const auto owner = static_cast<std::uint16_t>(state.owner_of_claim(0));
+    state.slot(state.relay()).start.store(prong::executor::StartState::ready);
+    while (!state.lanes.drained()) {
+        Claim one{};
+        Claim other{};
+        const bool has_one = state.lanes.claim(owner, state.intent(owner), 0, one);
+        const bool has_other = has_one && state.lanes.claim(owner, state.intent(owner), 0, other);
+        state.claims()[0].rank = 1;
+        if (has_one) run_and_end(state, one, Mutation::none);
+        if (has_other) run_and_end(state, other, Mutation::none);
+        if (has_one) continue;
+        state.notifier.park(state.relay(),
+                            [&] { return state.lanes.has_work() || state.lanes.drained(); });
+    }
+    return 0;
+}
+
 /// The pool's delegate, but for the mutation.
 class MutantDelegate final : public prong::proc::SupervisorDelegate {
 public:
-    MutantDelegate(SharedState& state, Mutation mutation) : state_(state), mutation_(mutation) {}
+    MutantDelegate(SharedState& state, Mutation mutation, const SupervisorOptions& options)
+        : state_(state), mutation_(mutation), delegate_(state, options) {}
 
     int work(unsigned worker) override {
+        if (mutation_ == Mutation::one_intent) return relay_wrongly(state_);
+        if (state_.has_relay()) return delegate_.work(worker);
         return work_wrongly(state_, static_cast<std::uint16_t>(worker), mutation_);
     }
     bool ended(unsigned worker, ProcessExit exit) override {
         if (mutation_ == Mutation::no_repair) return true;
-        if (mutation_ != Mutation::payload_forgotten) return delegate_.ended(worker, exit);
+        const bool forgets =
+            mutation_ == Mutation::payload_forgotten || mutation_ == Mutation::loop_forgotten;
+        if (!forgets) return delegate_.ended(worker, exit);
         if (const auto task = prong::ring::unfinished(
                 state_.records, static_cast<std::uint16_t>(worker), state_.slot(worker).intent)) {
             write_failure_report(state_, worker, *task->record,
                                  {.death = {.pid = exit.pid, .exitcode = exit.exitcode}});
-            state_.announce(*task->record, prong::ring::fail_dead(*task, TaskState::died).flags);
+            const auto after = prong::ring::fail_dead(*task, TaskState::died);
+            static_cast<void>(state_.announce(*task->record, after.flags));
         }
         state_.notifier.forget(worker);
         return true;
@@ -145,17 +173,16 @@ public:
 private:
     SharedState& state_;
     Mutation mutation_;
-    SupervisorOptions options_;
-    prong::executor::PoolDelegate delegate_{state_, options_};
+    prong::executor::PoolDelegate delegate_;
 };
 
 template <typename AnyTrial, typename Content>
 std::size_t violations(Mutation mutation, const AnyTrial& trial, const Content& content,
                        const Share& share) {
-    const auto supervise = [mutation](SharedState& state, const SupervisorOptions&,
+    const auto supervise = [mutation](SharedState& state, const SupervisorOptions& options,
                                       int parent_pidfd) {
-        MutantDelegate delegate(state, mutation);
-        return prong::proc::supervise(delegate, state.workers(),
+        MutantDelegate delegate(state, mutation, options);
+        return prong::proc::supervise(delegate, state.processes(),
                                       {.parent_pidfd = parent_pidfd, .bell = -1});
     };
     const Tally tally = try_points(trial, content, share, supervise);
@@ -207,6 +234,12 @@ TEST_CASE("a supervisor that does not take back payload is caught") {
     CHECK(violations(Mutation::payload_forgotten, killed, block_task, some) > 0);
 }
 
+TEST_CASE("a supervisor that does not send the byte that a dead worker owes a loop is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::none, killed_under_loop, awaited_task, some) == 0);
+    CHECK(violations(Mutation::loop_forgotten, killed_under_loop, awaited_task, all) > 0);
+}
+
 TEST_CASE("an end that is announced too early to a waiting parent is caught") {
     if (skipped()) return;
     CHECK(violations(Mutation::none, worker_dies_under_sleeper, one_small, some) == 0);
@@ -217,4 +250,23 @@ TEST_CASE("a parent that waits for ever is caught") {
     if (skipped()) return;
     CHECK(violations(Mutation::none, worker_dies_under_parent, everything, some) == 0);
     CHECK(violations(Mutation::no_repair, worker_dies_under_parent, everything, some) > 0);
+}
+
+TEST_CASE("a supervisor that does not repair what a relay has left is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::none, relay_killed, small_task, some) == 0);
+    CHECK(violations(Mutation::no_repair, relay_killed, small_task, some) > 0);
+}
+
+TEST_CASE("a relay that notes two tasks in one intent is caught") {
+    if (skipped()) return;
+    CHECK(violations(Mutation::one_intent, relay_killed, three_tasks, all) > 0);
+}
+
+TEST_CASE("a relay that says too late that it has sent a task is caught") {
+    if (skipped()) return;
+    constexpr Trial late_relay_killed{.name = "SIGKILL for a relay that says too late",
+                                      .act = kill_relay_and_check,
+                                      .habits = {.relay = run_late_relay}};
+    CHECK(violations(Mutation::none, late_relay_killed, small_task, all) > 0);
 }

@@ -12,6 +12,7 @@
 #include <initializer_list>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace prong::test {
 
@@ -98,6 +99,22 @@ inline constexpr auto shut_down = [](CorePool& pool, RunCounts& runs, Invariants
     check_end(invariants, "the large task", ends[1], runs[1],
               {Ending::right, Ending::died, otherwise});
 };
+
+inline constexpr Script batch_of_two{
+    "submit and get a batch", [](CorePool& pool, RunCounts& runs, Invariants& invariants) {
+        const std::string texts[] = {next_text(10), next_text(1000)};
+        const auto task = with_captures([first = &runs[0], second = &runs[1]](std::string given) {
+            (given.size() == 10 ? first : second)->fetch_add(1);
+            return given;
+        });
+        curtain_up();
+        std::vector<Future<std::string>> futures = pool.submit_batch(task, texts);
+        const Ending ends[] = {get(futures[0], texts[0]), get(futures[1], texts[1])};
+        curtain_down();
+        check_end(invariants, "the first task", ends[0], runs[0], {Ending::right, Ending::died});
+        check_end(invariants, "the second task", ends[1], runs[1], {Ending::right, Ending::died});
+        invariants.require(std::ranges::count(ends, Ending::died) <= 1, "one death has ended both");
+    }};
 
 inline constexpr Script shutdown_script{"shutdown", shut_down<false>, true};
 inline constexpr Script shutdown_and_cancel{"shutdown with cancel_futures", shut_down<true>, true};

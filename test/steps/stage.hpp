@@ -52,10 +52,21 @@ private:
 };
 
 /// How workers differ from those of other pools: they leave after `max_tasks` tasks, or may be
-/// killed by the supervisor.
+/// killed by the supervisor. With a `relay`, that is the last worker.
 struct Habits {
     std::optional<std::uint64_t> max_tasks = std::nullopt;
     bool workers_leave = max_tasks.has_value();
+    int (*relay)(executor::RelayPort& port) = nullptr;
+
+    static constexpr unsigned claims = 4;
+    [[nodiscard]] executor::SupervisorOptions options() const {
+        executor::SupervisorOptions options{
+            .recycling = {.max_tasks = max_tasks, .max_resident_bytes = {}}};
+        if (relay != nullptr)
+            options.relay = {
+                .claims = claims, .relaunches = 1'000'000, .run = relay, .is_family = true};
+        return options;
+    }
 };
 
 /// A pool of real processes, in which no worker makes a step but by the harness. All workers stand
@@ -64,8 +75,7 @@ struct Habits {
 class Stage {
 public:
     explicit Stage(unsigned workers, const CorePool::Supervise& supervise = {}, Habits habits = {})
-        : pool_(workers, supervise,
-                {.recycling = {.max_tasks = habits.max_tasks, .max_resident_bytes = {}}}),
+        : pool_(habits.relay != nullptr ? workers - 1 : workers, supervise, habits.options()),
           workers_leave_(habits.workers_leave) {
         const pid_t supervisor = supervisor_of(getpid());
         std::vector<pid_t> pids;

@@ -4,6 +4,7 @@
 #include "steps/tally.hpp"
 #include "support/catch.hpp"
 
+#include <csignal>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -52,6 +53,22 @@ inline void kill_and_check(Stage& stage, std::vector<Expected>& tasks, Invariant
     stage.kill(stage.victim(), tasks);
     replace_victim(stage);
     check_all(stage, tasks, invariants);
+}
+
+/// Continues the victim, which was stopped, and checks all.
+inline void continue_and_check(Stage& stage, pid_t pid, std::vector<Expected>& tasks,
+                               Invariants& invariants) {
+    ::kill(pid, SIGCONT);
+    for (Expected& task : tasks) invariants.check(task);
+    stage.victim() = Tracee(pid);
+    stage.victim().interrupt();
+    stage.pool().state().notifier.wake_all();
+    stage.to_door(stage.worker(0));
+    tasks.clear();
+    Expected last = stage.submit_another("a new task");
+    invariants.require(stage.come_to_rest_until([&] { return last.done(); }), "no new work");
+    invariants.check(last, {});
+    invariants.check_at_rest(stage.pool().core(), stage.deaths());
 }
 
 inline constexpr Trial killed{.name = "SIGKILL", .act = kill_and_check};

@@ -83,18 +83,7 @@ constexpr Trial stopped{
             invariants.require(stage.come_to_rest_until(others_done, &stage.worker(0)),
                                "a stopped worker holds up others");
             invariants.check(other, {});
-            kill(pid, SIGCONT);
-            for (Expected& task : tasks) invariants.check(task);
-            stage.victim() = Tracee(pid);
-            stage.victim().interrupt();
-            stage.pool().state().notifier.wake_all();
-            stage.to_door(stage.worker(0));
-            tasks.clear();
-            Expected last = stage.submit_another("a new task");
-            invariants.require(stage.come_to_rest_until([&] { return last.done(); }),
-                               "no new work");
-            invariants.check(last, {});
-            invariants.check_at_rest(stage.pool().core(), stage.deaths());
+            continue_and_check(stage, pid, tasks, invariants);
         },
 };
 

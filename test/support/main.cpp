@@ -4,6 +4,7 @@
 #define CATCH_CONFIG_RUNNER // Catch2 2.13 compiles its own body here, once for all tests
 #include "support/catch.hpp"
 
+#include "support/at_start.hpp"
 #include "support/leaks.hpp"
 #include "support/sanitizer.hpp"
 #include "support/watchdog.hpp"
@@ -61,6 +62,7 @@ CATCH_REGISTER_LISTENER(Guard)
 } // namespace
 
 int main(int argc, char** argv) {
+    if (prong::test::at_start != nullptr) prong::test::at_start(argc, argv);
     if (argc == 3 && std::string_view(argv[1]) == prong::test::dump_stacks_option) {
         prong::test::dump_stacks(std::atoi(argv[2]));
         return 0;

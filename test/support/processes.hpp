@@ -1,6 +1,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <string>
 #include <vector>
@@ -31,5 +32,10 @@ std::vector<ProcessInfo> processes_in_session(pid_t session);
 
 /// Returns whether `pid` runs; false for a zombie.
 bool is_running(pid_t pid);
+
+/// Until a signal ends it.
+[[noreturn]] inline void sleep_for_ever() {
+    for (;;) pause();
+}
 
 } // namespace prong::test

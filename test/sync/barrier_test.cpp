@@ -11,6 +11,7 @@
 #include <csignal>
 #include <set>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -333,4 +334,18 @@ TEST_CASE("a barrier has 1 to 65536 parties") {
     CHECK_THROWS_AS(Barrier(-1), std::invalid_argument);
     CHECK_THROWS_AS(Barrier(65537), std::invalid_argument);
     CHECK(Barrier(1).wait() == 0);
+}
+
+TEST_CASE("a barrier passes to another process as a member") {
+    struct Team {
+        int number;
+        Barrier barrier;
+        std::string name;
+    };
+    auto [a, b] = prong::Pipe();
+    const Team team{1, Barrier(2), "two"};
+    a.send(team);
+    const auto received = b.recv<Team>();
+    REQUIRE((received.number == 1 && received.name == "two"));
+    REQUIRE(received.barrier == team.barrier);
 }

@@ -46,31 +46,47 @@ inline constexpr bool has_member_after =
         return requires { T{AnyMemberAt<Index>{}..., {}}; };
     }(std::make_index_sequence<Count>{});
 
-/// How many values `T{...}` takes. The elements of a C array count one by one, because C++ lets
-/// the inner braces be left out; `has_array_member` tells.
-template <class T, std::size_t Count = 0>
+/// How many values `T{...}` takes at most. The elements of a C array count one by one, because C++
+/// lets the inner braces be left out; `has_array_member` tells. It may take no fewer than some
+/// number, if a member has no default constructor.
+template <class T, std::size_t Count = 0, bool Takes = takes_members<T, Count>>
 consteval std::size_t count_members() {
-    if constexpr (Count < max_members && takes_members<T, Count + 1>) {
-        return count_members<T, Count + 1>();
+    if constexpr (Count == max_members) {
+        return Takes ? Count : 0;
     } else {
-        return Count;
+        constexpr bool takes_more = takes_members<T, Count + 1>;
+        if constexpr (Takes && !takes_more)
+            return Count;
+        else
+            return count_members<T, Count + 1, takes_more>();
     }
 }
 
 template <class T>
 inline constexpr std::size_t member_count = count_members<T>();
 
-/// Is one of the members a C array? There `{}` stands for several values at once, so that fewer
-/// follow it than follow any single value.
+/// Is the member of the aggregate `T` after the first `Before` ones a C array? There `{}` stands
+/// for several values at once, so that fewer follow it than follow any single value. A member that
+/// `{}` does not make is none.
+template <class T, std::size_t Before>
+inline constexpr bool is_array_after = []<std::size_t... Index>(std::index_sequence<Index...>) {
+    constexpr std::size_t after = member_count<T> - Before - 1;
+    constexpr auto takes = []<std::size_t... After>(std::index_sequence<After...>) {
+        return requires { T{AnyMemberAt<Index>{}..., {}, AnyMemberAt<After>{}...}; };
+    };
+    if constexpr (takes(std::make_index_sequence<after>{})) {
+        return false;
+    } else {
+        return [takes]<std::size_t... Fewer>(std::index_sequence<Fewer...>) {
+            return (takes(std::make_index_sequence<Fewer>{}) || ...);
+        }(std::make_index_sequence<after>{});
+    }
+}(std::make_index_sequence<Before>{});
+
+/// Is one of the members a C array?
 template <class T>
 inline constexpr bool has_array_member = []<std::size_t... Index>(std::index_sequence<Index...>) {
-    constexpr auto is_array = []<std::size_t... Before, std::size_t... After>(
-                                  std::index_sequence<Before...>, std::index_sequence<After...>) {
-        return !requires { T{AnyMemberAt<Before>{}..., {}, AnyMemberAt<After>{}...}; };
-    };
-    return (is_array(std::make_index_sequence<Index>{},
-                     std::make_index_sequence<member_count<T> - Index - 1>{}) ||
-            ...);
+    return (is_array_after<T, Index> || ...);
 }(std::make_index_sequence<member_count<T>>{});
 
 /// Has the aggregate `T` a base class?

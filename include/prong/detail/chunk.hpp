@@ -59,7 +59,7 @@ inline constexpr std::uint8_t element_thrown = 1;
 /// The result of plain values: the values, with zeros in place of those that have thrown; the
 /// number of these, and for each its position and exception. The result of other values: for each
 /// element a byte that says how it ended, and its value or exception. At the end of both: the
-/// nanoseconds that the chunk took.
+/// nanoseconds that the chunk took; then the list of the parcels, if there may be any.
 template <class F, class TheCall>
 struct ChunkFunctions {
     static void run(Reader& arguments, Writer& result) {
@@ -72,10 +72,16 @@ struct ChunkFunctions {
         }
         const std::chrono::nanoseconds elapsed = std::chrono::steady_clock::now() - start;
         encode(result, static_cast<std::int64_t>(elapsed.count()));
+        if constexpr (returns_parcels) write_pledges(result);
     }
 
-    static constexpr TaskType type{&run, &TaskFunctions<F, TheCall>::name,
-                                   TaskFunctions<F, TheCall>::begins_with_address};
+private:
+    using Functions = TaskFunctions<F, TheCall>;
+    static constexpr bool returns_parcels = Functions::returns_parcels;
+
+public:
+    static constexpr TaskType type{&run, &Functions::name, Functions::begins_with_address,
+                                   returns_parcels};
 
 private:
     using R = typename TheCall::Result;
@@ -155,6 +161,7 @@ private:
             },
             [&] {
                 result.rewind(end);
+                if constexpr (returns_parcels) result.pledges().drop(end);
                 encode(result, element_thrown);
                 encode_element_failure(result);
                 end = result.size();

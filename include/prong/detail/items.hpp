@@ -1,9 +1,11 @@
 #pragma once
 
+#include <prong/detail/huge_pages.hpp>
 #include <prong/detail/transferable.hpp>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <bitset>
 #include <cstring>
@@ -107,6 +109,8 @@ template <Bitwise T>
 EncodedElements<T> view_elements(Reader& reader) {
     std::uint64_t count = 0;
     reader.read(&count, sizeof count);
+    // The bytes may change at any time: the number that is checked must be the one that is used.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
     reader.align(element_alignment<T>);
     if (count > reader.remaining() / sizeof(T))
         throw CodecError("the encoded bytes announce " + std::to_string(count) + " elements of " +
@@ -135,10 +139,16 @@ T decode_contiguous(Reader& reader) {
     } else {
         // The usual case: from the bytes to the new elements at once, without first setting them
         // to zero.
-        if (!is_all_bool<Element>() && elements.is_aligned())
+        const bool is_usual = !is_all_bool<Element>() && elements.is_aligned();
+        if (is_usual && elements.count < huge_pages_from / sizeof(Element))
             return T(elements.objects(), elements.objects() + elements.count);
         T value;
         value.reserve(elements.count);
+        if (is_usual) {
+            prefer_huge_pages(value.data(), elements.count * sizeof(Element));
+            value.assign(elements.objects(), elements.objects() + elements.count);
+            return value;
+        }
         Reader one_by_one({elements.bytes, elements.count * sizeof(Element)});
         for (std::size_t i = 0; i < elements.count; ++i)
             value.push_back(decode_bitwise<Element>(one_by_one));
@@ -209,7 +219,10 @@ void EncodeArchive::item(const T& value) {
 
 template <class T>
 void EncodeArchive::nested_item(const T& value) {
-    if constexpr (encoding_of<T>() == Encoding::handle) {
+    if constexpr (Parcel<T>) {
+        item(HandleAccess::parts(value, writer_));
+    } else if constexpr (encoding_of<T>() == Encoding::handle) {
+        writer_.require_family();
         item(HandleAccess::parts(value));
     } else if constexpr (encoding_of<T>() == Encoding::optional) {
         item(value.has_value());

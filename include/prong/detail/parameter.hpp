@@ -46,6 +46,15 @@ struct WireValue {
                                         std::derived_from<Arg, Plain>,
                                     Arg, Plain>;
 };
+// The worker has the buffer or view itself while the task looks at it.
+template <class Element, std::size_t Extent, Parcel Arg>
+struct WireValue<std::span<const Element, Extent>, Arg> {
+    using type = Arg;
+};
+template <class Element, std::size_t Extent, Parcel Arg>
+struct WireValue<const std::span<const Element, Extent>&, Arg> {
+    using type = Arg;
+};
 template <class Class, bool IsRvalue, class Arg>
 struct WireValue<ObjectParameter<Class, IsRvalue>, Arg> : WireValue<const Class&, Arg> {};
 template <class Arg>
@@ -118,6 +127,8 @@ struct Parameter {
     static decltype(auto) pass(Held& held) {
         if constexpr (is_lvalue_object<Declared>) {
             return static_cast<Held&>(held);
+        } else if constexpr (is_span<std::remove_cvref_t<Declared>> && !is_span<Held>) {
+            return std::remove_cvref_t<Declared>(std::as_const(held));
         } else if constexpr (std::is_lvalue_reference_v<Declared>) {
             return std::as_const(held);
         } else {
@@ -148,6 +159,10 @@ consteval Misfit misfit_of() {
         return Misfit::mutable_reference;
     } else if constexpr (MutableSpan<Value>) {
         return Misfit::mutable_span;
+    } else if constexpr (is_span<std::remove_cvref_t<Declared>> && Parcel<Arg>) {
+        return std::is_constructible_v<std::remove_cvref_t<Declared>, const Arg&>
+                   ? Misfit::none
+                   : Misfit::conversion;
     } else if constexpr (ViewParameter<Value>) {
         using Element = ViewedElement<Value>;
         if constexpr (!Bitwise<Element> || alignof(Element) > wire_alignment) {

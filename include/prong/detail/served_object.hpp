@@ -201,10 +201,11 @@ inline void encode_operation(Writer& writer, const Operation& operation, std::ui
 template <class T, class... Args>
 RemoteObject make_object(const ManagerAddress& manager, const Args&... args) {
     using Maker = ObjectMaker<T, Args...>;
-    BufferWriter writer;
+    MessageWriter writer;
     encode_operation(writer, Maker::operation, 0);
     Maker::encode_arguments(writer, typename Maker::Bound::Parameters{}, args...);
     const Reply reply = call_manager(manager, writer.bytes());
+    writer.post();
     Reader reader = reply.reader();
     return {manager, detail::decode<std::uint64_t>(reader)};
 }
@@ -215,11 +216,12 @@ auto call_object(const RemoteObject& object, const F& f, const Args&... args) ->
     typename ObjectCall<T, F, Args...>::Result {
     using TheCall = ObjectCall<T, F, Args...>;
     if constexpr (TheCall::require()) {
-        BufferWriter writer;
+        MessageWriter writer;
         encode_operation(writer, TheCall::operation, object.id);
         encode_callable<typename TheCall::Function>(writer, f);
         TheCall::Parts::encode_arguments(writer, args...);
         const Reply reply = call_manager(object.manager, writer.bytes());
+        writer.post();
         if constexpr (!std::is_void_v<typename TheCall::Result>) {
             Reader reader = reply.reader();
             return detail::decode<typename TheCall::Result>(reader);

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <concepts>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 /// \file
@@ -33,6 +34,8 @@ enum class ObjectKind : std::uint32_t {
     queue,
     value,
     array,
+    buffer,
+    view, ///< a reference to a buffer
 };
 
 struct SharedCell;
@@ -125,24 +128,46 @@ private:
     std::atomic<std::uint32_t>& count_;
 };
 
+class Writer;
+
 /// How the codec takes a handle apart and makes one again: by a private type `Parts`, which can be
-/// transferred, a private function `parts` and a private constructor.
+/// transferred, a private function `parts` and a private constructor. For a parcel, `parts` is
+/// given the writer, and `is_moved_by_encoding` says whether the handle is empty afterwards.
 struct HandleAccess {
     // (In functions: clang refuses an alias of the private type.)
     template <typename T>
-    static auto parts(const T& handle) -> typename T::Parts {
+    static auto parts(const T& handle)
+        -> std::conditional_t<true, typename T::Parts, decltype(handle.parts())> {
         return handle.parts();
     }
     template <typename T>
-    using Parts = decltype(parts(std::declval<const T&>()));
+    static auto parts(const T& handle, Writer& writer)
+        -> std::conditional_t<true, typename T::Parts, decltype(handle.parts(writer))> {
+        return handle.parts(writer);
+    }
+    template <typename T>
+    static auto parts_type(int) -> decltype(parts(std::declval<const T&>()));
+    template <typename T>
+    static auto parts_type(long)
+        -> decltype(parts(std::declval<const T&>(), std::declval<Writer&>()));
+    template <typename T>
+    using Parts = decltype(parts_type<T>(0));
+    template <typename T>
+    static consteval bool is_moved_by_encoding() {
+        return T::is_moved_by_encoding;
+    }
     template <typename T>
     static T make(Parts<T> parts) {
         return T(std::move(parts));
     }
 };
 
+/// A class whose objects own a buffer, or a reference to one.
+template <typename T>
+concept Parcel = requires(const T& handle, Writer& writer) { HandleAccess::parts(handle, writer); };
+
 /// A class whose objects refer to an object of the family.
 template <typename T>
-concept Handle = requires(const T& handle) { HandleAccess::parts(handle); };
+concept Handle = Parcel<T> || requires(const T& handle) { HandleAccess::parts(handle); };
 
 } // namespace prong::detail

@@ -3,6 +3,7 @@
 #include <prong/codec.hpp>
 #include <prong/detail/names.hpp>
 #include <prong/detail/parameter.hpp>
+#include <prong/detail/pledges.hpp>
 #include <prong/detail/task_type.hpp>
 #include <prong/this_task.hpp>
 
@@ -10,6 +11,7 @@
 #include <bit>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <stdexcept>
 #include <tuple>
 #include <type_traits>
@@ -64,6 +66,7 @@ struct CallableCodec {
 template <class F>
 struct CallableCodec<WithCaptures<F>> {
     static void encode(Writer& writer, const WithCaptures<F>& marked) {
+        writer.check_captures(std::as_bytes(std::span(std::addressof(marked.callable), 1)));
         std::memcpy(writer.reserve(sizeof(F)), std::addressof(marked.callable), sizeof(F));
     }
     static F decode(Reader& reader) {
@@ -262,7 +265,7 @@ consteval bool require_call() {
     constexpr Misfit misfit = BindingOf<F, Args...>::misfit;
     if constexpr (!CallableCodec<Function>::require()) {
         return false;
-    } else if constexpr (!require_fit<misfit>()) {
+    } else if constexpr (!require_fit<misfit>() || !require_passed_on<Args...>()) {
         return false;
     } else if constexpr (!TaskCall<F, Args...>::require_parameters()) {
         return false;
@@ -293,6 +296,7 @@ template <class F, class TheCall>
 struct TaskFunctions {
     static constexpr bool begins_with_address =
         FunctionPointer<F> || std::is_member_function_pointer_v<F>;
+    static constexpr bool returns_parcels = holds_parcels<typename TheCall::Result>();
 
     static void run(Reader& arguments, Writer& result) {
         if constexpr (std::is_void_v<typename TheCall::Result>) {
@@ -302,6 +306,7 @@ struct TaskFunctions {
             const typename TheCall::Result value = call(arguments);
             end_copy_of_worker(0);
             encode(result, value);
+            if constexpr (returns_parcels) write_pledges(result);
         }
     }
 
@@ -319,7 +324,7 @@ struct TaskFunctions {
         }
     }
 
-    static constexpr TaskType type{&run, &name, begins_with_address};
+    static constexpr TaskType type{&run, &name, begins_with_address, returns_parcels};
 
 private:
     static typename TheCall::Result call(Reader& reader) {

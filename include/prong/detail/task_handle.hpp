@@ -18,7 +18,8 @@
 namespace prong {
 namespace executor {
 class PoolCore;
-}
+class ServedTasks;
+} // namespace executor
 namespace ring {
 struct Status;
 }
@@ -55,7 +56,12 @@ struct Outcome {
 class PRONG_API TaskHandle {
 public:
     TaskHandle() noexcept = default;
-    TaskHandle(TaskHandle&& other) noexcept { swap(other); }
+    TaskHandle(TaskHandle&& other) noexcept
+        : core_(other.pool()), type_(other.type_), arguments_(other.arguments_),
+          index_and_lane_(other.index_and_lane_), generation_(other.generation_) {
+        other.core_.store(nullptr, std::memory_order_relaxed);
+        other.type_ = nullptr;
+    }
     TaskHandle& operator=(TaskHandle&& other) noexcept {
         TaskHandle(std::move(other)).swap(*this);
         return *this;
@@ -67,6 +73,7 @@ public:
     [[nodiscard]] bool valid() const noexcept { return pool() != nullptr; }
     /// Throws `std::logic_error` if there is no task, or this process is not the pool's.
     void require_valid() const { core(); }
+    executor::PoolCore& core() const;
 
     /// Whether a wait would return at once: the task has ended, or its pool has.
     [[nodiscard]] bool done() const;
@@ -87,7 +94,7 @@ public:
     /// Waits for the task's end, at most until `limit`; returns `done()`.
     bool wait_until(Deadline limit) const;
 
-    /// After the end: how that was. A new exception object each time.
+    /// Waits for the end; returns how that was. A new exception object each time.
     [[nodiscard]] Outcome outcome() const;
 
     /// After the end: the captured output, empty if there is none.
@@ -96,12 +103,35 @@ public:
     /// Gives the record back to the pool; no longer valid then.
     void release() noexcept;
 
+    /// After the end: moves the task to another handle, like a move in all but this: other threads
+    /// may meanwhile call `cancel`, `request_stop` or `kill`, which return false then.
+    [[nodiscard]] TaskHandle take() noexcept {
+        TaskHandle taken;
+        taken.type_ = type_;
+        taken.arguments_ = arguments_;
+        taken.index_and_lane_ = index_and_lane_;
+        taken.generation_ = generation_;
+        taken.core_.store(core_.exchange(nullptr, std::memory_order_relaxed),
+                          std::memory_order_relaxed);
+        return taken;
+    }
+
+    /// Which task; valid ones only.
+    [[nodiscard]] TaskKey key() const {
+        return {.index = index_and_lane_ / 4,
+                .generation = generation_,
+                .lane = static_cast<std::uint8_t>(index_and_lane_ % 4)};
+    }
+
 private:
     using Bytes = std::span<const std::byte>;
 
     friend class executor::PoolCore;
+    friend class executor::ServedTasks;
+    friend class CompletionPort;
     friend class CompletionSet;
     friend class TaskWriter;
+    friend class TaskBatch;
 
     void swap(TaskHandle& other) noexcept {
         executor::PoolCore* const pool_of_other = other.pool();
@@ -112,11 +142,6 @@ private:
         std::swap(index_and_lane_, other.index_and_lane_);
         std::swap(generation_, other.generation_);
     }
-    [[nodiscard]] TaskKey key() const {
-        return {.index = index_and_lane_ / 4,
-                .generation = generation_,
-                .lane = static_cast<std::uint8_t>(index_and_lane_ % 4)};
-    }
     [[nodiscard]] executor::PoolCore* pool() const noexcept {
         return core_.load(std::memory_order_relaxed);
     }
@@ -125,8 +150,6 @@ private:
     void abandon() noexcept;
     [[nodiscard]] std::exception_ptr error_at_end(const ring::Status& end, Bytes bytes) const;
     [[nodiscard]] std::string name() const;
-    /// Throws `std::logic_error` if there is no task, or this process is not the pool's.
-    executor::PoolCore& core() const;
 
     std::atomic<executor::PoolCore*> core_ = nullptr;
     const TaskType* type_ = nullptr;   ///< stays when the result is taken

@@ -23,6 +23,9 @@ struct TaskType {
     /// Whether the encoded arguments begin with the address of a function (an offset, far below any
     /// address, if it is a virtual member function).
     bool begins_with_address;
+
+    /// Whether the result may hold parcels: its bytes end with a list of them (`Pledges`).
+    bool returns_parcels;
 };
 
 /// Ends this process if it is not the worker but a process that a task has forked, in which the

@@ -376,6 +376,57 @@ consteval auto find_obstacle() {
     }
 }
 
+/// Can a value of the transferable type `T` hold a parcel, as far as the compiler sees?
+/// `OnlyMoved`: one that is moved by encoding. `Within`: the types that it was found in.
+template <class T, bool OnlyMoved = false, class... Within>
+consteval bool holds_parcels() {
+    constexpr auto any = []<class... Parts>(Types<Parts...>) {
+        return (holds_parcels<std::remove_cv_t<Parts>, OnlyMoved, T, Within...>() || ...);
+    };
+    if constexpr (Parcel<T>) {
+        return !OnlyMoved || HandleAccess::is_moved_by_encoding<T>();
+    } else if constexpr (is_bitwise<T>() || is_one_of<T, Within...>) {
+        return false;
+    } else if constexpr (SmartPointer<T>) {
+        return any(Types<typename T::element_type>{});
+    } else if constexpr (StandardType<T>) {
+        return any(typename ElementsOf<T>::type{});
+    } else if constexpr (has_serialization<T> || !std::is_class_v<T> || !Reflectable<T>) {
+        return false;
+    } else {
+        return [any]<std::size_t... Index>(std::index_sequence<Index...>) {
+            return any(Types<MemberType<T, Index>...>{});
+        }(std::make_index_sequence<member_count<T>>{});
+    }
+}
+
+/// Is a `T`, which may be of any type, moved by encoding as a `SharedBuffer` is?
+template <class T>
+consteval bool is_moved_by_encoding() {
+    if constexpr (ObstacleTo<T>::any) {
+        return false; // it is not encoded so, and perhaps cannot be looked into
+    } else {
+        return holds_parcels<T, true>();
+    }
+}
+
+/// Does an argument of type `Arg` hold a parcel that the caller would keep?
+template <class Arg>
+inline constexpr bool keeps_parcels =
+    (std::is_lvalue_reference_v<Arg> ||
+     std::is_const_v<
+         std::remove_reference_t<Arg>>)&&is_moved_by_encoding<std::remove_cvref_t<Arg>>();
+
+/// Compiles only if no argument would have to leave a parcel to the caller.
+template <class... Args>
+consteval bool require_passed_on() {
+    static_assert(!(keeps_parcels<Args> || ...),
+                  "prong: a SharedBuffer cannot be copied to another process: pass "
+                  "std::move(buffer) (or the container, pair or struct that it is in), or pass "
+                  "buffer.share(), a view that any number of tasks may have");
+    return !(keeps_parcels<Args> || ...);
+}
+
 /// Says why a `Culprit` cannot cross to another process; `Where` it is, from the inside out, is
 /// printed by the compiler.
 template <Obstacle Why, class Culprit, class... Where>

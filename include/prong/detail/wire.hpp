@@ -4,11 +4,14 @@
 
 #include <cstddef>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace prong::detail {
+
+class Pledges;
 
 /// The strictest alignment that encoded bytes keep on both sides; a view into them
 /// (`std::span<const T>`) therefore needs `alignof(T) <= wire_alignment`.
@@ -54,6 +57,17 @@ public:
     /// How many objects may lie within each other.
     [[nodiscard]] std::size_t max_nesting() const { return max_nesting_; }
 
+    /// The parcels among what was written. Throws `CodecError` if there must be none.
+    virtual Pledges& pledges();
+
+    // What only processes of the fork family understand. Both throw `std::invalid_argument` if the
+    // bytes may leave the family.
+
+    /// Called before the name of an object that the family shares is written.
+    virtual void require_family() const;
+    /// Called with the bytes of captured variables, which may be addresses.
+    virtual void check_captures(std::span<const std::byte> captures) const;
+
 protected:
     explicit Writer(std::size_t max_nesting) : max_nesting_(max_nesting) {}
     ~Writer() = default;
@@ -74,10 +88,11 @@ private:
     std::size_t max_nesting_;
 };
 
-/// A writer into memory of its own, for messages that go through a pipe.
-class PRONG_API BufferWriter final : public Writer {
+/// A writer into memory of its own.
+class PRONG_API BufferWriter : public Writer {
 public:
     explicit BufferWriter(std::size_t max_nesting = default_max_nesting) : Writer(max_nesting) {}
+    virtual ~BufferWriter() = default;
 
     [[nodiscard]] std::span<const std::byte> bytes() const { return {data(), size()}; }
 
@@ -85,6 +100,22 @@ private:
     void grow(std::size_t more) override;
 
     std::vector<std::byte> buffer_;
+};
+
+/// A writer of a message to another process.
+class PRONG_API MessageWriter final : public BufferWriter {
+public:
+    MessageWriter() noexcept;
+    ~MessageWriter() override;
+
+    Pledges& pledges() override;
+    /// The message was sent: its parcels are the receiver's.
+    void post() noexcept;
+    /// The handles of the parcels may end before the message is sent.
+    void forget_handles() noexcept;
+
+private:
+    std::unique_ptr<Pledges> pledges_;
 };
 
 /// Reads encoded bytes, front to back. The bytes may have been written by a process that

@@ -70,7 +70,7 @@ std::span<const std::byte> ChunkReader::values() const {
 }
 
 std::optional<std::chrono::nanoseconds> ChunkReader::elapsed() {
-    if (left_ != 0 || reader_.remaining() != sizeof(std::int64_t)) return std::nullopt;
+    if (left_ != 0 || reader_.remaining() < sizeof(std::int64_t)) return std::nullopt;
     return std::chrono::nanoseconds(decode<std::int64_t>(reader_));
 }
 

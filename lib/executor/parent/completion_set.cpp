@@ -1,71 +1,47 @@
 #include <prong/detail/completion_set.hpp>
 #include <prong/detail/pool_reference.hpp>
 
-#include "executor/parent/core.hpp"
+#include "executor/parent/pending_tasks.hpp"
 
 #include <prong/wait.hpp>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <functional>
 #include <list>
-#include <optional>
 #include <vector>
 
 namespace prong::detail {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Clock = executor::CheckSchedule::Clock;
 using executor::PoolCore;
 
-/// The longest time between checks of all tasks, for deadlines that pass in the queue and tasks
-/// that no process is left to end.
-constexpr Clock::duration look_interval = std::chrono::milliseconds(16);
+/// With this many queued tasks no worker idles if an end is detected late. A waiting thread then
+/// spins only if tasks end so fast that a sleep for each would cost more.
+constexpr std::size_t many_queued = 64;
+constexpr Clock::duration short_gap = std::chrono::microseconds(3);
 
-/// The inverse of the share of time that these checks may take.
-constexpr int look_share = 16;
+/// A task, and its number in the set.
+class Item {
+public:
+    Item(const TaskHandle& task, const TaskKey& key, std::size_t number)
+        : task_(&task), key_(key), number_(number) {}
+    [[nodiscard]] bool is_wanted() const { return task_->valid(); }
+    [[nodiscard]] const TaskKey& key() const { return key_; }
+    [[nodiscard]] std::size_t number() const { return number_; }
 
-struct Item {
-    const TaskHandle* task;
-    std::size_t number;
+private:
+    const TaskHandle* task_;
+    TaskKey key_;
+    std::size_t number_;
 };
 
-/// Tasks that the head of a lane had not passed at the last check, in the lane's order.
-struct Lane {
-    struct Queued {
-        ring::Position position;
-        Item item;
-    };
-    /// Removes the tasks before `first`: at once if `all`, else only when they are at least half.
-    void shrink(bool all) {
-        if (first == 0 || (!all && first < tasks.size() / 2)) return;
-        tasks.erase(tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(first));
-        watched -= first;
-        first = 0;
-    }
-
-    std::vector<Queued> tasks;
-    std::size_t first = 0;   ///< the head has passed the tasks before it
-    std::size_t watched = 0; ///< the tasks before it are watched or passed
-    bool sorted = true;
-};
-
-/// The tasks of one pool. A worker ends only tasks that the head of its lane has passed, and at
-/// most as many of these are pending as there are workers and retries.
+/// The tasks of one pool.
 struct Part {
     explicit Part(PoolCore& core) : pool(core) {}
 
-    [[nodiscard]] std::size_t pending() const {
-        std::size_t count = passed.size();
-        for (const Lane& lane : lanes) count += lane.tasks.size() - lane.first;
-        return count;
-    }
-
     PoolReference pool;
-    std::array<Lane, ring::lane_count> lanes;
-    std::vector<Item> passed;
-    std::optional<std::uint64_t> departures; ///< at the last check of all tasks
+    executor::PendingTasks<Item> tasks;
 };
 
 } // namespace
@@ -80,23 +56,23 @@ public:
 
 private:
     Part& part_of(PoolCore& core);
-    void look(Part& part);
-    static void pass(Part& part);
+    void look(Part& part, bool is_audit);
     static bool watch(Part& part);
     void look_at_all();
-    void look_at_all_of(Part& part);
-    /// Moves items whose status is final after `act` (`update` or `resolve`) to `ended`.
-    template <typename Items, typename Act>
-    void take(Items& items, Act act);
-
-    static const Item& item_of(const Item& item) { return item; }
-    static const Item& item_of(const Lane::Queued& queued) { return queued.item; }
+    void note_gap(Clock::time_point now);
+    auto note_ended() {
+        return [this](const Item& item) { ended.push_back(item.number()); };
+    }
 
     std::list<Part> parts_;
     Part* last_part_ = nullptr;
-    Clock::time_point last_look_ = Clock::now();
-    Clock::duration last_cost_{};
-    Clock::time_point next_look_ = last_look_ + look_interval;
+    // Of the present round of `wait`; kept so that no memory is allocated for each.
+    std::vector<PoolCore*> cores_;
+    std::vector<std::uint32_t> seen_;
+    executor::CheckSchedule schedule_;
+    Clock::time_point next_audit_ = schedule_.next();
+    Clock::time_point last_end_ = Clock::now();
+    Clock::duration gap_{}; ///< between ends: a moving average
 };
 
 Part& CompletionSet::State::part_of(PoolCore& core) {
@@ -109,126 +85,73 @@ void CompletionSet::State::add(const TaskHandle& task, std::size_t number) {
     // `core()` checks the process: once per pool here, and again in `wait`.
     const bool is_known = last_part_ != nullptr && &last_part_->pool.core() == task.pool();
     if (!is_known) last_part_ = &part_of(task.core());
-    Part& part = *last_part_;
-    const Item item{.task = &task, .number = number};
-    const TaskKey& key = task.key();
-    if (key.lane == TaskKey::no_lane) return part.passed.push_back(item);
-    const ring::Ring& ring = part.pool.core().state().lanes[ring::Lane{key.lane}];
-    const ring::Position position = ring.position_of(key.generation);
-    if (ring.has_passed(position)) return part.passed.push_back(item);
-    Lane& lane = part.lanes[key.lane];
-    if (!lane.tasks.empty() && position < lane.tasks.back().position) lane.sorted = false;
-    lane.tasks.push_back({.position = position, .item = item});
+    last_part_->tasks.add(last_part_->pool.core(), {task, task.key(), number});
 }
 
 std::size_t CompletionSet::State::pending() const {
     std::size_t count = 0;
-    for (const Part& part : parts_) count += part.pending();
+    for (const Part& part : parts_) count += part.tasks.size();
     return count;
 }
 
 bool CompletionSet::State::wait(Deadline limit, const std::atomic<bool>* interrupted) {
     ended.clear();
-    std::vector<PoolCore*> cores;
-    std::vector<std::uint32_t> seen;
     for (;;) {
-        cores.clear();
-        seen.clear();
+        cores_.clear();
+        seen_.clear();
+        std::size_t queued = 0;
+        const Clock::time_point now = Clock::now();
+        const bool is_audit = now >= next_audit_;
+        if (is_audit) next_audit_ = now + executor::CheckSchedule::interval;
         bool has_news = false;
         for (Part& part : parts_) {
-            if (part.pending() == 0) continue;
+            if (part.tasks.size() == 0) continue;
             part.pool.core().require_own_process();
-            cores.push_back(&part.pool.core());
-            seen.push_back(cores.back()->completions());
-            look(part);
-            if (ended.empty()) has_news = watch(part) || part.pending() == 0 || has_news;
+            cores_.push_back(&part.pool.core());
+            seen_.push_back(cores_.back()->completions());
+            look(part, is_audit);
+            queued += part.tasks.queued();
+            if (ended.empty()) has_news = watch(part) || part.tasks.size() == 0 || has_news;
         }
-        const Clock::time_point now = Clock::now();
         const bool is_late = Deadline::at(now) >= limit;
-        if (ended.empty() && (is_late || now >= next_look_)) look_at_all();
+        if (ended.empty() && (is_late || now >= schedule_.next())) look_at_all();
         const bool is_interrupted = interrupted != nullptr && interrupted->load();
-        if (!ended.empty() || cores.empty() || is_late || is_interrupted) return !ended.empty();
-        if (has_news) continue;
-        PoolCore::sleep_until_completion(cores, seen, std::min(limit, Deadline::at(next_look_)));
-    }
-}
-
-/// Checks the tasks that a worker may have ended, and decides when to check all.
-void CompletionSet::State::look(Part& part) {
-    PoolCore& core = part.pool.core();
-    const bool is_first = !part.departures;
-    if (is_first) part.departures = core.departures();
-    if (core.poll_health() || (is_first && core.may_queue_ended())) look_at_all_of(part);
-    pass(part);
-    take(part.passed, &PoolCore::update);
-    if (core.departures() != part.departures)
-        next_look_ = std::min(next_look_, last_look_ + look_share * last_cost_);
-}
-
-void CompletionSet::State::pass(Part& part) {
-    for (std::size_t i = 0; i < ring::lane_count; ++i) {
-        Lane& lane = part.lanes[i];
-        if (!lane.sorted) {
-            lane.shrink(true);
-            std::ranges::sort(lane.tasks, {}, &Lane::Queued::position);
-            lane.sorted = true;
-            lane.watched = 0;
+        if (!ended.empty() || cores_.empty() || is_late || is_interrupted) {
+            note_gap(now);
+            return !ended.empty();
         }
-        const ring::Ring& ring = part.pool.core().state().lanes[static_cast<ring::Lane>(i)];
-        while (lane.first != lane.tasks.size() && ring.has_passed(lane.tasks[lane.first].position))
-            part.passed.push_back(lane.tasks[lane.first++].item);
-        lane.watched = std::max(lane.watched, lane.first);
-        lane.shrink(false);
+        if (has_news) continue;
+        const bool may_spin = queued < many_queued || gap_ < short_gap;
+        PoolCore::sleep_until_completion(cores_, seen_, may_spin,
+                                         std::min(limit, Deadline::at(schedule_.next())));
     }
+}
+
+void CompletionSet::State::note_gap(Clock::time_point now) {
+    if (ended.empty()) return;
+    gap_ += ((now - last_end_) / static_cast<std::int64_t>(ended.size()) - gap_) / 8;
+    last_end_ = now;
+}
+
+void CompletionSet::State::look(Part& part, bool is_audit) {
+    if (part.tasks.check(part.pool.core(), is_audit, note_ended())) schedule_.hasten();
 }
 
 /// Marks each task as watched. Returns whether one has ended already.
 bool CompletionSet::State::watch(Part& part) {
     bool has_ended = false;
-    const auto watch_task = [&](const Item& item) {
-        const TaskHandle& task = *item.task;
-        if (!task.valid()) return;
+    part.tasks.mark([&](const Item& item) {
+        if (!item.is_wanted()) return;
         const ring::Status now =
-            task.core().watch(task.key().index, ring::Status::watched_with_others);
+            part.pool.core().watch(item.key().index, ring::Status::watched_with_others);
         has_ended = has_ended || is_final(now.state);
-    };
-    for (const Item& item : part.passed) watch_task(item);
-    for (Lane& lane : part.lanes) {
-        for (; lane.watched != lane.tasks.size(); ++lane.watched)
-            watch_task(lane.tasks[lane.watched].item);
-    }
+    });
     return has_ended;
 }
 
 void CompletionSet::State::look_at_all() {
-    const Clock::time_point start = Clock::now();
-    for (Part& part : parts_) look_at_all_of(part);
-    last_look_ = Clock::now();
-    last_cost_ = last_look_ - start;
-    next_look_ = last_look_ + std::max(look_interval, look_share * last_cost_);
-}
-
-void CompletionSet::State::look_at_all_of(Part& part) {
-    PoolCore& core = part.pool.core();
-    core.expire_late();
-    part.departures = core.departures(); // read first, so that none is missed
-    take(part.passed, &PoolCore::resolve);
-    for (Lane& lane : part.lanes) {
-        lane.shrink(true);
-        const std::size_t before = lane.tasks.size();
-        take(lane.tasks, &PoolCore::resolve);
-        if (lane.tasks.size() != before) lane.watched = 0;
-    }
-}
-
-template <typename Items, typename Act>
-void CompletionSet::State::take(Items& items, Act act) {
-    std::erase_if(items, [&](const auto& element) {
-        const Item& item = item_of(element);
-        if (!item.task->valid()) return true;
-        if (!is_final(std::invoke(act, item.task->core(), item.task->key()).state)) return false;
-        ended.push_back(item.number);
-        return true;
+    schedule_.run([this] {
+        for (Part& part : parts_) part.tasks.check_all(part.pool.core(), note_ended());
     });
 }
 

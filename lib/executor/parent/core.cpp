@@ -1,7 +1,6 @@
 #include "executor/parent/core.hpp"
 
 #include "base/clock.hpp"
-#include "os/fork_depth.hpp"
 #include "os/process.hpp"
 #include "ring/spinner.hpp"
 
@@ -54,6 +53,10 @@ bool is_cancelled(ring::Status status, const detail::TaskKey& task) {
            (status.state == ring::TaskState::cancelled || status.state == ring::TaskState::killed);
 }
 
+/// Whether this thread has woken a worker since it last waited. If it spun now, it would keep the
+/// CPU that the kernel has perhaps chosen for the worker.
+constinit thread_local bool has_woken_worker = false;
+
 constexpr std::array all_lanes{ring::Lane::normal, ring::Lane::high, ring::Lane::low};
 
 /// Returns true to at most one caller in each interval.
@@ -73,10 +76,13 @@ void lower(std::atomic<std::int64_t>& value, std::int64_t most) noexcept {
 } // namespace
 
 PoolCore::PoolCore(Setup setup)
-    : state_(SharedState::create(setup.sizes)), records_(state_),
-      supervisor_options_(std::move(setup.supervisor)),
+    : state_(SharedState::create(setup.sizes)), records_(state_, link_),
+      fork_base_(!state_.has_relay()), supervisor_options_(std::move(setup.supervisor)),
       max_pending_(std::min(setup.max_pending, state_.lanes[ring::Lane::normal].capacity())),
-      fork_depth_(os::fork_depth()), link_(state_, supervisor_options_.doorbell), audit_(state_) {
+      fork_depth_(os::fork_depth()),
+      may_leave_family_(state_.has_relay() && !supervisor_options_.relay.is_family),
+      link_(state_, supervisor_options_.doorbell), audit_(state_) {
+    state_.loops.open_port();
     TaskOptions defaults{.limits = setup.limits};
     if (!needs_settings(defaults)) return;
     TaskSettings settings{};
@@ -98,26 +104,21 @@ PoolCore* PoolCore::create(Setup setup) {
 void PoolCore::start() {
     supervisor_options_.program = getpid();
     link_.attach(fork_base_.start_supervisor(state_, supervisor_options_));
-    supervisor_options_.hooks = {};     // their captures may be in a module that is unloaded later
+    state_.loops.become_parent();
+    supervisor_options_.hooks = {}; // their captures may be in a module that is unloaded later
+    supervisor_options_.relay = {};
     state_.region.keep_from_children(); // children that the user forks do not map it
 }
 
-bool PoolCore::is_copy() const noexcept {
-    return fork_depth_ != os::fork_depth();
-}
-
-void PoolCore::require_own_process() const {
-    if (!is_copy()) return;
+void PoolCore::refuse_copy() {
     throw std::logic_error(
         "this process pool belongs to the process that created it and cannot be "
         "used in a process forked from that one, such as a worker: create a pool "
         "in this process");
 }
 
-void PoolCore::require_usable() {
-    const bool is_broken = state_.control().broken.load(std::memory_order_acquire) || has_ended();
-    if (!is_broken || shut_down_.load())
-        return; // a pool that is shut down says so by its closed queue
+void PoolCore::refuse_broken() {
+    if (shut_down_.load()) return; // a pool that is shut down says so by its closed queue
     throw BrokenProcessPool(broken_cause());
 }
 
@@ -141,10 +142,6 @@ void PoolCore::unref() noexcept {
     if (records_.unref()) delete this;
 }
 
-void PoolCore::release(const RecordRef& ref) noexcept {
-    if (records_.release(ref)) delete this;
-}
-
 void PoolCore::abandon(const RecordRef& ref) noexcept {
     const ring::Status after = ring::abandon(state_.records[ref.index], ref.generation);
     const bool is_over = is_final(after.state) || after.generation != ref.generation;
@@ -153,23 +150,16 @@ void PoolCore::abandon(const RecordRef& ref) noexcept {
 
 // Submitting
 
-std::uint32_t PoolCore::acquire_record() {
-    require_own_process();
-    require_usable();
-    const auto index = records_.acquire();
-    if (!index) {
-        throw LimitExceeded(LimitKind::pending_tasks,
-                            "all " + std::to_string(state_.records.size()) +
-                                " task records of the pool belong to futures; take results or "
-                                "destroy futures before submitting more");
-    }
-    state_.records[*index].status.store(ring::Status{}.pack(), std::memory_order_relaxed);
-    return *index;
+void PoolCore::throw_no_record() const {
+    throw LimitExceeded(LimitKind::pending_tasks,
+                        "all " + std::to_string(state_.records.size()) +
+                            " task records of the pool belong to futures; take results or "
+                            "destroy futures before submitting more");
 }
 
 /// Writes the task's settings; returns the flags for its status.
-std::uint8_t PoolCore::write_options(std::uint32_t index, const TaskOptions* options) {
-    if (options == nullptr || !needs_settings(*options)) {
+std::uint8_t PoolCore::write_options(const Written& task, const TaskOptions* options) {
+    if (options == nullptr || (!needs_settings(*options) && task.earlier_attempts == 0)) {
         if (!default_options_) return 0;
         options = &*default_options_;
     }
@@ -182,59 +172,70 @@ std::uint8_t PoolCore::write_options(std::uint32_t index, const TaskOptions* opt
         if (!limits.cpu_time.value()) limits.cpu_time = defaults.cpu_time;
         if (!limits.max_file_bytes) limits.max_file_bytes = defaults.max_file_bytes;
     }
-    write_settings(state_.settings(index), all);
+    TaskSettings& settings = state_.settings(task.index);
+    write_settings(settings, all);
+    settings.deaths.store(task.earlier_attempts, std::memory_order_relaxed);
     return ring::Status::has_options;
 }
 
-std::optional<detail::TaskHandle> PoolCore::submit(const Written& task, const TaskOptions* options,
-                                                   detail::Deadline limit) {
+std::uint8_t PoolCore::complete(const Written& task, const TaskOptions* options) {
     ring::Record& record = state_.records[task.index];
     record.task_type = reinterpret_cast<std::uint64_t>(&task.type);
-    record.arguments_offset = task.arguments;
-    record.arguments_length = task.length;
+    record.arguments_end = task.end;
     known_types_.insert(task.type);
-    const std::uint8_t flags = write_options(task.index, options);
+    const bool is_plain = options == nullptr && !default_options_;
+    return is_plain ? std::uint8_t{0} : write_options(task, options);
+}
+
+ring::Lane PoolCore::use_lane(const TaskOptions* options) noexcept {
     const ring::Lane lane = options == nullptr ? ring::Lane::normal : lane_of(options->priority);
     if (lane != ring::Lane::normal) state_.lanes.use_several();
-    ring::Ring& ring = state_.lanes[lane];
-    const bool has_deadline = options != nullptr && options->deadline.value();
-    const std::int64_t deadline_ns =
-        has_deadline ? state_.settings(task.index).deadline_ns : no_alarm;
+    return lane;
+}
+
+bool PoolCore::submit(const Written& task, const TaskOptions* options, detail::Deadline limit,
+                      detail::TaskHandle& handle) {
+    const std::uint8_t flags = complete(task, options);
+    const ring::Lane lane = use_lane(options);
     ring::Position position = 0;
-    const bool is_queued =
-        state_.lanes.reserve(lane, max_pending_, position) == ring::Ring::ReserveResult::ok ||
-        wait_for_position(lane, limit, detail::Deadline::at_ns(deadline_ns), position);
+    const bool is_queued = enqueue(task.index, flags, lane, limit, position);
     if (is_queued) {
-        ring.publish(position, task.index, flags);
-        state_.notifier.work_arrived();
-        if (position % 1024 == 0) state_.retire_entries();
-        // Only now: a thread that checks all queued tasks either finds this task or sees the new
-        // deadline.
-        if (has_deadline) lower(next_deadline_ns_, deadline_ns);
+        wake_worker();
     } else if (limit.passed()) {
-        return std::nullopt;
-    } else {                    // the task's deadline has passed
-        position = ring.tail(); // not its own, but its number must not be an earlier task's
-        record.status.store(
-            ring::Status{.state = ring::TaskState::expired,
-                         .flags = flags,
-                         .generation = ring::generation_of(position, detail::TaskKey::no_lane)}
-                .pack());
-        expired_.fetch_add(1);
-        unqueued_.fetch_add(1);
+        return false;
+    } else { // the task's deadline has passed
+        position = end_unqueued(task.index, flags, lane, ring::TaskState::expired);
     }
-    detail::TaskHandle handle;
-    handle.core_.store(this, std::memory_order_relaxed);
-    handle.type_ = &task.type;
-    handle.arguments_ = task.arguments >= sizeof(ring::Record) ? task.arguments : 0;
-    handle.index_and_lane_ =
-        4 * task.index + (is_queued ? static_cast<std::uint32_t>(lane) : detail::TaskKey::no_lane);
-    handle.generation_ = ring::generation_of(position, handle.index_and_lane_ % 4);
-    return handle;
+    set_handle(handle, task.type, task.block, task.index, is_queued, lane, position);
+    return true;
+}
+
+void PoolCore::wake_worker() noexcept {
+    if (state_.notifier.work_arrived()) has_woken_worker = true;
+}
+
+ring::Position PoolCore::end_unqueued(std::uint32_t index, std::uint8_t flags, ring::Lane lane,
+                                      ring::TaskState end) noexcept {
+    // Not its own, but its number must not be an earlier task's.
+    const ring::Position position = state_.lanes[lane].tail();
+    state_.records[index].status.store(
+        ring::Status{.state = end,
+                     .flags = flags,
+                     .generation = ring::generation_of(position, detail::TaskKey::no_lane)}
+            .pack());
+    if (end == ring::TaskState::expired) expired_.fetch_add(1);
+    if (end == ring::TaskState::cancelled) cancelled_.fetch_add(1);
+    unqueued_.fetch_add(1);
+    return position;
+}
+
+void PoolCore::note_deadline(std::int64_t deadline_ns) noexcept {
+    lower(next_deadline_ns_, deadline_ns);
 }
 
 bool PoolCore::wait_for_position(ring::Lane lane, detail::Deadline limit, detail::Deadline deadline,
                                  ring::Position& position) {
+    wake_worker(); // for what this thread has queued before: it makes the room
     for (;;) {
         const ring::Ring::ReserveResult result = state_.lanes.reserve(lane, max_pending_, position);
         if (result == ring::Ring::ReserveResult::ok) return true;
@@ -281,8 +282,13 @@ void PoolCore::visit_queued(Visit visit) {
     });
 }
 
+bool PoolCore::has_late() const noexcept {
+    const std::int64_t next = next_deadline_ns_.load();
+    return next != no_alarm && base::steady_now_ns() >= next;
+}
+
 bool PoolCore::expire_late() noexcept {
-    if (base::steady_now_ns() < next_deadline_ns_.load()) return false;
+    if (!has_late()) return false;
     const std::uint64_t before = expired_.load();
     next_deadline_ns_.store(no_alarm);
     visit_queued([this](const detail::TaskKey& task) {
@@ -300,7 +306,7 @@ bool PoolCore::expire_late() noexcept {
 }
 
 bool PoolCore::may_queue_ended() noexcept {
-    return state_.lanes.has_dead() || base::steady_now_ns() >= next_deadline_ns_.load();
+    return state_.lanes.has_dead() || has_late();
 }
 
 /// Counts and announces a task that has left the queue without a worker.
@@ -310,7 +316,8 @@ void PoolCore::leave_queue(const detail::TaskKey& task, ring::Step step,
     if (!step.made || task.lane == detail::TaskKey::no_lane) return;
     count.fetch_add(1);
     state_.lanes.forget(ring::Lane{task.lane}, task.index, task.generation);
-    state_.announce(state_.records[task.index], step.after.flags);
+    const bool is_announced = state_.announce(state_.records[task.index], step.after.flags);
+    if (!state_.loops.task_claimed() || !is_announced) link_.try_notify();
 }
 
 void PoolCore::rewake_workers() noexcept {
@@ -367,7 +374,8 @@ bool PoolCore::request_stop(const detail::TaskKey& task) noexcept {
         leave_queue(task, step, cancelled_);
         return true;
     }
-    if (step.made) os::futex_wake(record.status, os::everyone); // a thread behind a stop token
+    if (step.made && !notify_relay_of(step.after))
+        os::futex_wake(record.status, os::everyone); // a thread behind a stop token
     return step.after.generation == task.generation && is_claimed(step.after.state);
 }
 
@@ -383,8 +391,16 @@ bool PoolCore::kill(const detail::TaskKey& task) {
             status = ring::condemn(record, status, ring::Verdict::kill);
     } while (status.state == ring::TaskState::running || status.state == ring::TaskState::queued);
     if (status.state != ring::TaskState::condemned) return false;
-    link_.notify();
+    if (!notify_relay_of(status)) link_.notify();
     return ring::verdict_of(status) == ring::Verdict::kill;
+}
+
+/// If the relay holds the task: makes it check what is asked of its tasks.
+bool PoolCore::notify_relay_of(const ring::Status& status) noexcept {
+    if (!state_.is_claim(status.owner)) return false;
+    state_.control().relay.requests.fetch_add(1);
+    state_.notifier.wake(state_.relay());
+    return true;
 }
 
 ring::Status PoolCore::mark_lost(const detail::TaskKey& task) noexcept {
@@ -411,7 +427,9 @@ bool PoolCore::wait(const detail::TaskKey& task, detail::Deadline limit) {
             if (!poll_health()) return false;
             continue;
         }
-        if (spinner.spin([this] { return state_.notifier.searching(); })) continue;
+        if (!std::exchange(has_woken_worker, false) &&
+            spinner.spin([this] { return state_.notifier.searching(); }))
+            continue;
 
         const ring::Status watched = ring::watch(record, ring::Status::watched);
         if (is_final(watched.state)) continue;
@@ -420,18 +438,19 @@ bool PoolCore::wait(const detail::TaskKey& task, detail::Deadline limit) {
         if (is_final(ring::status_of(record).state)) continue;
         resolve(task);
         rewake_workers();
-        if (watched.has(ring::Status::has_options)) link_.notify_if_due(task.index);
+        notify_if_due(task);
         slice = std::min(2 * slice, longest_slice);
     }
 }
 
 void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
-                                      std::span<const std::uint32_t> seen, detail::Deadline limit) {
+                                      std::span<const std::uint32_t> seen, bool may_spin,
+                                      detail::Deadline limit) {
     thread_local ring::Spinner spinner;
     const auto is_unchanged = [&] {
         return std::ranges::equal(pools, seen, {}, &PoolCore::completions);
     };
-    while (is_unchanged() &&
+    while (may_spin && is_unchanged() &&
            spinner.spin([&] { return pools.front()->state_.notifier.searching(); })) {
     }
     if (!is_unchanged()) return spinner.found();
@@ -452,6 +471,10 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
         pool->state_.control().waiting_for_completions.fetch_sub(1);
         pool->rewake_workers();
     }
+}
+
+void PoolCore::poll_signal() {
+    if (signal_.has_ended()) link_.reap();
 }
 
 bool PoolCore::poll_health() {

@@ -13,6 +13,7 @@
 #include "shm/family_memory.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,8 +39,8 @@ struct PassedHook {
     std::uint64_t length;
 };
 
-/// What the zygote needs to fork a supervisor. The memfd and copies of the descriptors to keep
-/// accompany it.
+/// What the zygote needs to fork a supervisor. The memfd, the port's ends and copies of the
+/// descriptors to keep accompany it.
 struct Request {
     SharedState::Sizes sizes;
     PassedHook initializer;
@@ -57,7 +58,9 @@ struct Request {
 };
 static_assert(std::is_trivially_copyable_v<Request>);
 static_assert(sizeof(Request) <= proc::Zygote::longest_message);
-static_assert(proc::most_kept < os::most_passed);
+/// How many descriptors precede those to keep.
+constexpr std::size_t own_passed = 3;
+static_assert(proc::most_kept + own_passed <= os::most_passed);
 
 using HookAccess = detail::WorkerHookAccess;
 
@@ -105,11 +108,20 @@ private:
 int run_delegate(SharedState& state, const SupervisorOptions& options, int parent_pidfd) {
     PoolDelegate delegate(state, options);
     try {
-        os::give_up_descriptors(options.inherited, options.kept, {{parent_pidfd}});
+        const auto [receiver, sender] = state.loops.port_fds();
+        std::vector<int> own{parent_pidfd, receiver, sender};
+        own.insert(own.end(), options.relay.kept.begin(), options.relay.kept.end());
+        os::give_up_descriptors(options.inherited, options.kept, own);
+        state.loops.open_signal();
         os::give_up_terminal(); // a worker is a background process: reading would stop it
         const base::UniqueFd bell = options.doorbell.listen();
-        return proc::supervise(delegate, state.workers(),
-                               {.parent_pidfd = parent_pidfd, .bell = bell.get()});
+        const int status = proc::supervise(delegate, state.processes(),
+                                           {.parent_pidfd = parent_pidfd, .bell = bell.get()});
+        delegate.release_payload([parent_pidfd] { // no longer than the parent lives
+            pollfd parent{.fd = parent_pidfd, .events = POLLIN, .revents = 0};
+            return poll(&parent, 1, 0) != 0;
+        });
+        return status;
     } catch (const std::exception& error) {
         delegate.broke(std::string("the supervisor failed: ") + error.what());
     }
@@ -168,16 +180,20 @@ proc::Zygote::Child prepare_supervisor(std::vector<base::UniqueFd> fds,
                               .doorbell = request.doorbell,
                               .program = request.program};
     const auto passed = std::make_shared<std::vector<os::PassedFd>>();
-    for (std::size_t i = 1; i < fds.size(); ++i) {
-        const int number = request.numbers.at(i - 1);
+    const auto port = std::make_shared<LoopNotifier::PortFds>(
+        LoopNotifier::PortFds{std::move(fds.at(1)), std::move(fds.at(2))});
+    for (std::size_t i = own_passed; i < fds.size(); ++i) {
+        const int number = request.numbers.at(i - own_passed);
         options.kept.push_back(number);
         passed->push_back(
-            {.fd = std::move(fds[i]), .number = number, .flags = request.flags.at(i - 1)});
+            {.fd = std::move(fds[i]), .number = number, .flags = request.flags.at(i - own_passed)});
     }
-    return [state, options, passed](base::UniqueFd parent) {
+    return [state, options, passed, port](base::UniqueFd parent) {
         if (!is_wanted(*state, parent.get())) return 0;
         try {
-            os::restore_numbers(*passed, parent);
+            os::restore_numbers(*passed, {{&parent, &port->at(0), &port->at(1)}});
+            for (base::UniqueFd& fd : *port) fd = os::lift(std::move(fd));
+            state->loops.adopt_port(std::move(*port));
         } catch (const std::exception& error) {
             PoolDelegate(*state, options)
                 .broke(std::string("cannot keep descriptors: ") + error.what());
@@ -190,8 +206,8 @@ proc::Zygote::Child prepare_supervisor(std::vector<base::UniqueFd> fds,
 
 } // namespace
 
-ForkBase::ForkBase()
-    : zygote_(proc::Zygote::of_this_process()),
+ForkBase::ForkBase(bool may_use_zygote)
+    : zygote_(may_use_zygote ? proc::Zygote::of_this_process() : nullptr),
       modules_(zygote_ != nullptr ? zygote_->modules() : os::LoadedModules::now()) {}
 
 os::PidFd ForkBase::start_supervisor(SharedState& state, const SupervisorOptions& options) {
@@ -227,10 +243,11 @@ os::PidFd ForkBase::start_by_zygote(SharedState& state, const SupervisorOptions&
                     .numbers = {},
                     .flags = {},
                     .program = options.program};
-    std::vector<int> fds{memory};
+    const auto [receiver, sender] = state.loops.port_fds();
+    std::vector<int> fds{memory, receiver, sender};
     for (const int fd : options.kept) {
-        request.numbers.at(fds.size() - 1) = fd;
-        request.flags.at(fds.size() - 1) = fcntl(fd, F_GETFD);
+        request.numbers.at(fds.size() - own_passed) = fd;
+        request.flags.at(fds.size() - own_passed) = fcntl(fd, F_GETFD);
         fds.push_back(fd);
     }
     try {

@@ -25,7 +25,8 @@ namespace prong::executor {
 /// Thread safety: any thread, once the supervisor is started.
 class ForkBase {
 public:
-    ForkBase();
+    /// `may_use_zygote`: whether all that the pool's processes need can be sent to a zygote.
+    explicit ForkBase(bool may_use_zygote);
 
     /// Forks the supervisor, which forks the workers. Throws `std::system_error`, and
     /// `std::invalid_argument` for a hook that the workers cannot call.

@@ -21,9 +21,9 @@ constexpr std::size_t chunks_per_worker = 4;
 } // namespace
 
 MapRun::MapRun(executor::PoolCore& core, const MapOptions& options, const TaskOptions* task_options,
-               std::unique_ptr<MapSource> source, std::size_t value_bytes)
-    : pool_(core), workers_(core.workers()), options_(options),
-      limit_(Deadline::after(options.timeout)), source_(std::move(source)),
+               std::unique_ptr<MapSource> source, std::size_t value_bytes, bool may_block)
+    : pool_(core), workers_(core.known_workers()), options_(options),
+      limit_(Deadline::after(options.timeout)), may_block_(may_block), source_(std::move(source)),
       value_bytes_(value_bytes),
       chunksize_(executor::at_least_one(options.chunksize, "MapOptions::chunksize", 1)) {
     if (task_options != nullptr) {
@@ -79,8 +79,9 @@ void MapRun::read_chunk(std::size_t most) {
 /// Queues the chunk that has been read; returns false if there is no room before the limit.
 bool MapRun::send_chunk() {
     try {
-        auto task = unsent_->writer.try_submit(source_->type(),
-                                               task_options_ ? &*task_options_ : nullptr, limit_);
+        auto task =
+            unsent_->writer.try_submit(source_->type(), task_options_ ? &*task_options_ : nullptr,
+                                       may_block_ ? limit_ : Deadline::now());
         if (!task) return false;
         keep(std::move(*task), unsent_->elements);
     } catch (...) { // the pool accepts no more tasks
@@ -137,9 +138,35 @@ bool MapRun::at_end() const {
 void MapRun::wait() {
     pool_.core().require_own_process();
     if (loaded_) return;
-    const bool nothing_sent = next_.empty() && pending_.pending() == 0;
-    if (nothing_sent && unsent_) fill();
+    if (!has_sent() && unsent_) fill();
     if (elements_under_way_ != 0) load();
+}
+
+bool MapRun::has_result() const {
+    if (loaded_ || elements_under_way_ == 0) return true; // at the end, or at an error of the input
+    return !next_.empty() && chunks_[next_.front()].task.done();
+}
+
+bool MapRun::is_ready() {
+    pool_.core().require_own_process();
+    if (!has_sent() && unsent_) fill();
+    return has_result() || (poll() && has_result());
+}
+
+const TaskHandle* MapRun::awaited() const {
+    return next_.empty() ? nullptr : &chunks_[next_.front()].task;
+}
+
+bool MapRun::poll() {
+    const executor::LoopNotifier& loops = pool_.core().state().loops;
+    if (!has_sent() && unsent_) {
+        loops.want_room();
+        return send_chunk();
+    }
+    loops.arm();
+    if (next_.empty() && pending_.wait(Deadline::now()))
+        next_.assign(pending_.ended().begin(), pending_.ended().end());
+    return has_result();
 }
 
 Reader MapRun::element() {
@@ -188,6 +215,7 @@ void MapRun::finish_chunk() {
 }
 
 void MapRun::adapt(std::chrono::nanoseconds elapsed, std::size_t elements) {
+    workers_ = pool_.core().known_workers();
     if (options_.chunksize) return;
     const auto took = static_cast<std::size_t>(std::max<std::int64_t>(elapsed.count(), 1));
     const std::size_t wanted = static_cast<std::size_t>(target_time.count()) * elements / took;

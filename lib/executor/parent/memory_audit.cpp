@@ -54,18 +54,15 @@ bool MemoryAudit::is_inconsistent(const detail::TaskKey& task) const noexcept {
     // The conclusion holds if the status is the same at the first and at the last look. A retry
     // restores the former status, but increments two counters: one before, one after it does.
     const auto retries = [&] {
-        const bool may_retry = status.has(ring::Status::has_options);
-        return std::pair(may_retry ? state_.settings(task.index).deaths.load() : 0,
-                         state_.control().retried.load());
+        return std::pair(state_.control().left_unfinished.load(), state_.control().retried.load());
     };
     const auto retries_before = retries();
     if (record.status.load() != word) return false;
     bool has_future = true;
     if (status.generation == task.generation && ring::is_claimed(status.state)) {
-        has_future =
-            status.owner < state_.workers() &&
-            state_.slot(status.owner).intent.record.load() == std::uint64_t{task.index} + 1 &&
-            !state_.notifier.is_parked(status.owner);
+        has_future = status.owner < state_.owners() &&
+                     state_.intent(status.owner).record.load() == std::uint64_t{task.index} + 1 &&
+                     (state_.is_claim(status.owner) || !state_.notifier.is_parked(status.owner));
     } else if (status.generation == task.generation && status.state == ring::TaskState::queued) {
         has_future = state_.lanes.holds(task.index, task.generation) ||
                      state_.any_retried([&](const ring::Record& each) { return &each == &record; });

@@ -25,7 +25,7 @@ Reader result_of(const TaskHandle& task) {
 
 std::vector<CallTask> submit_chunks(executor::PoolCore& core, MapSource& source,
                                     std::size_t elements, std::optional<std::size_t> chunksize) {
-    const std::size_t chunks = chunks_per_worker * core.workers();
+    const std::size_t chunks = chunks_per_worker * core.known_workers();
     const std::size_t share = elements / chunks + (elements % chunks != 0 ? 1 : 0);
     const std::size_t most = executor::at_least_one(chunksize, "chunksize", share);
     std::vector<CallTask> tasks;

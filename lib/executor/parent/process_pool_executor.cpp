@@ -1,6 +1,7 @@
 #include <prong/process_pool_executor.hpp>
 
 #include "executor/parent/core.hpp"
+#include "executor/relay/relay_port.hpp"
 #include "executor/shared/option_check.hpp"
 #include "os/cpus.hpp"
 #include "proc/inherit.hpp"
@@ -14,13 +15,16 @@
 namespace prong {
 namespace {
 
-unsigned checked_workers(const PoolOptions& options) {
-    const int most = ring::WorkerSet::capacity;
+/// `has_relay`: there may be no other worker than those of other hosts.
+unsigned checked_workers(const PoolOptions& options, bool has_relay) {
+    const int least = has_relay ? 0 : 1;
+    const int most = static_cast<int>(ring::WorkerSet::capacity) - (has_relay ? 1 : 0);
     const int workers =
         options.max_workers.value_or(std::min(static_cast<int>(os::available_cpus()), most));
-    if (workers < 1 || workers > most) {
-        throw std::invalid_argument("max_workers is " + std::to_string(workers) +
-                                    "; a pool has 1 to " + std::to_string(most) + " workers");
+    if (workers < least || workers > most) {
+        throw std::invalid_argument("max_workers is " + std::to_string(workers) + "; a pool has " +
+                                    std::to_string(least) + " to " + std::to_string(most) +
+                                    " workers");
     }
     return static_cast<unsigned>(workers);
 }
@@ -48,8 +52,11 @@ Timeout start_limit_of(const PoolOptions& options) {
 } // namespace
 
 ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
+    : ProcessPoolExecutor(std::move(options), executor::RelayOptions{}) {}
+
+ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options, executor::RelayOptions relay)
     : core_(nullptr), exceptions_at_start_(std::uncaught_exceptions()) {
-    const unsigned workers = checked_workers(options);
+    const unsigned workers = checked_workers(options, relay.claims != 0);
     const std::size_t max_pending = executor::at_least_one(
         options.max_pending, "PoolOptions::max_pending", std::numeric_limits<std::size_t>::max());
     const std::size_t payload =
@@ -57,6 +64,7 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
     executor::SharedState::Sizes sizes = executor::SharedState::choose_sizes(workers, payload);
     sizes.max_nesting = executor::at_least_one(options.max_nesting, "PoolOptions::max_nesting",
                                                detail::default_max_nesting);
+    sizes.claims = std::min(relay.claims, executor::RelayOptions::most_claims);
     const Timeout start_limit = start_limit_of(options);
     core_ = executor::PoolCore::create(
         {.workers = workers,
@@ -71,7 +79,8 @@ ProcessPoolExecutor::ProcessPoolExecutor(PoolOptions options)
                         .inherited = proc::inherited_by(options.inherit),
                         .kept = proc::checked_descriptors(options.inherit),
                         .cpus = os::process_cpus(),
-                        .doorbell = os::Doorbell::unique()},
+                        .doorbell = os::Doorbell::unique(),
+                        .relay = std::move(relay)},
          .limits = options.limits});
     try {
         core_->start(); // core_ is set before the fork: in a worker it says that this is a copy
@@ -118,6 +127,11 @@ ShutdownReport ProcessPoolExecutor::shutdown_for(Timeout timeout) {
 
 PoolStats ProcessPoolExecutor::stats() const {
     return core_->stats();
+}
+
+int ProcessPoolExecutor::completion_fd() {
+    core_->require_own_process();
+    return core_->open_completion_fd();
 }
 
 int ProcessPoolExecutor::max_workers() const {

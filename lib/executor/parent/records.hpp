@@ -1,6 +1,9 @@
 #pragma once
 
+#include "executor/parent/parcel_ledger.hpp"
+#include "executor/parent/supervisor_link.hpp"
 #include "executor/shared/shared_state.hpp"
+#include "os/brief_mutex.hpp"
 
 #include <cstdint>
 #include <deque>
@@ -10,13 +13,6 @@
 
 namespace prong::executor {
 
-/// The part of the pool's memory that a future or a task writer owns.
-struct RecordRef {
-    std::uint32_t index;      ///< of the record
-    std::uint32_t generation; ///< of the task in it
-    std::uint64_t arguments;  ///< the payload block of the arguments, or 0
-};
-
 /// Knows which records are in use, in private memory of the parent, which no worker can corrupt.
 /// Records are reused last in, first out, so that their cache lines are warm. When no record is in
 /// use any more, the pages that a flood of tasks has touched are returned to the system.
@@ -24,7 +20,12 @@ struct RecordRef {
 /// Thread safety: any thread.
 class RecordStore {
 public:
-    explicit RecordStore(SharedState& state) : state_(state) {}
+    /// `link` wakes the supervisor to trim the payload.
+    RecordStore(SharedState& state, SupervisorLink& link)
+        : state_(state), link_(link), parcels_(state) {}
+
+    /// Returns what is known of the parcels of tasks.
+    [[nodiscard]] ParcelLedger& parcels() { return parcels_; }
 
     /// Returns a record to write a task into; nothing when all are in use.
     std::optional<std::uint32_t> acquire();
@@ -53,6 +54,9 @@ public:
     /// Frees all abandoned records whose tasks have ended.
     void release_ended() noexcept;
 
+    /// Returns whether a task has ended that has not been released.
+    [[nodiscard]] bool holds_ended() const;
+
     /// The states of all records that were ever used, at one moment.
     struct Counts {
         std::size_t touched;
@@ -63,18 +67,28 @@ public:
     [[nodiscard]] Counts counts() const;
 
 private:
-    /// Calls `use(offset, length)` for each block of a task's arguments and result.
+    using Lock = std::unique_lock<os::BriefMutex>;
+
+    /// Frees the task's parcels; calls `use(begin, end)` for each block of its arguments and
+    /// result.
     template <typename Use>
-    void visit_payload(const RecordRef& ref, Use use) const noexcept;
-    void free_payload(const RecordRef& ref) const noexcept;
-    void discard_payload(const RecordRef& ref) const noexcept;
-    void give_back(std::uint32_t index) noexcept;
+    void visit_payload(const RecordRef& ref, Use use) noexcept;
+    void free_payload(const RecordRef& ref) noexcept;
+    void discard_payload(const RecordRef& ref) noexcept;
+    bool make_free(Lock& lock);
+    void give_back(std::uint32_t index) noexcept {
+        free_.push_back(index); // cannot throw: the room was reserved
+        if (--in_use_ == 0) all_are_free();
+    }
+    void all_are_free() noexcept;
     void find_lost_payload() noexcept;
-    void release_abandoned(std::size_t most) noexcept;
+    void release_abandoned(Lock& lock, std::size_t most) noexcept;
     [[nodiscard]] bool one_user_less() noexcept;
 
     SharedState& state_;
-    mutable std::mutex mutex_;
+    SupervisorLink& link_;
+    ParcelLedger parcels_;
+    mutable os::BriefMutex mutex_;
     std::vector<std::uint32_t> free_;
     std::deque<RecordRef> abandoned_;
     std::uint32_t touched_ = 0;         ///< the first record that was never used

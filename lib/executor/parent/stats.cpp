@@ -29,9 +29,45 @@ PoolStats PoolCore::stats() {
         stats.finished += of_worker.finished;
         stats.failed += state_.slot(worker).failed.load();
     }
+    if (state_.has_relay()) add_relay_stats(stats, base::steady_now_ns());
     stats.queued += state_.count_retried();
     if (has_ended()) stats.queued = 0; // no worker is left to run them
     return stats;
+}
+
+void PoolCore::add_relay_stats(PoolStats& stats, std::int64_t now_ns) {
+    const WorkerSlot& relay = state_.slot(state_.relay());
+    stats.finished += relay.finished.load();
+    stats.failed += relay.failed.load();
+    for (unsigned claim = 0; claim < state_.claims().size(); ++claim)
+        stats.running += state_.unfinished_task(state_.owner_of_claim(claim)) ? 1U : 0U;
+    const bool has_ended = this->has_ended();
+    for (const RemoteWorker& worker : remote_workers()) {
+        const bool is_present = worker.pid.load() != 0 && !has_ended;
+        stats.workers.push_back(
+            {.index = worker.index.load(),
+             .pid = is_present ? worker.pid.load() : 0,
+             .state = is_present ? std::min(worker.state.load(), WorkerState::stopped)
+                                 : WorkerState::absent,
+             .task = is_present ? worker.task.get() : std::string(),
+             .since = std::chrono::nanoseconds(
+                 now_ns - std::clamp<std::int64_t>(worker.since_ns.load(), 0, now_ns)),
+             .finished = worker.finished.load(),
+             .deaths = worker.deaths.load(),
+             .host = worker.host.get()});
+    }
+}
+
+std::span<const RemoteWorker> PoolCore::remote_workers() const noexcept {
+    const std::span<RemoteWorker> all = state_.remote_workers();
+    const std::size_t used = state_.control().relay.remote_workers.load(std::memory_order_acquire);
+    return all.first(std::min(used, all.size()));
+}
+
+unsigned PoolCore::known_workers() const noexcept {
+    const auto present = std::ranges::count_if(
+        remote_workers(), [](const RemoteWorker& worker) { return worker.pid.load() != 0; });
+    return std::max(1U, workers() + static_cast<unsigned>(present));
 }
 
 WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns) {
@@ -53,11 +89,10 @@ WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns) {
     return stats;
 }
 
-std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned worker) const {
-    const WorkerSlot& slot = state_.slot(worker);
-    const auto task = state_.unfinished_task(worker);
+std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned owner) const {
+    const auto task = state_.unfinished_task(owner);
     if (!task) return std::nullopt;
-    RunningTask running{.pid = slot.pid.load(),
+    RunningTask running{.pid = state_.is_claim(owner) ? 0 : state_.slot(owner).pid.load(),
                         .index = task->index,
                         .status = task->status,
                         .name = "a task [task " +
@@ -76,8 +111,8 @@ std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned worker) con
 
 std::vector<PoolCore::RunningTask> PoolCore::running_tasks() const {
     std::vector<RunningTask> tasks;
-    for (unsigned worker = 0; worker < workers(); ++worker) {
-        if (auto task = running_task(worker)) tasks.push_back(std::move(*task));
+    for (unsigned owner = 0; owner < state_.owners(); ++owner) {
+        if (auto task = running_task(owner)) tasks.push_back(std::move(*task));
     }
     return tasks;
 }

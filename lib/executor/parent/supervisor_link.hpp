@@ -24,6 +24,11 @@ public:
     /// Returns false if there is no supervisor: the workers are threads of a test.
     [[nodiscard]] explicit operator bool() const { return static_cast<bool>(supervisor_); }
 
+    /// Returns a descriptor that becomes readable when the supervisor has ended; -1 if it was
+    /// reaped. Throws `std::system_error`.
+    [[nodiscard]] int fd() const { return supervisor_.open(); }
+    [[nodiscard]] pid_t pid() const noexcept { return supervisor_.pid(); }
+
     /// Returns whether the supervisor is known to have ended.
     [[nodiscard]] bool has_ended() const noexcept { return ended_.load(std::memory_order_acquire); }
 

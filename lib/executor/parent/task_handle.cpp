@@ -2,6 +2,7 @@
 
 #include "codec/exception.hpp"
 #include "executor/parent/core.hpp"
+#include "executor/parent/end_bytes.hpp"
 #include "executor/shared/failure_report.hpp"
 #include "executor/shared/memory_limit.hpp"
 #include "ring/spinner.hpp"
@@ -22,27 +23,6 @@ using ring::TaskState;
 [[noreturn]] void throw_no_task() {
     throw std::logic_error("this future has no task: it was default-constructed, moved from, "
                            "or its result has been taken");
-}
-
-/// What a task has left: its result, exception or failure report, and its captured output if that
-/// follows one of the first two.
-struct EndBytes {
-    std::span<const std::byte> end;
-    std::span<const std::byte> output;
-};
-
-/// Returns nothing if the record names an invalid place.
-std::optional<EndBytes> bytes_at_end(const executor::SharedState& state, std::uint32_t index,
-                                     const ring::Status& status) {
-    const auto bytes = state.result_of(state.records[index]);
-    if (!bytes) return std::nullopt;
-    const bool has_ended_itself =
-        status.state == TaskState::returned || status.state == TaskState::thrown;
-    std::uint64_t output = 0;
-    if (has_ended_itself && status.has(ring::Status::has_options))
-        output = state.settings(index).output_length.load();
-    if (output > bytes->size()) output = 0;
-    return EndBytes{.end = bytes->first(bytes->size() - output), .output = bytes->last(output)};
 }
 
 /// Returns the failure report, or an empty one if a worker has overwritten it.
@@ -78,10 +58,12 @@ void TaskHandle::abandon() noexcept {
 }
 
 bool TaskHandle::done() const {
+    core().poll_signal();
     return is_final(core().resolve(key()).state);
 }
 
 bool TaskHandle::running() const {
+    core().poll_signal();
     return is_claimed(core().resolve(key()).state);
 }
 
@@ -124,8 +106,8 @@ bool TaskHandle::wait_until(Deadline limit) const {
 Outcome TaskHandle::outcome() const {
     executor::PoolCore& pool = core();
     const executor::SharedState& state = pool.state();
-    const ring::Status end = pool.look(key());
-    const auto bytes = bytes_at_end(state, key().index, end);
+    const ring::Status end = pool.wait(key());
+    const auto bytes = executor::bytes_at_end(state, key().index, end);
     if (end.state != TaskState::returned)
         return {.result = {}, .error = error_at_end(end, bytes ? bytes->end : Bytes())};
     if (!bytes) {
@@ -147,7 +129,7 @@ std::string TaskHandle::output() const {
     executor::PoolCore& pool = core();
     const ring::Status end = pool.look(key());
     if (!ring::has_end_bytes(end.state)) return {};
-    const auto bytes = bytes_at_end(pool.state(), key().index, end);
+    const auto bytes = executor::bytes_at_end(pool.state(), key().index, end);
     if (!bytes) return {};
     if (end.state != TaskState::returned && end.state != TaskState::thrown)
         return failure_report_of(bytes->end).death.last_output;
@@ -192,8 +174,7 @@ std::exception_ptr TaskHandle::error_at_end(const ring::Status& end, Bytes bytes
 std::string TaskHandle::name() const {
     const executor::SharedState& state = pool()->state();
     const Record& record = state.records[key().index];
-    const std::uint64_t offset = arguments_ != 0 ? arguments_ : Record::bytes_offset;
-    const auto bytes = state.bytes_at(record, offset, ring::read_once(record.arguments_length));
+    const auto bytes = state.arguments_of(record);
     return pool()->fork_base().name_of(*type_, bytes.value_or(std::span<const std::byte>())) +
            " [task " + std::to_string(ring::number_of(generation_)) + "]";
 }

@@ -1,8 +1,8 @@
 #include "executor/shared/failure_report.hpp"
 
 #include "codec/addresses.hpp"
-#include "executor/shared/memory_limit.hpp"
 #include "executor/shared/result_writer.hpp"
+#include "shm/memory_limit.hpp"
 
 #include <prong/codec.hpp>
 
@@ -27,6 +27,8 @@ constexpr std::uint8_t with_earlier = 4;
 constexpr std::uint8_t with_frames = 8;
 constexpr std::uint8_t with_output = 16;
 constexpr std::uint8_t with_missed_deadline = 32;
+constexpr std::uint8_t with_host = 64;
+constexpr std::uint8_t with_lost_rank = 128;
 
 /// The most bytes that a text takes besides its characters: its length and alignment.
 constexpr std::size_t text_overhead = sizeof(std::uint64_t) + detail::wire_alignment;
@@ -42,13 +44,22 @@ void encode_failure_report(Writer& writer, const FailureReport& failure_report, 
     const bool write_output =
         !failure_report.death.last_output.empty() && extent != Extent::in_short;
     const bool write_excess = failure_report.excess && extent != Extent::in_short;
+    const bool write_host = (failure_report.lost_rank || !failure_report.death.host.empty()) &&
+                            extent != Extent::in_short;
     encode(writer, std::int32_t{failure_report.death.pid});
     encode(writer, std::int32_t{failure_report.death.exitcode});
-    encode(writer, static_cast<std::uint8_t>(
-                       (failure_report.death.out_of_memory ? with_out_of_memory : 0) |
-                       (write_excess ? with_excess : 0) | (write_earlier ? with_earlier : 0) |
-                       (write_frames ? with_frames : 0) | (write_output ? with_output : 0) |
-                       (failure_report.missed_deadline ? with_missed_deadline : 0)));
+    encode(writer,
+           static_cast<std::uint8_t>(
+               (failure_report.death.out_of_memory ? with_out_of_memory : 0) |
+               (write_excess ? with_excess : 0) | (write_earlier ? with_earlier : 0) |
+               (write_frames ? with_frames : 0) | (write_output ? with_output : 0) |
+               (failure_report.missed_deadline ? with_missed_deadline : 0) |
+               (write_host ? with_host : 0) | (failure_report.lost_rank ? with_lost_rank : 0)));
+    if (failure_report.lost_rank) encode(writer, failure_report.lost_rank->rank);
+    if (write_host) {
+        encode(writer, failure_report.death.host);
+        if (failure_report.lost_rank) encode(writer, failure_report.lost_rank->cause);
+    }
     if (write_excess) {
         encode(writer, failure_report.excess->kind);
         encode(writer, failure_report.excess->allowed);
@@ -90,17 +101,26 @@ std::string time_text(std::uint64_t nanoseconds) {
 std::string limit_text(const Excess& excess) {
     switch (excess.kind) {
     case LimitKind::memory:
-        return "memory: allowed " + size_text(excess.allowed) + " more than at its start, used " +
-               size_text(excess.used);
+        return "memory: allowed " + shm::size_text(excess.allowed) +
+               " more than at its start, used " + shm::size_text(excess.used);
     case LimitKind::address_space:
-        return "address space: allowed " + size_text(excess.allowed) +
-               " more than at its start, used " + size_text(excess.used) + " and wanted more";
+        return "address space: allowed " + shm::size_text(excess.allowed) +
+               " more than at its start, used " + shm::size_text(excess.used) + " and wanted more";
     case LimitKind::cpu_time:
         return "processor time: allowed " + time_text(excess.allowed) + ", used " +
                time_text(excess.used);
     default:
-        return "file size: allowed " + size_text(excess.allowed) + ", wanted to write more";
+        return "file size: allowed " + shm::size_text(excess.allowed) + ", wanted to write more";
     }
+}
+
+std::string worker_text(const Death& death) {
+    return "worker " + std::to_string(death.pid) + (death.host.empty() ? "" : " on " + death.host);
+}
+
+std::string kill_text(const Death& death, const std::string& task) {
+    const std::string text = task + " was killed while it was running";
+    return death.pid == 0 ? text : text + ", with its " + worker_text(death);
 }
 
 std::string timeout_text(const FailureReport& failure_report, const TaskSettings* settings,
@@ -112,7 +132,7 @@ std::string timeout_text(const FailureReport& failure_report, const TaskSettings
         text += " (deadline)";
     }
     if (failure_report.death.pid == 0) return text + " and ended after a stop request";
-    return text + " and its worker " + std::to_string(failure_report.death.pid) + " was killed";
+    return text + " and its " + worker_text(failure_report.death) + " was killed";
 }
 
 std::vector<Death> all_deaths(FailureReport& failure_report) {
@@ -126,9 +146,9 @@ std::vector<Death> all_deaths(FailureReport& failure_report) {
 
 } // namespace
 
-void write_failure_report(const SharedState& state, unsigned worker, ring::Record& record,
+void write_failure_report(const SharedState& state, unsigned owner, ring::Record& record,
                           const FailureReport& failure_report, bool in_short) noexcept {
-    ResultWriter writer(state, worker, record);
+    ResultWriter writer(state, owner, record);
     const std::size_t room =
         std::max<std::size_t>(state.payload.largest(), writer.room_in_record());
     for (const Extent extent : {Extent::all, Extent::with_output_only, Extent::in_short}) {
@@ -150,6 +170,12 @@ FailureReport read_failure_report(Reader reader) {
     const auto what_follows = decode<std::uint8_t>(reader);
     failure_report.death.out_of_memory = (what_follows & with_out_of_memory) != 0;
     failure_report.missed_deadline = (what_follows & with_missed_deadline) != 0;
+    if ((what_follows & with_lost_rank) != 0)
+        failure_report.lost_rank = {.rank = decode<std::int32_t>(reader), .cause = {}};
+    if ((what_follows & with_host) != 0) {
+        failure_report.death.host = decode<std::string>(reader);
+        if (failure_report.lost_rank) failure_report.lost_rank->cause = decode<std::string>(reader);
+    }
     if ((what_follows & with_excess) != 0) {
         const auto kind = decode<LimitKind>(reader);
         const auto allowed = decode<std::uint64_t>(reader);
@@ -184,9 +210,7 @@ std::exception_ptr error_of(ring::TaskState end, FailureReport failure_report,
             TaskTimeout(text, std::move(failure_report.death.last_output)));
     }
     case ring::TaskState::killed:
-        return std::make_exception_ptr(
-            CancelledError(task + " was killed while it was running, with its worker " +
-                           std::to_string(failure_report.death.pid)));
+        return std::make_exception_ptr(CancelledError(kill_text(failure_report.death, task)));
     case ring::TaskState::over_limit: {
         const Excess excess = failure_report.excess.value_or(Excess{LimitKind::memory, 0, 0});
         return std::make_exception_ptr(
@@ -194,6 +218,11 @@ std::exception_ptr error_of(ring::TaskState end, FailureReport failure_report,
     }
     default:
         break;
+    }
+    if (failure_report.lost_rank) {
+        return std::make_exception_ptr(RankLost(std::move(failure_report.death.host),
+                                                failure_report.lost_rank->rank,
+                                                failure_report.lost_rank->cause, task));
     }
     // A task that ended before its last attempt was not retried for another reason.
     const bool is_poisoned = settings != nullptr && failure_report.attempts > settings->max_retries;

@@ -19,6 +19,12 @@ struct Excess {
     std::uint64_t used;
 };
 
+/// The loss of a rank of the pool's job, with the host that it ran on.
+struct LostRank {
+    std::int32_t rank;
+    std::string cause;
+};
+
 /// How a task ended that has neither returned nor thrown. Written in place of a result, usually by
 /// the supervisor after the worker's death; read by the parent.
 struct FailureReport {
@@ -27,12 +33,14 @@ struct FailureReport {
     std::vector<FailedAttempt> earlier = {}; ///< attempts before this one, at most the last 16
     std::uint32_t attempts = 1;
     bool missed_deadline = false; ///< the deadline, not the timeout, has passed
+    /// The rank that ran the task was lost; of `death` then only the host is known.
+    std::optional<LostRank> lost_rank = std::nullopt;
 };
 
 /// Writes the report where the parent reads the task's end. Leaves out what shared memory has no
-/// room for, beginning with the start of the output; process and exit code always have room.
-/// `in_short`: writes only these, without payload.
-void write_failure_report(const SharedState& state, unsigned worker, ring::Record& record,
+/// room for, beginning with the start of the output; process, exit code and lost rank always have
+/// room. `in_short`: writes only these, without payload.
+void write_failure_report(const SharedState& state, unsigned owner, ring::Record& record,
                           const FailureReport& failure_report, bool in_short = false) noexcept;
 
 /// Decodes a failure report. Throws `CodecError` for invalid bytes.

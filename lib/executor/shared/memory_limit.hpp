@@ -6,12 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 
 namespace prong::executor {
-
-/// Returns a size as text, such as "64.0 MiB".
-std::string size_text(std::uint64_t bytes);
 
 /// Throws `LimitExceeded` if this process has no memory for `bytes` more. Called before a large
 /// result (`what`) is decoded.

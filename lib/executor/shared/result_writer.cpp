@@ -2,42 +2,44 @@
 
 #include "executor/shared/memory_limit.hpp"
 
-#include <algorithm>
+#include <prong/error.hpp>
 
 namespace prong::executor {
-namespace {
 
-std::size_t align_up(std::size_t size) {
-    return (size + detail::wire_alignment - 1) / detail::wire_alignment * detail::wire_alignment;
+static_assert(ring::Record::alignment == detail::wire_alignment);
+
+ResultWriter::ResultWriter(const SharedState& state, unsigned owner, ring::WorkerIntent& intent,
+                           ring::Record& record, detail::Pledges* pledges)
+    : Writer(state.sizes().max_nesting), state_(state), intent_(intent), record_(record),
+      pledges_(pledges), owner_(owner),
+      begin_in_record_(ring::result_begin(ring::read_once(record.arguments_end))) {
+    use_record();
 }
 
-/// Returns the offset behind the arguments, from which the record's bytes are free.
-std::size_t free_bytes_begin(const ring::Record& record) {
-    const bool inline_arguments = record.arguments_offset < sizeof(ring::Record);
-    const std::size_t used = inline_arguments ? record.arguments_length : 0;
-    return std::min(align_up(used), sizeof(record.bytes));
+void ResultWriter::use_record() {
+    set_window(reinterpret_cast<std::byte*>(&record_) + begin_in_record_, 0, room_in_record());
 }
 
-} // namespace
-
-ResultWriter::ResultWriter(const SharedState& state, unsigned worker, ring::Record& record)
-    : Writer(state.sizes().max_nesting), state_(state), intent_(state.slot(worker).intent),
-      record_(record), owner_(worker), inline_begin_(free_bytes_begin(record)) {
-    set_window(record_.bytes + inline_begin_, 0, room_in_record());
+detail::Pledges& ResultWriter::pledges() {
+    if (pledges_ != nullptr) return *pledges_;
+    throw CodecError(
+        "a prong::SharedBuffer or SharedView in a result must not be hidden in a class "
+        "with a serialize function: make the class an aggregate");
 }
 
 void ResultWriter::start_over() {
+    if (pledges_ != nullptr) pledges_->drop();
     if (block_ != 0) {
         state_.payload.free(block_, size());
         intent_.block.store(0, std::memory_order_release);
         block_ = 0;
     }
-    set_window(record_.bytes + inline_begin_, 0, room_in_record());
+    use_record();
 }
 
-void ResultWriter::store() const {
-    record_.result_offset = block_ != 0 ? block_ : ring::Record::bytes_offset + inline_begin_;
-    record_.result_length = size();
+void ResultWriter::store() {
+    if (size() == 0) start_over(); // nothing needs no block
+    record_.result_end = (block_ != 0 ? block_ : begin_in_record_) + size();
 }
 
 void ResultWriter::grow(std::size_t more) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <span>
 #include <system_error>
@@ -21,21 +20,11 @@ constexpr std::uint64_t least_payload_span = 1 << 16;
 
 } // namespace
 
-void SharedText::set(std::string_view text) noexcept {
-    const std::size_t length = std::min(text.size(), text_.size());
-    std::memcpy(text_.data(), text.data(), length);
-    length_.store(static_cast<std::uint32_t>(length), std::memory_order_release);
-}
-
-std::string SharedText::get() const {
-    const std::size_t length = length_.load(std::memory_order_acquire);
-    return {text_.data(), std::min(length, text_.size())};
-}
-
 struct SharedState::Layout {
     explicit Layout(const Sizes& sizes)
-        : slots(add<Control>(1)), wake_words(add<WorkerSlot>(sizes.workers)),
-          entries(add<ring::WakeWord>(sizes.workers)),
+        : slots(add<Control>(1)), wake_words(add<WorkerSlot>(processes_of(sizes))),
+          claims(add<ring::WakeWord>(processes_of(sizes))),
+          remote_workers(add<RelayClaim>(sizes.claims)), entries(add<RemoteWorker>(sizes.claims)),
           records(add<std::atomic<std::uint64_t>>(ring::lane_count * sizes.ring_entries)),
           settings(add<ring::Record>(sizes.records)),
           payload{.begin = add<TaskSettings>(sizes.records),
@@ -46,10 +35,16 @@ struct SharedState::Layout {
     std::uint64_t end = 0;
     std::uint64_t slots;
     std::uint64_t wake_words;
+    std::uint64_t claims;
+    std::uint64_t remote_workers;
     std::uint64_t entries;
     std::uint64_t records;
     std::uint64_t settings;
     shm::Payload::Geometry payload;
+
+    static std::uint64_t processes_of(const Sizes& sizes) {
+        return sizes.workers + (sizes.claims != 0 ? 1U : 0U);
+    }
 
 private:
     /// Where address space is short, limits blocks so that one argument list leaves room for a
@@ -119,24 +114,18 @@ SharedState::SharedState(shm::Region memory, const Layout& layout, const Sizes& 
              ring::lane_count * sizes.ring_entries},
             records),
       payload(region, layout.payload),
-      notifier(
-          reinterpret_cast<Control*>(region.base())->notifier,
-          {reinterpret_cast<ring::WakeWord*>(region.base() + layout.wake_words), sizes.workers}),
+      notifier(reinterpret_cast<Control*>(region.base())->notifier,
+               {reinterpret_cast<ring::WakeWord*>(region.base() + layout.wake_words),
+                Layout::processes_of(sizes)}),
+      loops(reinterpret_cast<Control*>(region.base())->loops),
       control_(reinterpret_cast<Control*>(region.base())),
-      slots_(reinterpret_cast<WorkerSlot*>(region.base() + layout.slots), sizes.workers),
+      slots_(reinterpret_cast<WorkerSlot*>(region.base() + layout.slots),
+             Layout::processes_of(sizes)),
+      claims_(reinterpret_cast<RelayClaim*>(region.base() + layout.claims), sizes.claims),
+      remote_workers_(reinterpret_cast<RemoteWorker*>(region.base() + layout.remote_workers),
+                      sizes.claims),
       settings_(reinterpret_cast<TaskSettings*>(region.base() + layout.settings), sizes.records),
       sizes_(sizes), entries_offset_(layout.entries) {}
-
-SharedState::Bytes SharedState::bytes_at(const ring::Record& record, std::uint64_t offset,
-                                         std::uint64_t length) const noexcept {
-    if (offset < sizeof(ring::Record)) {
-        if (offset < ring::Record::bytes_offset || length > sizeof(ring::Record) - offset)
-            return std::nullopt;
-        return std::span(reinterpret_cast<const std::byte*>(&record) + offset, length);
-    }
-    if (!payload.contains(offset, length)) return std::nullopt;
-    return std::span<const std::byte>(payload.at(offset), length);
-}
 
 std::uint32_t SharedState::count_retried() const {
     std::uint32_t count = 0;
@@ -148,19 +137,22 @@ std::uint32_t SharedState::count_retried() const {
 }
 
 bool SharedState::has_large_arguments(const ring::Record& record) const noexcept {
-    return ring::read_once(record.arguments_offset) >= sizeof(ring::Record) &&
-           ring::read_once(record.arguments_length) >= shm::granule_bytes;
+    const auto arguments = large_bytes_until(ring::read_once(record.arguments_end));
+    return arguments && arguments->size() >= shm::granule_bytes;
 }
 
 void SharedState::discard_arguments(const ring::Record& record) const noexcept {
-    const std::uint64_t begin = ring::read_once(record.arguments_offset);
-    const std::uint64_t length = ring::read_once(record.arguments_length);
-    if (payload.contains(begin, length)) region.discard(begin, begin + length);
+    const std::uint64_t end = ring::read_once(record.arguments_end);
+    const auto arguments = large_bytes_until(end);
+    if (arguments) region.discard(end - arguments->size(), end);
 }
 
-void SharedState::announce(const ring::Record& record, std::uint8_t flags) const noexcept {
+bool SharedState::announce_to_waiters(const ring::Record& record,
+                                      std::uint8_t flags) const noexcept {
     if ((flags & ring::Status::watched) != 0) os::futex_wake(record.status, os::everyone);
-    if ((flags & ring::Status::watched_with_others) != 0) notify_completion();
+    const bool is_with_others = (flags & ring::Status::watched_with_others) != 0;
+    if (is_with_others) notify_completion();
+    return loops.task_ended(is_with_others);
 }
 
 void SharedState::notify_completion() const noexcept {

@@ -2,6 +2,8 @@
 
 #include "base/clock.hpp"
 #include "diag/exit_text.hpp"
+#include "executor/relay/process.hpp"
+#include "executor/shared/failed_task.hpp"
 #include "os/capture.hpp"
 #include "proc/process_state.hpp"
 
@@ -25,19 +27,6 @@ void warn(const std::string& text) {
     [[maybe_unused]] const auto written =
         file ? write(file.get(), text.data(), text.size())
              : send(STDERR_FILENO, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-/// Adds the earlier attempts at the task to the report, and this one to the settings.
-void note_attempt(TaskSettings& settings, const WorkerEnd& end, FailureReport& failure_report) {
-    const os::ProcessExit exit = end.exit;
-    const std::uint32_t before =
-        end.earlier_attempts.value_or(settings.deaths.load(std::memory_order_relaxed));
-    const auto places = static_cast<std::uint32_t>(settings.last_deaths.size());
-    for (std::uint32_t i = before - std::min(before, places - 1); i < before; ++i)
-        failure_report.earlier.push_back(settings.last_deaths[i % places]);
-    settings.last_deaths[before % places] = {.pid = exit.pid, .exitcode = exit.exitcode};
-    settings.deaths.store(before + 1, std::memory_order_relaxed);
-    failure_report.attempts = before + 1;
 }
 
 std::vector<const void*> frames_of(const diag::CrashDump& crash) {
@@ -64,69 +53,41 @@ bool is_over_file_size(const SharedState& state, const ring::Claim& task, os::Pr
            state.settings(task.index).max_file_bytes != 0;
 }
 
-/// Makes the task final with its failure report; an abandoned task keeps no payload.
-ring::Status fail_dead(SharedState& state, unsigned worker, const ring::Claim& task,
-                       const FailureReport& failure_report, ring::TaskState otherwise) {
-    for (bool is_abandoned = task.status.has(ring::Status::abandoned);; is_abandoned = true) {
-        if (is_abandoned) {
-            state.payload.reclaim(state.slot(worker).intent.block.load(), worker);
-            state.discard_arguments(*task.record);
-        }
-        write_failure_report(state, worker, *task.record, failure_report, is_abandoned);
-        const ring::Status after = ring::fail_dead(task, otherwise, !is_abandoned);
-        // Otherwise the future was dropped meanwhile.
-        if (is_final(after.state) || is_abandoned) return after;
-    }
-}
-
 /// Requeues the unfinished task of a dead worker, or fails it unless the pool breaks. Returns
 /// whether it is requeued.
 bool end_task(SharedState& state, unsigned worker, const ring::Claim& task, const WorkerEnd& end) {
-    WorkerSlot& slot = state.slot(worker);
-    FailureReport failure_report{.death = {.pid = end.exit.pid,
-                                           .exitcode = end.exit.exitcode,
-                                           .out_of_memory = end.out_of_memory,
-                                           .frames = frames_of(slot.crash)},
-                                 .excess = end.excess};
-    ring::TaskState otherwise = ring::TaskState::died;
-    if (task.status.has(ring::Status::has_options)) {
-        TaskSettings& settings = state.settings(task.index);
-        note_attempt(settings, end, failure_report);
-        failure_report.missed_deadline = is_deadline(settings, end.stop_at_ns);
-        if (is_over_file_size(state, task, end.exit)) {
-            failure_report.excess = {LimitKind::file_size, settings.max_file_bytes,
-                                     settings.max_file_bytes};
-            otherwise = ring::TaskState::over_limit;
-        } else if (end.may_retry && is_intact(settings) &&
-                   failure_report.attempts <= settings.max_retries &&
-                   ring::requeue(task, slot.intent).state == ring::TaskState::queued) {
-            state.control().retried.fetch_add(1, std::memory_order_relaxed);
-            state.control().retries.fetch_add(1, std::memory_order_release);
-            return true;
-        }
-        if (settings.capture_output != 0)
-            failure_report.death.last_output = os::captured_output(end.capture);
+    AttemptEnd attempt{.owner = worker,
+                       .task = task,
+                       .report = {.death = {.pid = end.exit.pid,
+                                            .exitcode = end.exit.exitcode,
+                                            .out_of_memory = end.out_of_memory,
+                                            .frames = frames_of(state.slot(worker).crash)},
+                                  .excess = end.excess},
+                       .capture = end.capture,
+                       .may_retry = end.may_retry,
+                       .breaks_pool = end.breaks_pool,
+                       .earlier_attempts = end.earlier_attempts};
+    if (task.status.has(ring::Status::has_options))
+        attempt.report.missed_deadline = is_deadline(state.settings(task.index), end.stop_at_ns);
+    if (is_over_file_size(state, task, end.exit)) {
+        const std::uint64_t most = state.settings(task.index).max_file_bytes;
+        attempt.report.excess = {LimitKind::file_size, most, most};
+        attempt.otherwise = ring::TaskState::over_limit;
+        attempt.may_retry = false;
     }
-    if (end.breaks_pool) return false;
-    const ring::Status after = fail_dead(state, worker, task, failure_report, otherwise);
-    Control& control = state.control();
-    control.died.fetch_add(1, std::memory_order_relaxed);
-    if (after.state != ring::TaskState::died)
-        control.killed.fetch_add(1, std::memory_order_relaxed);
-    state.announce(*task.record, after.flags);
-    return false;
+    // The repair notifies the loops.
+    return end_failed_task(state, std::move(attempt)).is_requeued;
 }
 
 } // namespace
 
 PoolDelegate::PoolDelegate(SharedState& state, const SupervisorOptions& options)
     : state_(state), options_(options), supervisor_(getpid()), captures_(state.workers()),
-      limit_monitor_(state, captures_), hook_monitor_(state, options.hooks.limit) {}
+      limit_monitor_(state, captures_), hook_monitor_(state, options.hooks.limit),
+      payload_trimmer_(state.payload) {}
 
 proc::StopMode PoolDelegate::stop_mode() {
-    // A worker may have overwritten the word: any unknown value counts as the strongest mode.
-    return std::min(state_.control().stop_mode.load(std::memory_order_acquire),
-                    proc::StopMode::kill);
+    return state_.stop_mode();
 }
 
 bool PoolDelegate::has_work() {
@@ -136,17 +97,25 @@ bool PoolDelegate::has_work() {
 /// Recounts the tasks that are to be tried again.
 std::uint32_t PoolDelegate::count_retries() {
     std::atomic<std::uint32_t>& retries = state_.control().retries;
-    if (retries.load(std::memory_order_relaxed) == 0) return 0;
+    std::uint32_t before = retries.load(std::memory_order_acquire);
+    if (before == 0) return 0;
     const std::uint32_t count = state_.count_retried();
-    retries.store(count, std::memory_order_relaxed);
+    // Fails if the relay has requeued a task meanwhile, which this count may not include.
+    retries.compare_exchange_strong(before, count, std::memory_order_relaxed);
     return count;
 }
 
 int PoolDelegate::work(unsigned worker) {
-    proc::enter_worker(worker, options_.program);
     for (unsigned other = 0; other < captures_.size(); ++other) {
         if (other != worker) captures_[other].reset();
     }
+    state_.loops.become_worker();
+    if (is_relay(worker)) {
+        return run_relay_process(state_, options_.relay,
+                                 {.supervisor = supervisor_, .doorbell = options_.doorbell});
+    }
+    for (const int fd : options_.relay.kept) close(fd);
+    proc::enter_worker(worker, options_.program);
     const os::GuardedFd capture(std::move(captures_[worker]));
     return run_worker_process(
         state_, worker, options_.hooks, options_.recycling,
@@ -164,6 +133,7 @@ void PoolDelegate::starting(unsigned worker) {
     slot.crash.signal.store(0, std::memory_order_relaxed);
     slot.crash.frames.fill(0);
     slot.failure.clear();
+    if (is_relay(worker)) return;
     hook_monitor_.starting(worker);
     if (captures_[worker])
         os::clear_capture(captures_[worker].get());
@@ -173,9 +143,14 @@ void PoolDelegate::starting(unsigned worker) {
 
 void PoolDelegate::started(unsigned worker, pid_t pid) {
     state_.slot(worker).pid.store(pid, std::memory_order_relaxed);
+    if (is_relay(worker)) relay_pid_ = pid;
 }
 
 bool PoolDelegate::ended(unsigned worker, os::ProcessExit exit) {
+    if (is_relay(worker)) {
+        relay_ended(exit);
+        return true; // its failed starts count as any other end
+    }
     WorkerSlot& slot = state_.slot(worker);
     const bool had_started = slot.start.load(std::memory_order_acquire) == StartState::ready;
     const bool exit_expired =
@@ -218,21 +193,82 @@ bool PoolDelegate::ended(unsigned worker, os::ProcessExit exit) {
     return had_started;
 }
 
+/// Repairs what a relay has left that has ended. Gives up the pool if it is not to be replaced.
+void PoolDelegate::relay_ended(os::ProcessExit exit) {
+    WorkerSlot& slot = state_.slot(state_.relay());
+    slot.pid.store(0, std::memory_order_relaxed);
+    const proc::StopMode mode = stop_mode();
+    relay_has_left_ = exit.exitcode == 0 && slot.leaving.load(std::memory_order_acquire);
+    std::string cause = slot.failure.get();
+    if (cause.empty())
+        cause = "the relay " + std::to_string(exit.pid) + " " + diag::exit_text(exit.exitcode);
+    const bool breaks_pool = !relay_has_left_ && mode <= proc::StopMode::drain &&
+                             relay_ends_++ >= options_.relay.relaunches;
+    // In a broken pool the parent ends all tasks alike, with the cause.
+    if (!reason_to_give_up_.empty() || state_.control().broken.load(std::memory_order_relaxed))
+        return;
+    if (breaks_pool) {
+        reason_to_give_up_ = cause;
+        return;
+    }
+    for (unsigned claim = 0; claim < state_.claims().size(); ++claim) {
+        const auto task = state_.unfinished_task(state_.owner_of_claim(claim));
+        if (task) end_task_of_relay(claim, *task, exit, cause);
+    }
+    state_.control().relay.remote_workers.store(0, std::memory_order_release);
+    state_.notifier.forget(state_.relay());
+    state_.loops.repair();
+}
+
+/// Requeues or fails a task that a dead relay held.
+void PoolDelegate::end_task_of_relay(unsigned claim, const ring::Claim& task, os::ProcessExit exit,
+                                     const std::string& cause) {
+    const std::int32_t rank = state_.claims()[claim].rank.load(std::memory_order_acquire);
+    const bool may_retry = stop_mode() <= proc::StopMode::drain;
+    FailureReport report;
+    if (may_retry) {
+        report.lost_rank = LostRank{.rank = rank, .cause = cause};
+        const auto workers = state_.remote_workers();
+        const auto found = std::ranges::find_if(workers, [rank](const RemoteWorker& worker) {
+            return worker.rank.load(std::memory_order_relaxed) == rank;
+        });
+        if (rank != RelayClaim::not_sent && found != workers.end())
+            report.death.host = found->host.get();
+    } else { // the pool has killed it
+        report.death = {.pid = exit.pid, .exitcode = exit.exitcode};
+    }
+    const bool is_unstarted = may_retry && rank == RelayClaim::not_sent;
+    end_failed_task(state_, {.owner = state_.owner_of_claim(claim),
+                             .task = task,
+                             .report = std::move(report),
+                             .may_retry = may_retry,
+                             .is_unstarted = is_unstarted,
+                             .earlier_attempts = is_unstarted ? std::optional<std::uint32_t>()
+                                                              : count_attempt(task)});
+}
+
 /// Counts one more failed attempt at a dead worker's task. Returns how many there were before.
 std::uint32_t PoolDelegate::count_attempt(const ring::Claim& task) {
+    // The relay counts in shared memory only.
+    const bool has_options = task.status.has(ring::Status::has_options);
+    const std::uint32_t shared = state_.has_relay() && has_options
+                                     ? state_.settings(task.index).deaths.load()
+                                     : std::uint32_t{0};
     std::erase_if(attempts_, [this](const Attempts& attempts) {
         const ring::Status status = ring::status_of(state_.records[attempts.index]);
         return status.generation != attempts.generation || is_final(status.state);
     });
     const auto found = std::ranges::find(attempts_, task.index, &Attempts::index);
-    if (found != attempts_.end()) return found->count++;
+    if (found != attempts_.end()) return std::max(found->count++, shared);
     attempts_.push_back({.index = task.index, .generation = task.status.generation, .count = 1});
-    return 0;
+    return shared;
 }
 
 detail::Deadline PoolDelegate::attend(const std::function<void(unsigned)>& kill) {
     count_retries();
-    return std::min(hook_monitor_.look(kill), detail::Deadline::at_ns(limit_monitor_.look(kill)));
+    state_.loops.repair_if_wanted();
+    return std::min({hook_monitor_.look(kill), detail::Deadline::at_ns(limit_monitor_.look(kill)),
+                     payload_trimmer_.look()});
 }
 
 unsigned PoolDelegate::starts() {
@@ -248,6 +284,9 @@ std::string PoolDelegate::failure(unsigned worker) {
 void PoolDelegate::stopped(unsigned worker) {
     state_.slot(worker).stopped.store(true, std::memory_order_relaxed);
     state_.notifier.forget(worker);
+    state_.loops.repair();
+    // A stopped worker delays its own task only, a stopped relay those of all hosts.
+    if (is_relay(worker)) kill(relay_pid_, SIGCONT);
 }
 
 void PoolDelegate::continued(unsigned worker) {
@@ -266,19 +305,15 @@ void PoolDelegate::broke(const std::string& cause) {
         cursor.room.fetch_add(1);
         os::futex_wake(cursor.room, os::everyone);
     }
+    state_.loops.repair();
 }
 
 bool repair_after_death(SharedState& state, unsigned worker, const WorkerEnd& end) noexcept {
-    WorkerSlot& slot = state.slot(worker);
     bool is_tried_again = false;
-    if (const auto task = state.unfinished_task(worker)) {
-        state.control().left_unfinished.fetch_add(1, std::memory_order_release);
-        // The blocks were not published with the task, so no other process refers to them.
-        state.payload.reclaim(slot.intent.block.load(std::memory_order_acquire), worker);
-        state.payload.reclaim(slot.intent.outgrown_block.load(std::memory_order_acquire), worker);
+    if (const auto task = state.unfinished_task(worker))
         is_tried_again = end_task(state, worker, *task, end);
-    }
     state.notifier.forget(worker);
+    state.loops.repair();
     return is_tried_again;
 }
 

@@ -1,8 +1,10 @@
 #pragma once
 
+#include "executor/relay/relay_port.hpp"
 #include "executor/shared/shared_state.hpp"
 #include "executor/supervisor/hook_monitor.hpp"
 #include "executor/supervisor/limit_monitor.hpp"
+#include "executor/supervisor/payload_trimmer.hpp"
 #include "executor/worker/process.hpp"
 #include "os/descriptor.hpp"
 #include "os/doorbell.hpp"
@@ -12,6 +14,7 @@
 #include <sched.h>
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,6 +30,7 @@ struct SupervisorOptions {
     cpu_set_t cpus = {};        ///< the CPUs of supervisor and workers; empty: as their parent
     os::Doorbell doorbell = {}; ///< wakes the supervisor where signals are forbidden
     int program = 0;            ///< the process that created the pool
+    RelayOptions relay = {};
 };
 
 /// Connects the supervisor to the pool's shared memory: answers its questions from there, and
@@ -37,6 +41,7 @@ public:
 
     proc::StopMode stop_mode() override;
     bool has_work() override;
+    bool is_wanted(unsigned worker) override { return !is_relay(worker) || !relay_has_left_; }
     int work(unsigned worker) override;
     void starting(unsigned worker) override;
     void started(unsigned worker, pid_t pid) override;
@@ -49,6 +54,11 @@ public:
     void continued(unsigned worker) override;
     void broke(const std::string& cause) override;
 
+    /// Called when no worker is left: see `PayloadTrimmer::finish`.
+    void release_payload(const std::function<bool()>& is_urgent) {
+        payload_trimmer_.finish(is_urgent);
+    }
+
 private:
     /// The number of failed attempts at a task, in private memory, which no worker can corrupt.
     struct Attempts {
@@ -56,6 +66,10 @@ private:
         std::uint32_t generation;
         std::uint32_t count;
     };
+    [[nodiscard]] bool is_relay(unsigned worker) const { return worker >= state_.workers(); }
+    void relay_ended(os::ProcessExit exit);
+    void end_task_of_relay(unsigned claim, const ring::Claim& task, os::ProcessExit exit,
+                           const std::string& cause);
     std::uint32_t count_attempt(const ring::Claim& task);
     std::uint32_t count_retries();
 
@@ -66,8 +80,12 @@ private:
     std::vector<base::UniqueFd> captures_; ///< by worker
     LimitMonitor limit_monitor_;
     HookMonitor hook_monitor_;
+    PayloadTrimmer payload_trimmer_;
     os::OutOfMemoryKills out_of_memory_kills_;
     std::string reason_to_give_up_;
+    pid_t relay_pid_ = 0;
+    unsigned relay_ends_ = 0; ///< before its time
+    bool relay_has_left_ = false;
 };
 
 /// What the supervisor knows about a worker's end.

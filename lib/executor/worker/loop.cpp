@@ -6,6 +6,7 @@
 #include "executor/shared/result_writer.hpp"
 #include "executor/worker/this_task.hpp"
 #include "executor/worker/timer_sweep.hpp"
+#include "executor/worker/warm_heap.hpp"
 #include "os/capture.hpp"
 #include "os/process.hpp"
 #include "os/usage.hpp"
@@ -16,6 +17,7 @@
 #include <cxxabi.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <exception>
@@ -44,6 +46,9 @@ std::uint64_t kind_of(const SharedState& state, const ring::Record& record) {
         std::memcpy(&address, arguments->data(), sizeof(address));
     return record.task_type ^ address;
 }
+
+/// From this size on, memory of arguments and results is worth keeping in the heap.
+constexpr std::uint64_t large_bytes = 1 << 16;
 
 /// Writes the exception that is being handled in place of a result.
 ring::TaskState write_exception(ResultWriter& writer, diag::ThrowTrace* trace) {
@@ -113,14 +118,10 @@ public:
 
 private:
     bool found_work() { // false: another worker was faster
-        if (may_retry()) claim_ = claim_retry();
-        if (!claim_) claim_ = state_.lanes.claim(owner_, slot_.intent, turn_);
-        return claim_.has_value();
+        return (state_.may_have_retried() && claim_retry()) ||
+               state_.lanes.claim(owner_, slot_.intent, turn_, claim_);
     }
-    [[nodiscard]] bool may_retry() const {
-        return state_.control().retries.load(std::memory_order_relaxed) != 0;
-    }
-    std::optional<ring::Claim> claim_retry();
+    bool claim_retry();
     [[nodiscard]] bool has_work() const;
     /// Returns whether no task will come any more. Does not rely on the rings alone: a worker may
     /// have overwritten them.
@@ -129,13 +130,18 @@ private:
                state_.lanes.drained();
     }
     bool complete();
+    detail::Pledges* pledges();
+    void settle_pledges(const ring::Status& end);
     ring::TaskState execute_task();
     ring::TaskState execute_with_options();
-    ring::Status finish(ring::TaskState end);
+    [[nodiscard]] std::uint64_t payload_bytes(ring::TaskState end, bool has_large_arguments) const;
+    void tend_memory(std::uint64_t payload_bytes, std::int64_t now_ns);
+    ring::Status finish(ring::TaskState end, bool has_large_arguments);
     [[nodiscard]] bool may_be_tried_again() const;
     [[nodiscard]] FailureReport report_of_late_task() const;
     void count(ring::TaskState end);
     bool is_due_for_recycling();
+    void park();
     void pass_work_on();
     [[nodiscard]] bool dies_with_supervisor() const;
 
@@ -146,21 +152,24 @@ private:
     const Recycling& recycling_;
     WorkerSurroundings surroundings_;
 
-    std::optional<ring::Claim> claim_;
+    ring::Claim claim_{};
     std::uint64_t turn_ = slot_.finished.load(std::memory_order_relaxed);
     std::uint64_t first_turn_ = turn_;
     std::int64_t next_look_ns_ = 0;
     ring::Spinner spinner_;
     bool searching_ = true;
-    bool has_captured_ = false;   ///< the task's output
-    std::int64_t stop_at_ns_ = 0; ///< of a task with options: when it must stop
+    bool has_captured_ = false;              ///< the task's output
+    std::optional<detail::Pledges> pledges_; ///< of a task whose result may have parcels
+    std::int64_t stop_at_ns_ = 0;            ///< of a task with options: when it must stop
     std::optional<TimerSweep> timers_;
+    WarmHeap heap_;
 };
 
 Leaving Worker::run() {
     state_.notifier.set_searching(worker_);
     for (;;) {
         if (found_work()) {
+            if (!state_.loops.task_claimed()) surroundings_.notify_supervisor();
             if (!complete()) return Leaving::condemned;
             if (is_due_for_recycling()) {
                 pass_work_on();
@@ -177,25 +186,27 @@ Leaving Worker::run() {
         } else if (!spinner_.spin([this] { return state_.notifier.searching(); })) {
             if (!dies_with_supervisor()) return Leaving::orphaned;
             if (timers_) timers_->idle();
-            state_.notifier.park(worker_, [&] { return has_work() || is_over(); });
+            park();
         }
     }
 }
 
 /// Claims a task that a dead worker has left: first that of this one's predecessor, whose intent is
 /// needed for the next one.
-std::optional<ring::Claim> Worker::claim_retry() {
-    for (unsigned i = 0; i < state_.workers(); ++i) {
-        ring::WorkerIntent& left = state_.slot((worker_ + i) % state_.workers()).intent;
-        if (auto claimed = ring::claim_retry(state_.records, owner_, slot_.intent, left))
-            return claimed;
+bool Worker::claim_retry() {
+    const unsigned owners = state_.owners();
+    for (unsigned i = 0; i < owners; ++i) {
+        ring::WorkerIntent& left = state_.intent((worker_ + i) % owners);
+        if (const auto claimed = ring::claim_retry(state_.records, owner_, slot_.intent, left)) {
+            claim_ = *claimed;
+            return true;
+        }
     }
-    return std::nullopt;
+    return false;
 }
 
 bool Worker::has_work() const {
-    if (state_.lanes.has_work()) return true;
-    return may_retry() && state_.any_retried([](const ring::Record&) { return true; });
+    return state_.lanes.has_work() || state_.has_retried();
 }
 
 /// Runs the claimed task to its end. Returns false if the task is condemned.
@@ -203,30 +214,51 @@ bool Worker::complete() {
     const std::int64_t now = base::coarse_now_ns();
     slot_.since_ns.store(now, std::memory_order_relaxed);
     if (timers_) timers_->begin(now);
-    const std::uint64_t kind = kind_of(state_, *claim_->record);
+    const std::uint64_t kind = kind_of(state_, *claim_.record);
     if (searching_) {
         searching_ = false;
         spinner_.found();
         state_.notifier.stop_searching(worker_);
         if (state_.lanes.has_work()) state_.notifier.work_arrived(); // wakes the others
     }
-    set_current_task(claim_->record);
-    const bool has_options = claim_->status.has(ring::Status::has_options);
-    const ring::Status after = finish(has_options ? execute_with_options() : execute_task());
+    set_current_task(claim_.record);
+    const bool has_options = claim_.status.has(ring::Status::has_options);
+    const ring::TaskState end = has_options ? execute_with_options() : execute_task();
+    const bool has_large_arguments = state_.has_large_arguments(*claim_.record);
+    // Its record is the parent's later on.
+    const std::uint64_t payload = payload_bytes(end, has_large_arguments);
+    const ring::Status after = finish(end, has_large_arguments);
     set_current_task(nullptr);
+    if (pledges_) settle_pledges(after);
     if (after.state == ring::TaskState::condemned) return false;
     if (std::exchange(has_captured_, false)) os::clear_capture(surroundings_.capture_fd());
     count(after.state);
-    state_.announce(*claim_->record, after.flags);
-    claim_.reset();
+    if (!state_.announce(*claim_.record, after.flags)) surroundings_.notify_supervisor();
+    tend_memory(payload, now);
     if (timers_) timers_->end(kind);
     return true;
 }
 
+/// Returns where the parcels in the task's result are noted; null if there must be none.
+detail::Pledges* Worker::pledges() {
+    const auto* const type = reinterpret_cast<const detail::TaskType*>(claim_.record->task_type);
+    if (!type->returns_parcels) return nullptr;
+    const std::uint64_t item = std::uint64_t{claim_.index} << 32 | claim_.status.generation;
+    return &pledges_.emplace(detail::ParcelRoute::result, state_.control().parcel_home.load(),
+                             item);
+}
+
+/// The parcels are the parent's if the result is; else they are freed.
+void Worker::settle_pledges(const ring::Status& end) {
+    if (end.state == ring::TaskState::returned) pledges_->post();
+    pledges_->drop();
+    pledges_.reset();
+}
+
 ring::TaskState Worker::execute_task() {
     const auto not_special = []() -> std::optional<ring::TaskState> { return std::nullopt; };
-    ResultWriter writer(state_, worker_, *claim_->record);
-    const ring::TaskState end = execute(state_, *claim_->record, writer, nullptr, not_special);
+    ResultWriter writer(state_, worker_, slot_.intent, *claim_.record, pledges());
+    const ring::TaskState end = execute(state_, *claim_.record, writer, nullptr, not_special);
     writer.store();
     forget_stop_token();
     if (surroundings_.supervisor != 0) os::flush_task_output();
@@ -234,13 +266,15 @@ ring::TaskState Worker::execute_task() {
 }
 
 ring::TaskState Worker::execute_with_options() {
-    TaskSettings& settings = state_.settings(claim_->index);
-    ring::Record& record = *claim_->record;
+    TaskSettings& settings = state_.settings(claim_.index);
+    ring::Record& record = *claim_.record;
     if (is_too_late(settings)) return ring::TaskState::expired;
+    // The task must neither hit its limit because of what earlier ones have left, nor use it.
+    if (settings.resident_bytes != 0 || settings.address_space_bytes != 0) heap_.release();
     has_captured_ = settings.capture_output != 0;
     TaskScope scope(state_, worker_, settings, surroundings_);
     stop_at_ns_ = scope.stop_at_ns();
-    ResultWriter writer(state_, worker_, record);
+    ResultWriter writer(state_, worker_, slot_.intent, record, pledges());
     const auto over_limit = [&]() -> std::optional<ring::TaskState> {
         scope.leave(); // what comes now needs memory
         const auto excess = scope.memory_excess();
@@ -260,15 +294,16 @@ ring::TaskState Worker::execute_with_options() {
 }
 
 /// Ends the task in its state word: an overdue task as timed out, an abandoned one without payload.
-ring::Status Worker::finish(ring::TaskState end) {
-    ring::Record& record = *claim_->record;
-    bool holds_arguments = state_.has_large_arguments(record) && !may_be_tried_again();
+ring::Status Worker::finish(ring::TaskState end, bool has_large_arguments) {
+    ring::Record& record = *claim_.record;
+    bool holds_arguments = has_large_arguments && !may_be_tried_again();
     for (;;) {
         const bool holds_result = slot_.intent.block.load(std::memory_order_relaxed) != 0;
-        const ring::Status after = ring::finish(*claim_, end, holds_result || holds_arguments);
-        const bool is_refused = after.state == ring::TaskState::running &&
-                                after.generation == claim_->status.generation;
+        const ring::Status after = ring::finish(claim_, end, holds_result || holds_arguments);
+        const bool is_refused =
+            after.state == ring::TaskState::running && after.generation == claim_.status.generation;
         if (!is_refused) return after;
+        if (pledges_) pledges_->drop();
         state_.payload.reclaim(slot_.intent.block.load(std::memory_order_relaxed), worker_);
         slot_.intent.block.store(0, std::memory_order_release);
         const bool abandoned = after.has(ring::Status::abandoned);
@@ -284,12 +319,12 @@ ring::Status Worker::finish(ring::TaskState end) {
 
 /// Returns whether the arguments are needed again if this worker dies now.
 bool Worker::may_be_tried_again() const {
-    return claim_->status.has(ring::Status::has_options) &&
-           state_.settings(claim_->index).max_retries != 0;
+    return claim_.status.has(ring::Status::has_options) &&
+           state_.settings(claim_.index).max_retries != 0;
 }
 
 FailureReport Worker::report_of_late_task() const {
-    const TaskSettings& settings = state_.settings(claim_->index);
+    const TaskSettings& settings = state_.settings(claim_.index);
     FailureReport failure_report{.missed_deadline = is_deadline(settings, stop_at_ns_)};
     if (settings.capture_output != 0)
         failure_report.death.last_output = os::captured_output(surroundings_.capture_fd());
@@ -310,7 +345,47 @@ bool Worker::is_due_for_recycling() {
     const std::int64_t now = base::steady_now_ns();
     if (now < next_look_ns_) return false;
     next_look_ns_ = now + usage_interval.count();
+    if (os::own_resident_bytes(getpid()) <= *recycling_.max_resident_bytes) return false;
+    if (!heap_.until_ns()) return true;
+    heap_.release();
     return os::own_resident_bytes(getpid()) > *recycling_.max_resident_bytes;
+}
+
+/// Sleeps until there is work; the heap stays warm only for some time.
+void Worker::park() {
+    std::chrono::nanoseconds most = ring::WorkerNotifier::without_limit;
+    if (heap_.until_ns()) {
+        most = std::chrono::nanoseconds(*heap_.until_ns() - base::coarse_now_ns());
+        if (most.count() <= 0) {
+            heap_.release();
+            most = ring::WorkerNotifier::without_limit;
+        }
+    }
+    state_.notifier.park(
+        worker_, [&] { return has_work() || is_over(); }, most);
+}
+
+/// Returns the size of the task's arguments or result, the larger one, if it may have used payload
+/// blocks; else 0.
+std::uint64_t Worker::payload_bytes(ring::TaskState end, bool has_large_arguments) const {
+    const ring::Record& record = *claim_.record;
+    if (end == ring::TaskState::returned && !has_large_arguments &&
+        slot_.intent.block.load(std::memory_order_relaxed) == 0) {
+        return 0;
+    }
+    const auto size = [](const SharedState::Bytes& bytes) { return bytes ? bytes->size() : 0; };
+    return std::max(
+        {size(state_.arguments_of(record)), size(state_.result_of(record)), std::size_t{1}});
+}
+
+/// Keeps the heap warm after large tasks, for some time, and has the supervisor trim the blocks
+/// that a result has outgrown. `now_ns`: when the task began.
+void Worker::tend_memory(std::uint64_t payload_bytes, std::int64_t now_ns) {
+    if (payload_bytes != 0 && state_.payload.wants_trimmer()) surroundings_.notify_supervisor();
+    if (payload_bytes >= large_bytes && surroundings_.supervisor != 0)
+        heap_.keep(base::coarse_now_ns()); // the task may have run for long
+    else if (heap_.until_ns() && now_ns >= *heap_.until_ns())
+        heap_.release();
 }
 
 /// Wakes another worker: one that leaves must not be the only searching one while there is work.

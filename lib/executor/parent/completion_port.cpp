@@ -1,0 +1,157 @@
+#include <prong/detail/completion_port.hpp>
+
+#include "executor/parent/core.hpp"
+#include "executor/parent/pending_tasks.hpp"
+#include "os/wake_pipe.hpp"
+
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+namespace prong::detail {
+
+using executor::CheckSchedule;
+using executor::PendingTasks;
+using executor::PoolCore;
+
+class CompletionPort::State {
+public:
+    explicit State(PoolCore& core) : core_(core) {}
+
+    [[nodiscard]] int fd() const noexcept { return core_.state().loops.port(); }
+    bool add(const TaskKey& task, AwaitedTask& awaited);
+    bool remove(AwaitedTask& awaited) noexcept;
+    void end_awaits(bool is_check) noexcept;
+
+private:
+    struct Await {
+        TaskKey task;
+        AwaitedTask* awaited; ///< null: it was removed
+        std::unique_ptr<Await> next = nullptr;
+    };
+    /// What `PendingTasks` has of an await.
+    class Item {
+    public:
+        explicit Item(std::unique_ptr<Await> await) : await_(std::move(await)) {}
+        [[nodiscard]] bool is_wanted() const {
+            return await_ != nullptr && await_->awaited != nullptr;
+        }
+        [[nodiscard]] const TaskKey& key() const { return await_->task; }
+        std::unique_ptr<Await> take() { return std::move(await_); }
+
+    private:
+        std::unique_ptr<Await> await_;
+    };
+
+    std::unique_ptr<Await> take_ended(bool is_check);
+
+    PoolCore& core_;
+    std::mutex mutex_; ///< guards all that follows
+    PendingTasks<Item> pending_;
+    std::unordered_map<AwaitedTask*, Await*> awaits_;
+    CheckSchedule schedule_;
+};
+
+bool CompletionPort::State::add(const TaskKey& task, AwaitedTask& awaited) {
+    const ring::Status before = core_.has_ended() ? core_.resolve(task) : core_.update(task);
+    if (is_final(before.state)) return false;
+    {
+        const std::lock_guard lock(mutex_);
+        auto await = std::make_unique<Await>(Await{.task = task, .awaited = &awaited});
+        const auto place = awaits_.emplace(&awaited, await.get()).first;
+        try {
+            pending_.add(core_, Item(std::move(await)));
+        } catch (...) {
+            awaits_.erase(place);
+            throw;
+        }
+        core_.state().loops.arm();
+    }
+    const ring::Status now = core_.watch(task.index, ring::Status::watched_with_others);
+    return !is_final(now.state) || !remove(awaited);
+}
+
+bool CompletionPort::State::remove(AwaitedTask& awaited) noexcept {
+    if (core_.is_copy()) return true; // nothing calls `ended` there
+    const std::lock_guard lock(mutex_);
+    const auto found = awaits_.find(&awaited);
+    if (found == awaits_.end()) return false;
+    found->second->awaited = nullptr;
+    awaits_.erase(found);
+    // As many are left as are looked at, so a removal costs the same however many there are.
+    if (awaits_.size() < pending_.size() / 2) pending_.remove_unwanted();
+    return true;
+}
+
+/// Calls `ended` of all whose tasks have ended.
+void CompletionPort::State::end_awaits(bool is_check) noexcept {
+    if (core_.is_copy()) return; // the pool's memory is not there
+    os::clear_wakes(fd());
+    std::unique_ptr<Await> ended = take_ended(is_check);
+    // Only local objects from here on: a task's owner may end the pool.
+    while (ended) {
+        const std::unique_ptr<Await> await = std::exchange(ended, std::move(ended->next));
+        await->awaited->ended();
+    }
+}
+
+/// Returns a list of the awaits whose tasks have ended.
+std::unique_ptr<CompletionPort::State::Await> CompletionPort::State::take_ended(bool is_check) {
+    std::unique_ptr<Await> first;
+    std::unique_ptr<Await>* last = &first;
+    const auto collect = [&](Item& item) {
+        *last = item.take();
+        awaits_.erase((*last)->awaited);
+        last = &(*last)->next;
+    };
+    if (is_check) core_.rewake_workers();
+    const std::lock_guard lock(mutex_);
+    if (awaits_.empty()) return first;
+    // Sequentially consistent with the end of a task: either this finds the end, or that finds the
+    // port armed.
+    core_.state().loops.arm();
+    static_cast<void>(core_.completions());
+    try {
+        if (pending_.check(core_, is_check, collect)) schedule_.hasten();
+        if (CheckSchedule::Clock::now() >= schedule_.next())
+            schedule_.run([&] { pending_.check_all(core_, collect); });
+        if (is_check) pending_.mark([&](const Item& item) { core_.notify_if_due(item.key()); });
+    } catch (const std::exception&) { // such as a lack of memory: the next check repeats it
+    }
+    return first;
+}
+
+CompletionPort::CompletionPort(PoolCore& core) : state_(std::make_unique<State>(core)) {}
+CompletionPort::~CompletionPort() = default;
+
+int CompletionPort::fd() const noexcept {
+    return state_->fd();
+}
+
+bool CompletionPort::add(const TaskHandle& task, AwaitedTask& awaited) {
+    return state_->add(task.key(), awaited);
+}
+
+bool CompletionPort::remove(AwaitedTask& awaited) noexcept {
+    return state_->remove(awaited);
+}
+
+void CompletionPort::drain() noexcept {
+    state_->end_awaits(false);
+}
+
+void CompletionPort::check() noexcept {
+    state_->end_awaits(true);
+}
+
+CompletionPort& CompletionPort::of(const TaskHandle& task) {
+    return task.core().port();
+}
+
+CompletionPort& CompletionPort::of(executor::PoolCore& pool) {
+    return pool.port();
+}
+
+} // namespace prong::detail

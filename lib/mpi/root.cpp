@@ -1,0 +1,555 @@
+#include "mpi/root.hpp"
+
+#include "base/clock.hpp"
+#include "mpi/channel.hpp"
+#include "mpi/launched_job.hpp"
+#include "mpi/mailbox.hpp"
+#include "mpi/pace.hpp"
+#include "mpi/time_limit.hpp"
+#include "os/modules.hpp"
+#include "os/process.hpp"
+
+#include <prong/error.hpp>
+#include <prong/version.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace prong::mpi {
+namespace {
+
+using namespace std::chrono_literals;
+using executor::RelayPort;
+using executor::RelayTask;
+
+/// How many bytes of arguments one rank may hold, unless a single task has more.
+constexpr std::size_t most_bytes = 64 << 20;
+
+/// How much work should wait at a rank, as time: enough that no worker is idle before the next
+/// message, and so little that no rank has much left to do when the others are idle.
+constexpr std::chrono::nanoseconds backlog = 2ms;
+
+/// How many tasks a rank may hold.
+constexpr double largest_window = 4096;
+
+/// How many tasks are claimed at a time.
+constexpr std::size_t claimed_at_once = most_entries;
+
+/// How long ranks may take to leave when the program wants the pool to end at once.
+constexpr auto kill_patience = 1s;
+
+/// How long MPI_Finalize may take.
+constexpr auto finish_patience = 2s;
+
+/// Exit codes of a relay whose call of MPI took too long.
+constexpr int init_timed_out = 3;
+constexpr int finish_timed_out = 0; // all messages are sent
+
+/// Returns whether the pool needs no relay any more.
+bool is_unwanted_by(const RelayPort& port) {
+    return port.is_over() || port.stop_mode() >= proc::StopMode::terminate || port.is_orphaned();
+}
+
+/// A rank that serves.
+struct Server {
+    Server(Channel& channel, int number, std::int64_t now_ns)
+        : rank(number), out(channel, number), received_ns(now_ns), counted_ns(now_ns) {}
+
+    int rank;
+    Outbox out;
+    Inbox in;
+    std::string host; ///< empty until it has answered
+    unsigned workers = 0;
+    bool is_lost = false;
+    bool has_left = false;
+    std::int64_t received_ns;       ///< when its last message was received
+    std::int64_t sent_alive_ns = 0; ///< when `alive` was last sent to it
+
+    std::size_t held = 0; ///< tasks
+    std::size_t held_bytes = 0;
+    std::size_t ended = 0; ///< tasks, since `counted_ns`
+    std::int64_t counted_ns;
+    double window = 0; ///< how many tasks it may hold
+
+    [[nodiscard]] bool serves() const { return workers != 0 && !is_lost && !has_left; }
+    [[nodiscard]] std::size_t room() const {
+        const auto most = static_cast<std::size_t>(window);
+        return serves() && !out.is_congested() && held < most ? most - held : 0;
+    }
+    void begin_count(std::int64_t now_ns) {
+        counted_ns = now_ns;
+        ended = 0;
+    }
+    void count_end(std::int64_t now_ns, std::uint32_t waiting);
+};
+
+/// Adjusts the window, so that as many tasks wait at the rank as end in the time `backlog`. What
+/// else it holds is on its way or runs, however long that takes.
+void Server::count_end(std::int64_t now_ns, std::uint32_t waiting) {
+    ++ended;
+    constexpr std::int64_t interval_ns = 1'000'000;
+    const std::int64_t passed = now_ns - counted_ns;
+    if (passed < interval_ns) return;
+    const double rate = static_cast<double>(ended) / static_cast<double>(passed);
+    const double wanted = std::floor(rate * static_cast<double>(backlog.count()) + 0.9);
+    window = std::clamp(window + (wanted - waiting) / 2, 1.0 * workers, largest_window);
+    begin_count(now_ns);
+}
+
+/// A claimed task.
+struct Held {
+    std::uint64_t number = 0; ///< 0: no task
+    Server* server = nullptr; ///< null: not sent yet
+    std::size_t bytes = 0;
+};
+
+class Root {
+public:
+    Root(RelayPort& port, const MpiOptions& options, const SentPoolOptions& pool);
+
+    int run(bool launches);
+
+private:
+    void join_job(bool launches);
+    bool is_unwanted_yet();
+    void greet();
+    bool work();
+    bool receive();
+    void take(Server& server, Tag tag, std::span<std::byte> bytes);
+    void take(Server& server, const Entry& entry);
+    void take_welcome(Server& server, const Welcome& welcome);
+    void take_refusal(Server& server, const Refusal& refusal);
+    void take_end(Server& server, const Entry& entry);
+    void finish(Server& server, const EntryHead& head, std::span<const std::byte> bytes);
+    [[nodiscard]] std::uint32_t claim_of(std::uint64_t number) const {
+        return static_cast<std::uint32_t>(number % held_.size());
+    }
+    Held* find(const Server& server, std::uint64_t number);
+    void free(Held& held);
+
+    bool forward_requests();
+    bool forward_tasks();
+    std::size_t claim(std::size_t most);
+    bool assign_tasks();
+    Server* least_loaded(std::size_t bytes);
+    [[nodiscard]] std::size_t room() const;
+    void send(const RelayTask& task, Server& server);
+    void flush(bool is_last);
+
+    void check_servers();
+    void lose(Server& server, const std::string& cause);
+    void lose_peer_of(const MpiError& error);
+    void require_job() const;
+    int leave();
+    bool wait_for_left(bool at_once);
+
+    RelayPort& port_;
+    const MpiOptions& options_;
+    std::int64_t timeout_ns_;
+    detail::Deadline launched_by_;
+    std::optional<LaunchedJob> job_;
+    Hello hello_;
+    std::optional<Channel> channel_;
+    std::deque<Server> servers_;
+    std::vector<Held> held_; ///< by claim
+    std::uint64_t sequence_ = 0;
+    std::deque<RelayTask> waiting_; ///< for a rank that has room for them
+    std::vector<RelayTask> claimed_{claimed_at_once};
+    std::vector<RelayPort::Request> requests_; ///< for tasks that wait
+    std::int64_t now_ns_ = base::steady_now_ns();
+    std::int64_t looked_ns_ = now_ns_;
+    Pace pace_;
+};
+
+Root::Root(RelayPort& port, const MpiOptions& options, const SentPoolOptions& pool)
+    : port_(port), options_(options), timeout_ns_(options.rank_timeout.value().value().count()),
+      launched_by_(detail::Deadline::after(options.launch_timeout)),
+      hello_{.version = PRONG_VERSION,
+             .rank_timeout_ns = timeout_ns_,
+             .modules = os::list_modules(),
+             .pool = pool},
+      held_(port.claims()) {}
+
+/// Becomes rank 0 of a job.
+void Root::join_job(bool launches) {
+    const auto is_unwanted = [this] { return is_unwanted_yet(); };
+    if (launches) job_.emplace(options_, launched_by_, is_unwanted);
+    {
+        port_.set_failure(
+            "MPI_Init has failed, of which stderr has messages, or has not returned "
+            "within MpiOptions::launch_timeout: is there a host that does not answer?");
+        const TimeLimit limit(launched_by_, init_timed_out, is_unwanted);
+        channel_.emplace();
+        static_cast<void>(channel_->servers_here());
+    }
+    port_.set_failure("");
+    if (channel_->rank() != 0)
+        throw Error("the pool's program must be rank 0 of its job, not rank " +
+                    std::to_string(channel_->rank()));
+    if (channel_->size() < 2)
+        throw Error("the job has no rank that serves: start the program with more than one rank");
+}
+
+/// Returns whether the job is not needed any more, before it runs: all tasks may be cancelled.
+bool Root::is_unwanted_yet() {
+    // Passes over cancelled tasks. Another one waits for a rank.
+    if (port_.stop_mode() != proc::StopMode::none && port_.held() == 0) claim(1);
+    return is_unwanted_by(port_);
+}
+
+void Root::greet() {
+    now_ns_ = base::steady_now_ns();
+    for (int rank = 1; rank < channel_->size(); ++rank) {
+        Server& server = servers_.emplace_back(*channel_, rank, now_ns_);
+        server.out.add_value(EntryKind::hello, hello_);
+        server.out.flush(now_ns_, true);
+    }
+}
+
+int Root::run(bool launches) {
+    join_job(launches);
+    greet();
+    while (!is_unwanted_by(port_)) {
+        if (work()) {
+            pace_.busy();
+        } else if (!pace_.spin()) {
+            check_servers();
+            port_.nap(pace_.nap(), waiting_.empty() && room() != 0);
+        }
+    }
+    return leave();
+}
+
+/// Does all that can be done now. Returns whether there was anything to do.
+bool Root::work() {
+    now_ns_ = base::steady_now_ns();
+    if (now_ns_ - looked_ns_ > timeout_ns_ / 16) check_servers();
+    bool any = receive();
+    any = forward_requests() || any;
+    any = forward_tasks() || any;
+    return any;
+}
+
+bool Root::receive() {
+    // Large results take a copy more than they must: the memory of a task that was taken from a
+    // lost rank is another task's by the time at which MPI may still write into it.
+    const auto nowhere = [](const Channel::Incoming&) { return std::span<std::byte>(); };
+    try {
+        return channel_->progress(
+            nowhere, [&](const Channel::Incoming& incoming, std::span<std::byte> bytes) {
+                Server& server = servers_.at(static_cast<std::size_t>(incoming.peer - 1));
+                server.received_ns = now_ns_;
+                try {
+                    take(server, incoming.tag, bytes);
+                } catch (const CodecError& error) {
+                    lose(server, std::string("has sent what cannot be read: ") + error.what());
+                }
+            });
+    } catch (const MpiError& error) {
+        lose_peer_of(error);
+        return true;
+    }
+}
+
+void Root::take(Server& server, Tag tag, std::span<std::byte> bytes) {
+    if (tag == Tag::entries)
+        return read_entries(bytes, [&](const Entry& entry) { take(server, entry); });
+    const std::span<std::byte> place = server.in.next(bytes.size());
+    if (!place.empty()) std::memcpy(place.data(), bytes.data(), bytes.size());
+    if (const auto large = server.in.arrived(bytes.size()))
+        finish(server, large->head, large->place);
+}
+
+void Root::take(Server& server, const Entry& entry) {
+    switch (entry.head.kind) {
+    case EntryKind::welcome:
+        return take_welcome(server, value_of<Welcome>(entry));
+    case EntryKind::refusal:
+        return take_refusal(server, value_of<Refusal>(entry));
+    case EntryKind::end:
+        return take_end(server, entry);
+    case EntryKind::left:
+        server.has_left = true;
+        [[fallthrough]];
+    case EntryKind::alive:
+        return port_.publish(server.rank, server.host, value_of<std::vector<WorkerStats>>(entry));
+    default:
+        throw CodecError("rank " + std::to_string(server.rank) + " has sent what only rank 0 does");
+    }
+}
+
+void Root::take_welcome(Server& server, const Welcome& welcome) {
+    server.host = welcome.host;
+    server.workers = std::max(1U, welcome.workers);
+    server.window = server.workers;
+    if (!welcome.warning.empty())
+        os::write_to_stderr("prong: rank " + std::to_string(server.rank) + " on " + server.host +
+                            " " + welcome.warning + "\n");
+}
+
+/// A rank that cannot serve from the beginning is a mistake in how the program was installed.
+void Root::take_refusal(Server& server, const Refusal& refusal) {
+    if (server.workers == 0) {
+        throw Error("rank " + std::to_string(server.rank) + " on " + refusal.host +
+                    " cannot serve: " + refusal.why);
+    }
+    lose(server, "cannot serve any more: " + refusal.why);
+}
+
+/// Returns the task, if this rank has it.
+Held* Root::find(const Server& server, std::uint64_t number) {
+    Held& held = held_.at(claim_of(number));
+    return held.number == number && held.server == &server ? &held : nullptr;
+}
+
+void Root::free(Held& held) {
+    --held.server->held;
+    held.server->held_bytes -= held.bytes;
+    held = {};
+}
+
+void Root::take_end(Server& server, const Entry& entry) {
+    const EntryHead& head = entry.head;
+    if (!entry.head.is_large) return finish(server, head, entry.bytes);
+    const bool is_known = find(server, head.number) != nullptr;
+    server.in.expect(entry, is_known ? port_.reserve_end(claim_of(head.number), head.size)
+                                     : std::span<std::byte>());
+}
+
+void Root::finish(Server& server, const EntryHead& head, std::span<const std::byte> bytes) {
+    Held* const held = find(server, head.number);
+    if (held == nullptr) return;
+    const std::uint32_t claim = claim_of(head.number);
+    free(*held);
+    server.count_end(now_ns_, head.count);
+    const executor::TaskEnd end{.state = static_cast<ring::TaskState>(head.state),
+                                .bytes = bytes,
+                                .output_length = head.output};
+    if (head.is_large && bytes.empty())
+        port_.end_without_room(claim);
+    else
+        port_.end(claim, end, server.host);
+}
+
+/// Sends the program's requests on to the ranks that have the tasks.
+bool Root::forward_requests() {
+    std::vector<RelayPort::Request> requests = port_.take_requests();
+    if (requests.empty() && requests_.empty()) return false;
+    requests.insert(requests.begin(), requests_.begin(), requests_.end());
+    requests_.clear();
+    for (const RelayPort::Request& request : requests) {
+        const Held& held = held_.at(request.claim);
+        if (held.number == 0) continue; // has ended meanwhile
+        if (held.server == nullptr) {
+            requests_.push_back(request);
+        } else {
+            held.server->out.add({.kind = request.is_kill ? EntryKind::kill : EntryKind::stop,
+                                  .number = held.number},
+                                 {});
+        }
+    }
+    return true;
+}
+
+std::size_t Root::room() const {
+    std::size_t room = 0;
+    for (const Server& server : servers_) room += server.room();
+    return room;
+}
+
+/// Returns the rank that has the least work for each of its workers, among those with room for a
+/// task with arguments of this size; null if there is none.
+Server* Root::least_loaded(std::size_t bytes) {
+    Server* best = nullptr;
+    for (Server& server : servers_) {
+        const bool fits = server.held == 0 || server.held_bytes + bytes <= most_bytes;
+        if (!fits || server.room() == 0) continue;
+        if (best == nullptr || server.held * best->workers < best->held * server.workers)
+            best = &server;
+    }
+    return best;
+}
+
+/// Claims tasks, which then wait for a rank. Returns how many.
+std::size_t Root::claim(std::size_t most) {
+    const std::size_t count = port_.claim({claimed_.data(), std::min(most, claimed_.size())});
+    for (std::size_t i = 0; i < count; ++i) {
+        const RelayTask& task = claimed_[i];
+        held_.at(task.claim) = {.number = ++sequence_ * held_.size() + task.claim,
+                                .server = nullptr,
+                                .bytes = task.arguments.size()};
+        waiting_.push_back(task);
+    }
+    return count;
+}
+
+/// Sends the tasks that wait to ranks that have room for them. Returns whether there were any.
+bool Root::assign_tasks() {
+    bool any = false;
+    while (!waiting_.empty()) {
+        Server* const server = least_loaded(waiting_.front().arguments.size());
+        if (server == nullptr) break;
+        send(waiting_.front(), *server);
+        waiting_.pop_front();
+        any = true;
+    }
+    return any;
+}
+
+/// Claims tasks and sends them. Returns whether there were any.
+bool Root::forward_tasks() {
+    bool any = assign_tasks();
+    bool is_last = true;
+    const std::size_t wanted = waiting_.empty() ? std::min(room(), claimed_.size()) : 0;
+    if (wanted != 0) {
+        const std::size_t count = claim(wanted);
+        is_last = count != wanted;
+        any = assign_tasks() || any;
+    }
+    flush(is_last);
+    return any;
+}
+
+void Root::send(const RelayTask& task, Server& server) {
+    Held& held = held_.at(task.claim);
+    held.server = &server;
+    if (server.held++ == 0) server.begin_count(now_ns_);
+    server.held_bytes += held.bytes;
+    port_.assign(task.claim, server.rank);
+    std::optional<SentOptions> options;
+    if (task.options) options = sent(*task.options);
+    server.out.add({.kind = EntryKind::task,
+                    .count = task.attempt,
+                    .number = held.number,
+                    .type = reinterpret_cast<std::uint64_t>(task.type)},
+                   task.arguments, options ? &*options : nullptr);
+}
+
+void Root::flush(bool is_last) {
+    for (Server& server : servers_) {
+        if (server.is_lost) continue;
+        try {
+            server.out.flush(now_ns_, is_last);
+        } catch (const MpiError& error) {
+            lose_peer_of(error);
+        }
+    }
+}
+
+void Root::require_job() const {
+    if (!job_) return;
+    const std::string end = job_->end();
+    if (!end.empty()) throw Error("the ranks are lost: " + end);
+}
+
+/// Looks which ranks have fallen silent, and tells them that this process lives.
+void Root::check_servers() {
+    now_ns_ = base::steady_now_ns();
+    if (now_ns_ - looked_ns_ < timeout_ns_ / 64) return;
+    require_job();
+    // If this process was stopped or starved, nothing was heard for that reason.
+    const std::int64_t absent = now_ns_ - std::exchange(looked_ns_, now_ns_);
+    const bool was_absent = absent > timeout_ns_ / 4;
+    for (Server& server : servers_) {
+        if (server.is_lost || server.has_left) continue;
+        if (was_absent) server.received_ns = now_ns_;
+        const bool is_late = server.workers == 0 && launched_by_.passed() && !was_absent;
+        if (is_late || (server.workers != 0 && now_ns_ - server.received_ns > timeout_ns_)) {
+            lose(server, is_late ? "has not answered within MpiOptions::launch_timeout"
+                                 : "has not answered for MpiOptions::rank_timeout");
+        } else if (server.workers != 0 && now_ns_ - server.sent_alive_ns > timeout_ns_ / 8) {
+            server.sent_alive_ns = now_ns_;
+            if (!server.out.is_congested()) server.out.add({.kind = EntryKind::alive}, {});
+        }
+    }
+    flush(true);
+}
+
+void Root::lose(Server& server, const std::string& cause) {
+    const std::string text = "rank " + std::to_string(server.rank) +
+                             (server.host.empty() ? "" : " on " + server.host) + " " + cause;
+    server.is_lost = true;
+    channel_->forget(server.rank);
+    if (options_.on_rank_loss == OnRankLoss::break_pool) throw Error(text);
+    for (std::size_t claim = 0; claim < held_.size(); ++claim) {
+        if (held_[claim].server != &server) continue;
+        held_[claim] = {};
+        port_.lose(static_cast<std::uint32_t>(claim), server.host, cause);
+    }
+    port_.publish(server.rank, server.host, {});
+    const bool any_left =
+        std::ranges::any_of(servers_, [](const Server& other) { return !other.is_lost; });
+    if (!any_left) throw Error("no rank is left: " + text);
+}
+
+/// Gives up the rank with which messages cannot be exchanged. Throws the error if it is no rank's.
+void Root::lose_peer_of(const MpiError& error) {
+    if (error.peer() == MpiError::no_peer) throw error;
+    Server& server = servers_.at(static_cast<std::size_t>(error.peer() - 1));
+    if (server.is_lost) return channel_->forget(server.rank); // what it has sent since
+    lose(server, std::string("is out of reach: ") + error.what());
+}
+
+/// Returns whether all ranks have left that are not lost.
+bool Root::wait_for_left(bool at_once) {
+    const auto deadline = at_once ? detail::Deadline::after(kill_patience)
+                                  : detail::Deadline::after(options_.rank_timeout);
+    const auto has_gone = [](const Server& server) { return server.is_lost || server.has_left; };
+    while (!std::ranges::all_of(servers_, has_gone)) {
+        const bool is_killed = !at_once && port_.stop_mode() >= proc::StopMode::terminate;
+        if (deadline.passed() || is_killed || port_.is_orphaned()) return false;
+        require_job();
+        now_ns_ = base::steady_now_ns();
+        if (receive()) pace_.busy();
+        flush(true);
+        if (!pace_.spin()) port_.nap(pace_.nap(), false);
+    }
+    return true;
+}
+
+/// Ends the job.
+int Root::leave() {
+    if (port_.is_orphaned()) return 1;
+    const bool at_once = port_.stop_mode() >= proc::StopMode::terminate;
+    for (Server& server : servers_) {
+        if (!server.is_lost) server.out.add_value(EntryKind::leave, Leave{.kill = at_once});
+    }
+    bool have_left = false;
+    try {
+        have_left = wait_for_left(at_once);
+    } catch (const Error&) { // nothing is expected of the ranks any more
+    }
+    const bool none_lost =
+        std::ranges::none_of(servers_, [](const Server& server) { return server.is_lost; });
+    if (have_left && none_lost) {
+        const TimeLimit limit(detail::Deadline::after(finish_patience), finish_timed_out);
+        channel_->finish();
+    }
+    if (job_) job_->finish();
+    return 0;
+}
+
+} // namespace
+
+int run_root(RelayPort& port, const MpiOptions& options, const SentPoolOptions& pool,
+             bool launches) {
+    if (is_unwanted_by(port)) return 0;
+    Root root(port, options, pool);
+    try {
+        return root.run(launches);
+    } catch (const std::exception& error) {
+        // Now: when the launcher ends with `root`, Open MPI ends this process.
+        port.set_failure(error.what());
+        throw;
+    }
+}
+
+} // namespace prong::mpi

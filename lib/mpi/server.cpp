@@ -1,0 +1,306 @@
+#include "mpi/server.hpp"
+
+#include "base/clock.hpp"
+#include "executor/serving/served_tasks.hpp"
+#include "mpi/address_map.hpp"
+#include "mpi/channel.hpp"
+#include "mpi/environment.hpp"
+#include "mpi/mailbox.hpp"
+#include "mpi/pace.hpp"
+#include "mpi/time_limit.hpp"
+#include "mpi/wire.hpp"
+#include "os/cpus.hpp"
+#include "os/modules.hpp"
+#include "os/process.hpp"
+
+#include <prong/error.hpp>
+#include <prong/version.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <sched.h>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace prong::mpi {
+namespace {
+
+using namespace std::chrono_literals;
+using executor::ServedTasks;
+using executor::TaskEnd;
+
+/// How long rank 0 may take to send hello after MPI_Init.
+constexpr auto hello_patience = 60s;
+
+/// How often rank 0 learns how the workers are, unless it has to hear of this rank more often.
+constexpr std::int64_t report_interval_ns = 250'000'000;
+
+/// How long MPI_Finalize may take: all messages are sent.
+constexpr auto finish_patience = 2s;
+
+/// Returns what rank 0 should tell the user of this rank; usually nothing.
+std::string warning() {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0 || CPU_COUNT(&cpus) > 1) return {};
+    if (os::online_cpus() == 1) return {};
+    return "is bound to one of " + std::to_string(os::online_cpus()) +
+           " processors: start the job with --bind-to none";
+}
+
+/// Blocks until rank 0 has sent hello.
+Hello receive_hello(Channel& channel) {
+    std::optional<Hello> hello;
+    const auto deadline = detail::Deadline::after(hello_patience);
+    const auto nowhere = [](const Channel::Incoming&) { return std::span<std::byte>(); };
+    const auto take = [&](const Entry& entry) {
+        if (entry.head.kind != EntryKind::hello)
+            throw CodecError("rank 0 has sent something else than hello");
+        hello = value_of<Hello>(entry);
+    };
+    while (!hello) {
+        if (deadline.passed()) throw Error("rank 0 does not answer");
+        const bool any =
+            channel.progress(nowhere, [&](const Channel::Incoming&, std::span<std::byte> message) {
+                read_entries(message, take);
+            });
+        if (!any) std::this_thread::sleep_for(1ms);
+    }
+    return std::move(*hello);
+}
+
+AddressMap addresses_of(Hello& hello) {
+    if (hello.version != PRONG_VERSION) {
+        throw Error("it has version " + std::to_string(PRONG_VERSION) +
+                    " of prong, the program has " + std::to_string(hello.version));
+    }
+    const std::vector<os::Module> ours = os::list_modules();
+    return {std::move(hello.modules), ours};
+}
+
+WorkerHook hook_from(SentHook hook, const AddressMap& addresses, const char* name) {
+    if (hook.type == 0) return {};
+    try {
+        const detail::TaskType& type = addresses.task_type(hook.type, hook.bytes);
+        return detail::WorkerHookAccess::make(type, std::move(hook.bytes));
+    } catch (const Error& error) {
+        throw Error(std::string("it does not have PoolOptions::") + name + ": " + error.what());
+    }
+}
+
+PoolOptions pool_options(SentPoolOptions& sent, const AddressMap& addresses, int servers_here) {
+    PoolOptions options = received(sent);
+    const int share = static_cast<int>(os::available_cpus()) / std::max(servers_here, 1);
+    options.max_workers = sent.workers < 0 ? std::max(share, 1) : static_cast<int>(sent.workers);
+    options.initializer = hook_from(std::move(sent.initializer), addresses, "initializer");
+    options.on_worker_start =
+        hook_from(std::move(sent.on_worker_start), addresses, "on_worker_start");
+    options.on_worker_exit = hook_from(std::move(sent.on_worker_exit), addresses, "on_worker_exit");
+    return options;
+}
+
+/// Serves one rank 0.
+class Server {
+public:
+    Server(Channel& channel, std::int64_t timeout_ns, AddressMap addresses, PoolOptions options);
+
+    /// Returns the exit status.
+    int run();
+
+private:
+    bool receive();
+    void take(const Entry& entry);
+    void ask(const EntryHead& head);
+    void submit(const EntryHead& head, const std::optional<SentOptions>& options,
+                std::span<std::byte> arguments);
+    void arrived(const Inbox::Large& large);
+    bool send_ends();
+    [[nodiscard]] bool may_be_given_up();
+    void report();
+    int leave();
+
+    Channel& channel_;
+    std::int64_t timeout_ns_;
+    AddressMap addresses_;
+    unsigned workers_;
+    ServedTasks tasks_;
+    std::size_t unfinished_ = 0; ///< tasks that have come and not ended
+    Outbox out_{channel_, 0};
+    Inbox in_;
+    std::vector<EntryHead> asked_; ///< of tasks whose arguments have not arrived
+    std::optional<Leave> leave_;
+    Pace pace_;
+    std::int64_t now_ns_ = base::steady_now_ns();
+    std::int64_t worked_ns_ = now_ns_; ///< when the loop was last here
+    std::int64_t heard_ns_ = now_ns_;  ///< when rank 0 was last heard
+    std::int64_t reported_ns_ = 0;     ///< when it was last told that this rank lives
+};
+
+Server::Server(Channel& channel, std::int64_t timeout_ns, AddressMap addresses, PoolOptions options)
+    : channel_(channel), timeout_ns_(timeout_ns), addresses_(std::move(addresses)),
+      workers_(static_cast<unsigned>(options.max_workers.value_or(1))), tasks_(std::move(options)) {
+    out_.add_value(EntryKind::welcome,
+                   Welcome{.host = host_name(), .workers = workers_, .warning = warning()});
+}
+
+int Server::run() {
+    while (!leave_) {
+        now_ns_ = base::steady_now_ns();
+        if (may_be_given_up()) return 1;
+        bool any = receive();
+        any = send_ends() || any;
+        if (now_ns_ - reported_ns_ > std::min(timeout_ns_ / 16, report_interval_ns)) report();
+        any = out_.flush(now_ns_, true) || any;
+        if (any)
+            pace_.busy();
+        else if (!pace_.spin())
+            tasks_.nap(pace_.nap());
+    }
+    return leave();
+}
+
+/// Returns whether rank 0 may have given this rank up: rank 0 was silent for too long, or this
+/// process was stopped or starved for nearly as long. Then what has arrived must not run: the task
+/// may run elsewhere, and its arguments may be overwritten.
+bool Server::may_be_given_up() {
+    const std::int64_t absent = now_ns_ - std::exchange(worked_ns_, now_ns_);
+    return absent > timeout_ns_ * 3 / 4 || now_ns_ - heard_ns_ > timeout_ns_;
+}
+
+bool Server::receive() {
+    const auto place = [&](const Channel::Incoming& incoming) { return in_.place(incoming.size); };
+    return channel_.progress(place,
+                             [&](const Channel::Incoming& incoming, std::span<std::byte> bytes) {
+                                 heard_ns_ = now_ns_;
+                                 if (incoming.tag == Tag::entries)
+                                     read_entries(bytes, [&](const Entry& entry) { take(entry); });
+                                 else if (const auto large = in_.arrived(bytes.size()))
+                                     arrived(*large);
+                             });
+}
+
+void Server::take(const Entry& entry) {
+    const EntryHead& head = entry.head;
+    switch (head.kind) {
+    case EntryKind::task:
+        ++unfinished_;
+        if (head.is_large) return in_.expect(entry, tasks_.reserve(head.number, head.size));
+        return submit(head, entry.options, entry.bytes);
+    case EntryKind::stop:
+    case EntryKind::kill:
+        if (!in_.expects(head.number)) return ask(head);
+        asked_.push_back(head);
+        return;
+    case EntryKind::alive:
+        return;
+    case EntryKind::leave:
+        leave_ = value_of<Leave>(entry);
+        return;
+    default:
+        throw CodecError("rank 0 has sent what only other ranks do");
+    }
+}
+
+void Server::ask(const EntryHead& head) {
+    if (head.kind == EntryKind::kill)
+        tasks_.kill(head.number);
+    else
+        tasks_.request_stop(head.number);
+}
+
+void Server::submit(const EntryHead& head, const std::optional<SentOptions>& options,
+                    std::span<std::byte> arguments) {
+    std::optional<TaskOptions> task_options;
+    if (options) task_options = received(*options);
+    try {
+        const detail::TaskType& type = addresses_.task_type(head.type, arguments);
+        tasks_.submit(head.number, type, arguments, task_options, head.count);
+    } catch (const Error&) {
+        tasks_.fail(head.number);
+    }
+}
+
+/// Queues a task whose arguments have arrived in pieces.
+void Server::arrived(const Inbox::Large& large) {
+    if (!large.place.empty()) submit(large.head, large.options, large.place);
+    std::erase_if(asked_, [&](const EntryHead& head) {
+        if (head.number != large.head.number) return false;
+        ask(head);
+        return true;
+    });
+}
+
+bool Server::send_ends() {
+    if (out_.is_congested()) return false; // the results stay where they are
+    const auto ended = tasks_.take_ended();
+    unfinished_ -= ended.size();
+    const std::size_t waiting = unfinished_ - std::min<std::size_t>(unfinished_, workers_);
+    for (const auto& [number, end] : ended) {
+        out_.add({.kind = EntryKind::end,
+                  .state = static_cast<std::uint8_t>(end.state),
+                  .count = static_cast<std::uint32_t>(waiting),
+                  .number = number,
+                  .output = end.output_length},
+                 end.bytes, nullptr, [this, number = number] { tasks_.release(number); });
+    }
+    return !ended.empty();
+}
+
+/// Tells rank 0 that this rank lives, and how its workers are.
+void Server::report() {
+    reported_ns_ = now_ns_;
+    const std::string cause = tasks_.broken_cause();
+    if (!cause.empty()) throw Error("its pool is broken: " + cause);
+    if (!out_.is_congested()) out_.add_value(EntryKind::alive, tasks_.stats().workers);
+}
+
+/// Ends the pool and leaves the job.
+int Server::leave() {
+    tasks_.shutdown(std::chrono::nanoseconds(leave_->kill ? 0 : timeout_ns_ / 2));
+    out_.add_value(EntryKind::left, tasks_.stats().workers);
+    const TimeLimit limit(detail::Deadline::after(finish_patience), 0);
+    const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
+    while (out_.flush(now_ns_, true) || !out_.is_empty()) channel_.progress(nothing, nothing);
+    channel_.finish();
+    return 0;
+}
+
+/// Tells rank 0 why this rank cannot serve, and lives until it has heard that.
+void refuse(Channel& channel, const std::string& why) {
+    Outbox out(channel, 0);
+    out.add_value(EntryKind::refusal, Refusal{.host = host_name(), .why = why});
+    const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
+    const auto deadline = detail::Deadline::after(hello_patience);
+    while (!deadline.passed()) { // the job ends before that
+        out.flush(0, true);
+        if (!channel.progress(nothing, nothing)) std::this_thread::sleep_for(1ms);
+    }
+}
+
+} // namespace
+
+int run_server(Timeout launch_timeout) {
+    std::optional<TimeLimit> limit;
+    if (launch_timeout.value()) limit.emplace(detail::Deadline::after(launch_timeout), 1);
+    Channel channel;
+    const int servers_here = channel.servers_here();
+    limit.reset();
+    Hello hello = receive_hello(channel);
+    try {
+        AddressMap addresses = addresses_of(hello);
+        PoolOptions options = pool_options(hello.pool, addresses, servers_here);
+        return Server(channel, hello.rank_timeout_ns, std::move(addresses), std::move(options))
+            .run();
+    } catch (const MpiError&) {
+        throw;
+    } catch (const std::exception& error) {
+        refuse(channel, error.what());
+    }
+    return 1;
+}
+
+} // namespace prong::mpi

@@ -1,0 +1,6 @@
+// expect: DefinedInProngAsioHpp
+#include <prong/process.hpp>
+
+void test(prong::Process& process) {
+    process.async_wait([](int) {});
+}
