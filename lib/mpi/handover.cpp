@@ -58,7 +58,7 @@ bool is_own(int fd) {
 }
 
 /// The most bytes of variables: more than a socket sends at a time.
-constexpr std::size_t most_bytes = 1 << 20;
+constexpr std::size_t most_environment_bytes = 1 << 20;
 
 } // namespace
 
@@ -77,7 +77,7 @@ bool Handover::accept(detail::Deadline deadline) {
         stub_ = std::move(stub);
     }
     if (!os::wait_readable(stub_.get(), deadline)) return false;
-    std::vector<std::byte> bytes(most_bytes);
+    std::vector<std::byte> bytes(most_environment_bytes);
     auto message = os::try_receive_message(stub_.get(), bytes);
     if (!message) { // it has ended
         stub_.reset();

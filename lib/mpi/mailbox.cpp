@@ -96,6 +96,10 @@ std::optional<Inbox::Large> Inbox::arrived(std::size_t size) {
     return complete;
 }
 
+void Inbox::forget_places() {
+    for (Large& large : large_) large.place = {};
+}
+
 bool Inbox::expects(std::uint64_t number) const {
     return std::ranges::any_of(large_,
                                [&](const Large& large) { return large.head.number == number; });

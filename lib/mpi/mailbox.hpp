@@ -82,6 +82,9 @@ public:
     /// Returns where the next piece that arrives belongs, for pieces that were received elsewhere.
     [[nodiscard]] std::span<std::byte> next(std::size_t size) const;
 
+    /// Drops the payloads that are on their way: their places are not theirs any more.
+    void forget_places();
+
     /// Returns whether the payload of this task is on its way.
     [[nodiscard]] bool expects(std::uint64_t number) const;
 

@@ -31,7 +31,7 @@ using executor::RelayPort;
 using executor::RelayTask;
 
 /// How many bytes of arguments one rank may hold, unless a single task has more.
-constexpr std::size_t most_bytes = 64 << 20;
+constexpr std::size_t most_held_bytes = 64 << 20;
 
 /// How much work should wait at a rank, as time: enough that no worker is idle before the next
 /// message, and so little that no rank has much left to do when the others are idle.
@@ -68,6 +68,7 @@ struct Server {
     Inbox in;
     std::string host; ///< empty until it has answered
     unsigned workers = 0;
+    bool is_broken = false; ///< lives, but runs no more tasks
     bool is_lost = false;
     bool has_left = false;
     std::int64_t received_ns;       ///< when its last message was received
@@ -79,7 +80,9 @@ struct Server {
     std::int64_t counted_ns;
     double window = 0; ///< how many tasks it may hold
 
-    [[nodiscard]] bool serves() const { return workers != 0 && !is_lost && !has_left; }
+    [[nodiscard]] bool serves() const {
+        return workers != 0 && !is_broken && !is_lost && !has_left;
+    }
     [[nodiscard]] std::size_t room() const {
         const auto most = static_cast<std::size_t>(window);
         return serves() && !out.is_congested() && held < most ? most - held : 0;
@@ -146,6 +149,7 @@ private:
 
     void check_servers();
     void lose(Server& server, const std::string& cause);
+    void give_up_tasks(Server& server, const std::string& cause);
     void lose_peer_of(const MpiError& error);
     void require_job() const;
     int leave();
@@ -301,7 +305,9 @@ void Root::take_refusal(Server& server, const Refusal& refusal) {
         throw Error("rank " + std::to_string(server.rank) + " on " + refusal.host +
                     " cannot serve: " + refusal.why);
     }
-    lose(server, "cannot serve any more: " + refusal.why);
+    server.is_broken = true;
+    server.in.forget_places();
+    give_up_tasks(server, "cannot serve any more: " + refusal.why);
 }
 
 /// Returns the task, if this rank has it.
@@ -370,7 +376,7 @@ std::size_t Root::room() const {
 Server* Root::least_loaded(std::size_t bytes) {
     Server* best = nullptr;
     for (Server& server : servers_) {
-        const bool fits = server.held == 0 || server.held_bytes + bytes <= most_bytes;
+        const bool fits = server.held == 0 || server.held_bytes + bytes <= most_held_bytes;
         if (!fits || server.room() == 0) continue;
         if (best == nullptr || server.held * best->workers < best->held * server.workers)
             best = &server;
@@ -473,11 +479,17 @@ void Root::check_servers() {
     flush(true);
 }
 
+/// Gives up a rank.
 void Root::lose(Server& server, const std::string& cause) {
-    const std::string text = "rank " + std::to_string(server.rank) +
-                             (server.host.empty() ? "" : " on " + server.host) + " " + cause;
     server.is_lost = true;
     channel_->forget(server.rank);
+    give_up_tasks(server, cause);
+}
+
+/// Takes its tasks from a rank that has just become lost or broken.
+void Root::give_up_tasks(Server& server, const std::string& cause) {
+    const std::string text = "rank " + std::to_string(server.rank) +
+                             (server.host.empty() ? "" : " on " + server.host) + " " + cause;
     if (options_.on_rank_loss == OnRankLoss::break_pool) throw Error(text);
     for (std::size_t claim = 0; claim < held_.size(); ++claim) {
         if (held_[claim].server != &server) continue;
@@ -485,8 +497,8 @@ void Root::lose(Server& server, const std::string& cause) {
         port_.lose(static_cast<std::uint32_t>(claim), server.host, cause);
     }
     port_.publish(server.rank, server.host, {});
-    const bool any_left =
-        std::ranges::any_of(servers_, [](const Server& other) { return !other.is_lost; });
+    const bool any_left = std::ranges::any_of(
+        servers_, [](const Server& other) { return !other.is_lost && !other.is_broken; });
     if (!any_left) throw Error("no rank is left: " + text);
 }
 

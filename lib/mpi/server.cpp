@@ -121,6 +121,7 @@ private:
     bool send_ends();
     [[nodiscard]] bool may_be_given_up();
     void report();
+    [[nodiscard]] std::vector<WorkerStats> workers_now() const;
     int leave();
 
     Channel& channel_;
@@ -133,6 +134,7 @@ private:
     Inbox in_;
     std::vector<EntryHead> asked_; ///< of tasks whose arguments have not arrived
     std::optional<Leave> leave_;
+    bool is_broken_ = false; ///< the pool runs no more tasks
     Pace pace_;
     std::int64_t now_ns_ = base::steady_now_ns();
     std::int64_t worked_ns_ = now_ns_; ///< when the loop was last here
@@ -250,18 +252,28 @@ bool Server::send_ends() {
     return !ended.empty();
 }
 
-/// Tells rank 0 that this rank lives, and how its workers are.
+/// Tells rank 0 that this rank lives, and how its workers are. If its pool is broken says so once,
+/// and stays: MPI expects every rank at the end.
 void Server::report() {
     reported_ns_ = now_ns_;
-    const std::string cause = tasks_.broken_cause();
-    if (!cause.empty()) throw Error("its pool is broken: " + cause);
-    if (!out_.is_congested()) out_.add_value(EntryKind::alive, tasks_.stats().workers);
+    if (out_.is_congested()) return;
+    const std::string cause = is_broken_ ? std::string() : tasks_.broken_cause();
+    if (!cause.empty()) {
+        is_broken_ = true;
+        out_.add_value(EntryKind::refusal,
+                       Refusal{.host = host_name(), .why = "its pool is broken: " + cause});
+    }
+    out_.add_value(EntryKind::alive, workers_now());
+}
+
+std::vector<WorkerStats> Server::workers_now() const {
+    return is_broken_ ? std::vector<WorkerStats>() : tasks_.stats().workers;
 }
 
 /// Ends the pool and leaves the job.
 int Server::leave() {
     tasks_.shutdown(std::chrono::nanoseconds(leave_->kill ? 0 : timeout_ns_ / 2));
-    out_.add_value(EntryKind::left, tasks_.stats().workers);
+    out_.add_value(EntryKind::left, workers_now());
     const TimeLimit limit(detail::Deadline::after(finish_patience), 0);
     const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
     while (out_.flush(now_ns_, true) || !out_.is_empty()) channel_.progress(nothing, nothing);
@@ -269,13 +281,13 @@ int Server::leave() {
     return 0;
 }
 
-/// Tells rank 0 why this rank cannot serve, and lives until it has heard that.
+/// Tells rank 0 why this rank cannot serve, and waits for the end of the job that follows.
 void refuse(Channel& channel, const std::string& why) {
     Outbox out(channel, 0);
     out.add_value(EntryKind::refusal, Refusal{.host = host_name(), .why = why});
     const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
     const auto deadline = detail::Deadline::after(hello_patience);
-    while (!deadline.passed()) { // the job ends before that
+    while (!deadline.passed()) {
         out.flush(0, true);
         if (!channel.progress(nothing, nothing)) std::this_thread::sleep_for(1ms);
     }
@@ -290,17 +302,16 @@ int run_server(Timeout launch_timeout) {
     const int servers_here = channel.servers_here();
     limit.reset();
     Hello hello = receive_hello(channel);
+    std::optional<Server> server;
     try {
         AddressMap addresses = addresses_of(hello);
         PoolOptions options = pool_options(hello.pool, addresses, servers_here);
-        return Server(channel, hello.rank_timeout_ns, std::move(addresses), std::move(options))
-            .run();
-    } catch (const MpiError&) {
-        throw;
+        server.emplace(channel, hello.rank_timeout_ns, std::move(addresses), std::move(options));
     } catch (const std::exception& error) {
         refuse(channel, error.what());
+        return 1;
     }
-    return 1;
+    return server->run();
 }
 
 } // namespace prong::mpi

@@ -250,6 +250,23 @@ void check_stats(MpiPoolExecutor& pool) {
     CHECK(stats.cancelled > 0);
 }
 
+/// A rank whose pool breaks stays in the job to its end, without tasks.
+void check_broken_rank(MpiPoolExecutor& pool) {
+    auto breaking = pool.submit([] {
+        kill(getppid(), SIGKILL); // the rank's supervisor
+        return sleep_for_long();
+    });
+    const auto error = error_of<RankLost>(breaking);
+    CHECK_THAT(error.what(), Contains("rank") && Contains("pool is broken"));
+    CHECK(pool.submit(square, 7).get() == 49);
+    CHECK(eventually([&] {
+        const auto stats = pool.stats();
+        const auto absent = std::ranges::count(stats.workers, prong::WorkerState::absent,
+                                               &prong::WorkerStats::state);
+        return absent == workers;
+    }));
+}
+
 } // namespace
 
 // Under `mpirun` a job is there once, so this is one test case, and the only one that runs so.
@@ -266,6 +283,8 @@ TEST_CASE("an executor on other ranks keeps the promises of an executor", "[both
     check_waiting(pool);
     check_refusals(pool);
     check_stats(pool);
+    check_broken_rank(pool);
+    pool.shutdown();
 }
 
 TEST_CASE("local workers and those of ranks take tasks from one queue") {
