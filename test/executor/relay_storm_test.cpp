@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 #include "support/environment.hpp"
 #include "support/processes.hpp"
+#include "support/sanitizer.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -22,12 +23,14 @@ namespace {
 constexpr int round_size = 1'000;
 
 int rounds() {
-    return full_run() ? 200 : 20;
+    if (full_run()) return 200;
+    return address_sanitizer ? 8 : 20;
 }
 
 /// So often the relay is to die at least.
 int least_deaths() {
-    return full_run() ? 200 : 15;
+    if (full_run()) return 200;
+    return address_sanitizer ? 6 : 15;
 }
 
 /// Kills the relays of this process's only pool, and the workers behind them.
