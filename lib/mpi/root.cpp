@@ -1,6 +1,7 @@
 #include "mpi/root.hpp"
 
 #include "base/clock.hpp"
+#include "executor/serving/served_tasks.hpp"
 #include "mpi/channel.hpp"
 #include "mpi/launched_job.hpp"
 #include "mpi/mailbox.hpp"
@@ -61,7 +62,7 @@ bool is_unwanted_by(const RelayPort& port) {
 /// A rank that serves.
 struct Server {
     Server(Channel& channel, int number, std::int64_t now_ns)
-        : rank(number), out(channel, number), received_ns(now_ns), counted_ns(now_ns) {}
+        : rank(number), out(channel, number), received_ns(now_ns) {}
 
     int rank;
     Outbox out;
@@ -76,20 +77,18 @@ struct Server {
 
     std::size_t held = 0; ///< tasks
     std::size_t held_bytes = 0;
-    std::size_t ended = 0; ///< tasks, since `counted_ns`
-    std::int64_t counted_ns;
+    Throughput throughput;
     double window = 0; ///< how many tasks it may hold
 
-    [[nodiscard]] bool serves() const {
-        return workers != 0 && !is_broken && !is_lost && !has_left;
-    }
+    [[nodiscard]] bool serves() const { return workers != 0 && !is_gone(); }
     [[nodiscard]] std::size_t room() const {
         const auto most = static_cast<std::size_t>(window);
         return serves() && !out.is_congested() && held < most ? most - held : 0;
     }
-    void begin_count(std::int64_t now_ns) {
-        counted_ns = now_ns;
-        ended = 0;
+    [[nodiscard]] bool is_gone() const { return is_broken || is_lost || has_left; }
+    [[nodiscard]] bool has_answered() const { return workers != 0 || is_gone(); }
+    [[nodiscard]] bool has_backlog() const {
+        return is_gone() || (held > workers && throughput.is_backlog(held - workers));
     }
     void count_end(std::int64_t now_ns, std::uint32_t waiting);
 };
@@ -97,14 +96,10 @@ struct Server {
 /// Adjusts the window, so that as many tasks wait at the rank as end in the time `backlog`. What
 /// else it holds is on its way or runs, however long that takes.
 void Server::count_end(std::int64_t now_ns, std::uint32_t waiting) {
-    ++ended;
-    constexpr std::int64_t interval_ns = 1'000'000;
-    const std::int64_t passed = now_ns - counted_ns;
-    if (passed < interval_ns) return;
-    const double rate = static_cast<double>(ended) / static_cast<double>(passed);
-    const double wanted = std::floor(rate * static_cast<double>(backlog.count()) + 0.9);
+    if (!throughput.count(1, now_ns)) return;
+    const double wanted =
+        std::floor(throughput.per_ns() * static_cast<double>(backlog.count()) + 0.9);
     window = std::clamp(window + (wanted - waiting) / 2, 1.0 * workers, largest_window);
-    begin_count(now_ns);
 }
 
 /// A claimed task.
@@ -125,9 +120,11 @@ private:
     bool is_unwanted_yet();
     void greet();
     bool work();
+    void rest();
     bool receive();
     void take(Server& server, Tag tag, std::span<std::byte> bytes);
     void take(Server& server, const Entry& entry);
+    void publish(const Server& server, const std::vector<executor::ServedTasks::Worker>& workers);
     void take_welcome(Server& server, const Welcome& welcome);
     void take_refusal(Server& server, const Refusal& refusal);
     void take_end(Server& server, const Entry& entry);
@@ -222,12 +219,10 @@ int Root::run(bool launches) {
     join_job(launches);
     greet();
     while (!is_unwanted_by(port_)) {
-        if (work()) {
+        if (work())
             pace_.busy();
-        } else if (!pace_.spin()) {
-            check_servers();
-            port_.nap(pace_.nap(), waiting_.empty() && room() != 0);
-        }
+        else
+            rest();
     }
     return leave();
 }
@@ -240,6 +235,20 @@ bool Root::work() {
     any = forward_requests() || any;
     any = forward_tasks() || any;
     return any;
+}
+
+/// Waits for something to do; not for long if someone may wait for what a rank is about to send.
+void Root::rest() {
+    const bool has_backlog = std::ranges::all_of(servers_, &Server::has_backlog);
+    if (!has_backlog && pace_.yield()) return;
+    check_servers();
+    std::chrono::nanoseconds nap = pace_.nap();
+    if (has_backlog)
+        nap = Pace::unhurried;
+    else if (port_.held() == 0 && std::ranges::all_of(servers_, &Server::has_answered))
+        nap = std::min<std::chrono::nanoseconds>(Pace::quiet,
+                                                 std::chrono::nanoseconds(timeout_ns_ / 64));
+    port_.nap(nap, waiting_.empty() && room() != 0);
 }
 
 bool Root::receive() {
@@ -284,10 +293,21 @@ void Root::take(Server& server, const Entry& entry) {
         server.has_left = true;
         [[fallthrough]];
     case EntryKind::alive:
-        return port_.publish(server.rank, server.host, value_of<std::vector<WorkerStats>>(entry));
+        return publish(server, value_of<std::vector<executor::ServedTasks::Worker>>(entry));
     default:
         throw CodecError("rank " + std::to_string(server.rank) + " has sent what only rank 0 does");
     }
+}
+
+void Root::publish(const Server& server,
+                   const std::vector<executor::ServedTasks::Worker>& workers) {
+    std::vector<executor::RelayWorker> published;
+    for (const auto& [stats, task, is_running] : workers) {
+        const bool is_known = is_running && find(server, task) != nullptr;
+        published.push_back(
+            {.stats = stats, .claim = is_known ? std::optional(claim_of(task)) : std::nullopt});
+    }
+    port_.publish(server.rank, server.host, published);
 }
 
 void Root::take_welcome(Server& server, const Welcome& welcome) {
@@ -427,7 +447,7 @@ bool Root::forward_tasks() {
 void Root::send(const RelayTask& task, Server& server) {
     Held& held = held_.at(task.claim);
     held.server = &server;
-    if (server.held++ == 0) server.begin_count(now_ns_);
+    if (server.held++ == 0) server.throughput.resume(now_ns_);
     server.held_bytes += held.bytes;
     port_.assign(task.claim, server.rank);
     std::optional<SentOptions> options;
@@ -522,7 +542,7 @@ bool Root::wait_for_left(bool at_once) {
         now_ns_ = base::steady_now_ns();
         if (receive()) pace_.busy();
         flush(true);
-        if (!pace_.spin()) port_.nap(pace_.nap(), false);
+        if (!pace_.yield()) port_.nap(pace_.nap(), false);
     }
     return true;
 }

@@ -112,6 +112,8 @@ public:
     int run();
 
 private:
+    void rest();
+    [[nodiscard]] std::size_t waiting() const;
     bool receive();
     void take(const Entry& entry);
     void ask(const EntryHead& head);
@@ -121,7 +123,7 @@ private:
     bool send_ends();
     [[nodiscard]] bool may_be_given_up();
     void report();
-    [[nodiscard]] std::vector<WorkerStats> workers_now() const;
+    [[nodiscard]] std::vector<ServedTasks::Worker> workers_now() const;
     int leave();
 
     Channel& channel_;
@@ -135,6 +137,7 @@ private:
     std::vector<EntryHead> asked_; ///< of tasks whose arguments have not arrived
     std::optional<Leave> leave_;
     bool is_broken_ = false; ///< the pool runs no more tasks
+    Throughput throughput_;
     Pace pace_;
     std::int64_t now_ns_ = base::steady_now_ns();
     std::int64_t worked_ns_ = now_ns_; ///< when the loop was last here
@@ -159,10 +162,23 @@ int Server::run() {
         any = out_.flush(now_ns_, true) || any;
         if (any)
             pace_.busy();
-        else if (!pace_.spin())
-            tasks_.nap(pace_.nap());
+        else
+            rest();
     }
     return leave();
+}
+
+/// Waits for something to do. The end of a task ends the nap, unless so many wait here that nobody
+/// is in a hurry to know of it. Further tasks are in no hurry either when all workers are busy.
+void Server::rest() {
+    if (throughput_.is_backlog(waiting()))
+        std::this_thread::sleep_for(Pace::unhurried);
+    else if (!pace_.yield())
+        tasks_.nap(unfinished_ < workers_ ? pace_.nap() : Pace::unhurried);
+}
+
+std::size_t Server::waiting() const {
+    return unfinished_ - std::min<std::size_t>(unfinished_, workers_);
 }
 
 /// Returns whether rank 0 may have given this rank up: rank 0 was silent for too long, or this
@@ -189,7 +205,7 @@ void Server::take(const Entry& entry) {
     const EntryHead& head = entry.head;
     switch (head.kind) {
     case EntryKind::task:
-        ++unfinished_;
+        if (unfinished_++ == 0) throughput_.resume(now_ns_);
         if (head.is_large) return in_.expect(entry, tasks_.reserve(head.number, head.size));
         return submit(head, entry.options, entry.bytes);
     case EntryKind::stop:
@@ -240,11 +256,11 @@ bool Server::send_ends() {
     if (out_.is_congested()) return false; // the results stay where they are
     const auto ended = tasks_.take_ended();
     unfinished_ -= ended.size();
-    const std::size_t waiting = unfinished_ - std::min<std::size_t>(unfinished_, workers_);
+    if (!ended.empty()) throughput_.count(ended.size(), now_ns_);
     for (const auto& [number, end] : ended) {
         out_.add({.kind = EntryKind::end,
                   .state = static_cast<std::uint8_t>(end.state),
-                  .count = static_cast<std::uint32_t>(waiting),
+                  .count = static_cast<std::uint32_t>(waiting()),
                   .number = number,
                   .output = end.output_length},
                  end.bytes, nullptr, [this, number = number] { tasks_.release(number); });
@@ -266,8 +282,8 @@ void Server::report() {
     out_.add_value(EntryKind::alive, workers_now());
 }
 
-std::vector<WorkerStats> Server::workers_now() const {
-    return is_broken_ ? std::vector<WorkerStats>() : tasks_.stats().workers;
+std::vector<ServedTasks::Worker> Server::workers_now() const {
+    return is_broken_ ? std::vector<ServedTasks::Worker>() : tasks_.workers();
 }
 
 /// Ends the pool and leaves the job.

@@ -52,11 +52,21 @@ public:
         }
         const auto ended = served_.take_ended();
         for (const auto& [number, end] : ended) receive(number, end);
-        if (++steps_ % 16 == 0) port_.publish(far_rank, far_host, served_.stats().workers);
+        if (++steps_ % 16 == 0) publish();
         return claimed != 0 || !ended.empty();
     }
 
 private:
+    void publish() {
+        std::vector<executor::RelayWorker> workers;
+        for (const auto& [stats, task, is_running] : served_.workers()) {
+            workers.push_back({.stats = stats, .claim = std::nullopt});
+            const auto claim = claims_.find(task);
+            if (is_running && claim != claims_.end()) workers.back().claim = claim->second;
+        }
+        port_.publish(far_rank, far_host, workers);
+    }
+
     /// Larger values arrive in pieces of this size.
     static constexpr std::size_t piece = 1 << 16;
 

@@ -61,6 +61,8 @@ public:
     [[nodiscard]] int supervisor_fd() const { return link_.fd(); }
 
     [[nodiscard]] PoolStats stats();
+    /// Returns the state of a worker on this host that runs a task or not, without the task's name.
+    [[nodiscard]] WorkerStats stats_of(unsigned worker, std::int64_t now_ns, bool has_task);
 
     /// Returns the number of workers on this machine.
     [[nodiscard]] unsigned workers() const { return state_.workers(); }
@@ -251,7 +253,6 @@ private:
     [[nodiscard]] std::span<const RemoteWorker> remote_workers() const noexcept;
     void add_relay_stats(PoolStats& stats, std::int64_t now_ns);
     [[nodiscard]] std::vector<RunningTask> running_tasks() const;
-    [[nodiscard]] WorkerStats stats_of(unsigned worker, std::int64_t now_ns);
     std::uint64_t cancel_queued() noexcept;
     [[nodiscard]] bool is_broken() const noexcept {
         return state_.control().broken.load(std::memory_order_acquire) || has_ended();

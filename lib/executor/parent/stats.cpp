@@ -2,7 +2,9 @@
 #include "executor/parent/core.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 namespace prong::executor {
 
@@ -23,8 +25,10 @@ PoolStats PoolCore::stats() {
     for (const auto lane : {ring::Lane::normal, ring::Lane::high, ring::Lane::low})
         stats.submitted += state_.lanes[lane].tail();
     for (unsigned worker = 0; worker < workers(); ++worker) {
-        stats.workers.push_back(stats_of(worker, base::steady_now_ns()));
-        const WorkerStats& of_worker = stats.workers.back();
+        auto task = running_task(worker);
+        WorkerStats& of_worker =
+            stats.workers.emplace_back(stats_of(worker, base::steady_now_ns(), task.has_value()));
+        if (of_worker.state != WorkerState::absent && task) of_worker.task = std::move(task->name);
         stats.running += of_worker.task.empty() ? 0U : 1U;
         stats.finished += of_worker.finished;
         stats.failed += state_.slot(worker).failed.load();
@@ -44,12 +48,18 @@ void PoolCore::add_relay_stats(PoolStats& stats, std::int64_t now_ns) {
     const bool has_ended = this->has_ended();
     for (const RemoteWorker& worker : remote_workers()) {
         const bool is_present = worker.pid.load() != 0 && !has_ended;
+        const std::uint32_t claim = worker.claim.load();
+        std::optional<RunningTask> task;
+        if (is_present && claim < state_.claims().size())
+            task = running_task(state_.owner_of_claim(claim));
+        WorkerState state =
+            is_present ? std::min(worker.state.load(), WorkerState::stopped) : WorkerState::absent;
+        if (state == WorkerState::running && !task) state = WorkerState::idle; // it has ended since
         stats.workers.push_back(
             {.index = worker.index.load(),
              .pid = is_present ? worker.pid.load() : 0,
-             .state = is_present ? std::min(worker.state.load(), WorkerState::stopped)
-                                 : WorkerState::absent,
-             .task = is_present ? worker.task.get() : std::string(),
+             .state = state,
+             .task = task ? std::move(task->name) : std::string(),
              .since = std::chrono::nanoseconds(
                  now_ns - std::clamp<std::int64_t>(worker.since_ns.load(), 0, now_ns)),
              .finished = worker.finished.load(),
@@ -70,7 +80,7 @@ unsigned PoolCore::known_workers() const noexcept {
     return std::max(1U, workers() + static_cast<unsigned>(present));
 }
 
-WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns) {
+WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns, bool has_task) {
     const WorkerSlot& slot = state_.slot(worker);
     WorkerStats stats{.index = static_cast<int>(worker),
                       .pid = has_ended() ? 0 : slot.pid.load(),
@@ -81,11 +91,10 @@ WorkerStats PoolCore::stats_of(unsigned worker, std::int64_t now_ns) {
                       .finished = slot.finished.load(),
                       .deaths = slot.deaths.load()};
     if (stats.pid == 0) return stats;
-    if (auto task = running_task(worker)) stats.task = std::move(task->name);
     stats.state = slot.stopped.load()                      ? WorkerState::stopped
                   : slot.start.load() != StartState::ready ? WorkerState::starting
-                  : stats.task.empty()                     ? WorkerState::idle
-                                                           : WorkerState::running;
+                  : has_task                               ? WorkerState::running
+                                                           : WorkerState::idle;
     return stats;
 }
 

@@ -70,7 +70,7 @@ public:
     std::vector<Request> take_requests();
     [[nodiscard]] bool is_over() const;
     void nap(std::chrono::nanoseconds most, bool wants_tasks);
-    void publish(int rank, std::string_view host, std::span<const WorkerStats> workers);
+    void publish(int rank, std::string_view host, std::span<const RelayWorker> workers);
 
     [[nodiscard]] SharedState& state() const { return state_; }
     [[nodiscard]] std::uint32_t held() const { return held_; }
@@ -438,7 +438,7 @@ std::span<RemoteWorker> RelayPort::Impl::remote_workers_of(int rank, std::size_t
         worker.pid.store(0, std::memory_order_relaxed);
         worker.finished.store(0, std::memory_order_relaxed);
         worker.deaths.store(0, std::memory_order_relaxed);
-        worker.task.clear();
+        worker.claim.store(RemoteWorker::no_claim, std::memory_order_relaxed);
     }
     if (found != reported_.end()) reported_.erase(found);
     reported_.push_back({.rank = rank, .first = used, .count = count});
@@ -448,7 +448,7 @@ std::span<RemoteWorker> RelayPort::Impl::remote_workers_of(int rank, std::size_t
 }
 
 void RelayPort::Impl::publish(int rank, std::string_view host,
-                              std::span<const WorkerStats> workers) {
+                              std::span<const RelayWorker> workers) {
     const std::int64_t now = base::steady_now_ns();
     const std::span<RemoteWorker> places = remote_workers_of(rank, workers.size());
     for (std::size_t i = 0; i < places.size(); ++i) {
@@ -458,14 +458,14 @@ void RelayPort::Impl::publish(int rank, std::string_view host,
             place.pid.store(0, std::memory_order_relaxed);
             continue;
         }
-        const WorkerStats& worker = workers[i];
+        const auto& [worker, claim] = workers[i];
         place.index.store(worker.index, std::memory_order_relaxed);
         place.pid.store(worker.pid, std::memory_order_relaxed);
         place.state.store(worker.state, std::memory_order_relaxed);
         place.since_ns.store(now - worker.since.count(), std::memory_order_relaxed);
         place.finished.store(worker.finished, std::memory_order_relaxed);
         place.deaths.store(worker.deaths, std::memory_order_relaxed);
-        place.task.set(worker.task);
+        place.claim.store(claim.value_or(RemoteWorker::no_claim), std::memory_order_relaxed);
     }
 }
 
@@ -526,7 +526,7 @@ void RelayPort::nap(std::chrono::nanoseconds most, bool wants_tasks) {
     impl_->nap(most, wants_tasks);
 }
 
-void RelayPort::publish(int rank, std::string_view host, std::span<const WorkerStats> workers) {
+void RelayPort::publish(int rank, std::string_view host, std::span<const RelayWorker> workers) {
     impl_->publish(rank, host, workers);
 }
 

@@ -35,6 +35,12 @@ struct RelayTask {
     unsigned attempt; ///< from 1
 };
 
+/// A worker on another host.
+struct RelayWorker {
+    WorkerStats stats;                  ///< without `host` and `task`
+    std::optional<std::uint32_t> claim; ///< of the task that it runs, if the relay holds that
+};
+
 /// How a task ended, as it travels.
 struct TaskEnd {
     /// Any final state but `lost`.
@@ -112,7 +118,7 @@ public:
 
     /// Stores what `PoolStats` shows of the workers of a rank: the present state of all that it has
     /// reported; none once it is lost.
-    void publish(int rank, std::string_view host, std::span<const WorkerStats> workers);
+    void publish(int rank, std::string_view host, std::span<const RelayWorker> workers);
 
     /// Says why the relay is about to exit with an error; appears in `BrokenProcessPool`.
     void set_failure(std::string_view cause) noexcept;

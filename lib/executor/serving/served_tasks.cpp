@@ -1,5 +1,6 @@
 #include "executor/serving/served_tasks.hpp"
 
+#include "base/clock.hpp"
 #include "codec/addresses.hpp"
 #include "codec/exception.hpp"
 #include "executor/parent/core.hpp"
@@ -41,7 +42,7 @@ public:
     void shutdown(std::chrono::nanoseconds most) { pool_.shutdown_for(most); }
 
     [[nodiscard]] std::size_t held() const { return tasks_.size(); }
-    [[nodiscard]] PoolStats stats() const { return pool_.stats(); }
+    [[nodiscard]] std::vector<Worker> workers() const;
     [[nodiscard]] std::string broken_cause() const;
 
 private:
@@ -181,6 +182,26 @@ void ServedTasks::Impl::kill(std::uint64_t number) {
     if (detail::TaskHandle* const handle = handle_of(number)) handle->kill();
 }
 
+std::vector<ServedTasks::Worker> ServedTasks::Impl::workers() const {
+    const SharedState& state = core().state();
+    const std::int64_t now_ns = base::steady_now_ns();
+    std::vector<Worker> workers;
+    std::unordered_map<std::uint32_t, std::size_t> running; // the worker, by record
+    for (unsigned i = 0; i < state.workers(); ++i) {
+        const auto task = state.unfinished_task(i);
+        workers.push_back({.stats = core().stats_of(i, now_ns, task.has_value())});
+        if (task) running.emplace(task->index, i);
+    }
+    for (const auto& [number, task] : tasks_) {
+        if (!task.handle.valid()) continue;
+        const auto found = running.find(task.handle.key().index);
+        if (found == running.end()) continue;
+        workers[found->second].task = number;
+        workers[found->second].is_running = true;
+    }
+    return workers;
+}
+
 std::string ServedTasks::Impl::broken_cause() const {
     core().poll_health();
     return core().has_ended() ? core().broken_cause() : std::string();
@@ -239,8 +260,8 @@ std::size_t ServedTasks::held() const noexcept {
     return impl_->held();
 }
 
-PoolStats ServedTasks::stats() const {
-    return impl_->stats();
+std::vector<ServedTasks::Worker> ServedTasks::workers() const {
+    return impl_->workers();
 }
 
 std::string ServedTasks::broken_cause() const {

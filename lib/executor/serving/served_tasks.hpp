@@ -15,6 +15,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace prong::executor {
 
@@ -68,7 +69,15 @@ public:
 
     /// Returns how many tasks there are that have not been released.
     [[nodiscard]] std::size_t held() const noexcept;
-    [[nodiscard]] PoolStats stats() const;
+
+    struct Worker {
+        WorkerStats stats;      ///< without `task`
+        std::uint64_t task = 0; ///< the number of the task that it runs, if `is_running`
+        bool is_running = false;
+    };
+    /// Returns the state of each worker. Without names of functions: to find the first one takes
+    /// long, because debugging information is read.
+    [[nodiscard]] std::vector<Worker> workers() const;
     /// Returns why the pool can run no more tasks; an empty text if it can.
     [[nodiscard]] std::string broken_cause() const;
 

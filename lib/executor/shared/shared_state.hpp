@@ -90,8 +90,9 @@ struct RemoteWorker {
     std::atomic<std::int64_t> since_ns; ///< on this machine's steady clock
     std::atomic<std::uint64_t> finished;
     std::atomic<std::uint64_t> deaths;
+    std::atomic<std::uint32_t> claim; ///< of the task that it runs
     FixedText<60> host;
-    FixedText<124> task;
+    static constexpr std::uint32_t no_claim = ~0U;
 };
 
 /// The words in shared memory that belong to the pool as a whole.
