@@ -85,6 +85,7 @@ public:
     /// Drops the payloads that are on their way: their places are not theirs any more.
     void forget_places();
 
+    [[nodiscard]] bool is_empty() const { return large_.empty(); }
     /// Returns whether the payload of this task is on its way.
     [[nodiscard]] bool expects(std::uint64_t number) const;
 

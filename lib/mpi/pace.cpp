@@ -13,6 +13,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::int64_t patience_ns = 100'000;
+/// An answer came soon, although both sides may have napped.
+constexpr std::int64_t soon_ns = 500'000;
 constexpr std::chrono::nanoseconds shortest = 20us;
 constexpr std::chrono::nanoseconds longest = 1ms;
 constexpr int share = 50;
@@ -28,7 +30,7 @@ Pace::Pace() {
 
 void Pace::busy() {
     const std::int64_t now_ns = base::steady_now_ns();
-    is_patient_ = now_ns - busy_ns_ < 2 * patience_ns;
+    is_patient_ = now_ns - busy_ns_ < soon_ns;
     busy_ns_ = now_ns;
 }
 

@@ -78,7 +78,8 @@ struct Server {
     std::size_t held = 0; ///< tasks
     std::size_t held_bytes = 0;
     Throughput throughput;
-    double window = 0; ///< how many tasks it may hold
+    double window = 0;     ///< how many tasks it may hold
+    bool was_full = false; ///< it held as many since the window was last adjusted
 
     [[nodiscard]] bool serves() const { return workers != 0 && !is_gone(); }
     [[nodiscard]] std::size_t room() const {
@@ -88,18 +89,22 @@ struct Server {
     [[nodiscard]] bool is_gone() const { return is_broken || is_lost || has_left; }
     [[nodiscard]] bool has_answered() const { return workers != 0 || is_gone(); }
     [[nodiscard]] bool has_backlog() const {
-        return is_gone() || (held > workers && throughput.is_backlog(held - workers));
+        if (is_gone()) return true;
+        const bool is_transferring = !in.is_empty() || !out.is_empty();
+        return !is_transferring && held > workers && throughput.is_backlog(held - workers);
     }
     void count_end(std::int64_t now_ns, std::uint32_t waiting);
 };
 
 /// Adjusts the window, so that as many tasks wait at the rank as end in the time `backlog`. What
-/// else it holds is on its way or runs, however long that takes.
+/// else it holds is on its way or runs, however long that takes. A window that is not used does not
+/// grow.
 void Server::count_end(std::int64_t now_ns, std::uint32_t waiting) {
     if (!throughput.count(1, now_ns)) return;
     const double wanted =
         std::floor(throughput.per_ns() * static_cast<double>(backlog.count()) + 0.9);
-    window = std::clamp(window + (wanted - waiting) / 2, 1.0 * workers, largest_window);
+    if (std::exchange(was_full, false) || wanted < waiting)
+        window = std::clamp(window + (wanted - waiting) / 2, 1.0 * workers, largest_window);
 }
 
 /// A claimed task.
@@ -448,6 +453,7 @@ void Root::send(const RelayTask& task, Server& server) {
     Held& held = held_.at(task.claim);
     held.server = &server;
     if (server.held++ == 0) server.throughput.resume(now_ns_);
+    if (server.room() == 0) server.was_full = true;
     server.held_bytes += held.bytes;
     port_.assign(task.claim, server.rank);
     std::optional<SentOptions> options;

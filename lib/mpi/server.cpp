@@ -170,11 +170,15 @@ int Server::run() {
 
 /// Waits for something to do. The end of a task ends the nap, unless so many wait here that nobody
 /// is in a hurry to know of it. Further tasks are in no hurry either when all workers are busy.
+/// Payloads are: they progress only when MPI is called.
 void Server::rest() {
-    if (throughput_.is_backlog(waiting()))
+    const bool is_transferring = !in_.is_empty() || !out_.is_empty();
+    if (!is_transferring && !is_broken_ && throughput_.is_backlog(waiting())) {
         std::this_thread::sleep_for(Pace::unhurried);
-    else if (!pace_.yield())
-        tasks_.nap(unfinished_ < workers_ ? pace_.nap() : Pace::unhurried);
+    } else if (!pace_.yield()) {
+        const bool is_full = unfinished_ >= workers_ && !is_broken_;
+        tasks_.nap(is_full && !is_transferring ? Pace::unhurried : pace_.nap());
+    }
 }
 
 std::size_t Server::waiting() const {
@@ -323,11 +327,13 @@ int run_server(Timeout launch_timeout) {
         AddressMap addresses = addresses_of(hello);
         PoolOptions options = pool_options(hello.pool, addresses, servers_here);
         server.emplace(channel, hello.rank_timeout_ns, std::move(addresses), std::move(options));
+        return server->run();
+    } catch (const MpiError&) {
+        throw;
     } catch (const std::exception& error) {
-        refuse(channel, error.what());
-        return 1;
+        refuse(channel, error.what()); // what is being sent still refers to the server
     }
-    return server->run();
+    return 1;
 }
 
 } // namespace prong::mpi

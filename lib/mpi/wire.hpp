@@ -21,14 +21,14 @@ namespace prong::mpi {
 enum class EntryKind : std::uint8_t {
     hello,   ///< first, from rank 0: `Hello`
     welcome, ///< the answer: `Welcome`
-    refusal, ///< the other answer: why this rank cannot serve
+    refusal, ///< the other answer, or later: why this rank cannot serve, or not any more
     task,    ///< from rank 0: the arguments of a task
     stop,    ///< from rank 0: a task is asked to stop
     kill,    ///< from rank 0: a task is to be killed
     end,     ///< to rank 0: the result, exception or failure report of a task
-    alive,   ///< both ways, at intervals; to rank 0: `PoolStats`
+    alive,   ///< both ways, at intervals; to rank 0: the state of each worker
     leave,   ///< last, from rank 0: `Leave`
-    left,    ///< the answer: no more messages follow; `PoolStats`
+    left,    ///< the answer: no more messages follow; the same
     last = left,
 };
 

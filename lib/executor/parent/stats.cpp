@@ -48,10 +48,11 @@ void PoolCore::add_relay_stats(PoolStats& stats, std::int64_t now_ns) {
     const bool has_ended = this->has_ended();
     for (const RemoteWorker& worker : remote_workers()) {
         const bool is_present = worker.pid.load() != 0 && !has_ended;
-        const std::uint32_t claim = worker.claim.load();
+        const std::uint32_t claim = worker.claim.load(std::memory_order_acquire);
         std::optional<RunningTask> task;
         if (is_present && claim < state_.claims().size())
             task = running_task(state_.owner_of_claim(claim));
+        if (task && task->status.generation != worker.generation.load()) task.reset();
         WorkerState state =
             is_present ? std::min(worker.state.load(), WorkerState::stopped) : WorkerState::absent;
         if (state == WorkerState::running && !task) state = WorkerState::idle; // it has ended since

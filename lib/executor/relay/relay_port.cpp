@@ -308,8 +308,9 @@ void RelayPort::Impl::end(std::uint32_t claim, const TaskEnd& end, std::string_v
 
 bool RelayPort::Impl::lose(std::uint32_t claim, std::string_view host, std::string_view cause) {
     const std::int32_t rank = state_.claims()[claim].rank.load(std::memory_order_relaxed);
-    FailureReport report{.death = {.host = std::string(host)},
-                         .lost_rank = LostRank{.rank = rank, .cause = std::string(cause)}};
+    FailureReport report;
+    report.death.host = host;
+    report.lost_rank = LostRank{.rank = rank, .cause = std::string(cause)};
     return fail(claim, std::move(report), TaskState::died, rank == RelayClaim::not_sent);
 }
 
@@ -465,7 +466,10 @@ void RelayPort::Impl::publish(int rank, std::string_view host,
         place.since_ns.store(now - worker.since.count(), std::memory_order_relaxed);
         place.finished.store(worker.finished, std::memory_order_relaxed);
         place.deaths.store(worker.deaths, std::memory_order_relaxed);
-        place.claim.store(claim.value_or(RemoteWorker::no_claim), std::memory_order_relaxed);
+        if (claim)
+            place.generation.store(slots_[*claim].task.status.generation,
+                                   std::memory_order_relaxed);
+        place.claim.store(claim.value_or(RemoteWorker::no_claim), std::memory_order_release);
     }
 }
 

@@ -90,7 +90,8 @@ struct RemoteWorker {
     std::atomic<std::int64_t> since_ns; ///< on this machine's steady clock
     std::atomic<std::uint64_t> finished;
     std::atomic<std::uint64_t> deaths;
-    std::atomic<std::uint32_t> claim; ///< of the task that it runs
+    std::atomic<std::uint32_t> generation; ///< of the task that it runs; stored before `claim`
+    std::atomic<std::uint32_t> claim;      ///< of that task, or `no_claim`
     FixedText<60> host;
     static constexpr std::uint32_t no_claim = ~0U;
 };
