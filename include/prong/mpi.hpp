@@ -73,8 +73,8 @@ struct MpiOptions {
     Timeout rank_timeout = std::chrono::seconds(10);
 
     /// Limits the time from the start of the launcher (under `mpirun`, from the creation of the
-    /// pool) until all ranks serve. Beyond it the launch has failed, and counts as an end of the job
-    /// (`relaunches`). *Default:* 60 s.
+    /// pool) until all ranks serve. Beyond it the launch has failed, and counts as an end of the
+    /// job (`relaunches`). *Default:* 60 s.
     Timeout launch_timeout = std::chrono::seconds(60);
 
     /// Arguments for the launcher, before those of prong: `{"--mca", "btl_tcp_if_include",

@@ -1,5 +1,6 @@
 // The parts of the transport that need no job: launching, handing rank 0 over, entries, addresses.
 
+#include "base/clock.hpp"
 #include "mpi/address_map.hpp"
 #include "mpi/environment.hpp"
 #include "mpi/handover.hpp"
@@ -7,6 +8,7 @@
 #include "mpi/launcher.hpp"
 #include "mpi/library.hpp"
 #include "mpi/mailbox.hpp"
+#include "mpi/pace.hpp"
 #include "mpi/time_limit.hpp"
 #include "mpi/wire.hpp"
 #include "support/catch.hpp"
@@ -19,6 +21,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 
@@ -224,6 +227,45 @@ TEST_CASE("large payloads are put together from pieces, also those without room"
     CHECK(inbox.arrived(3)->place.empty());
     CHECK_THROWS_AS(inbox.arrived(1), prong::CodecError);
     CHECK_THROWS_AS(inbox.place(1), prong::CodecError);
+}
+
+TEST_CASE("a payload whose place is not its own any more is dropped") {
+    std::vector<std::byte> place(10);
+    Inbox inbox;
+    inbox.expect(
+        {.head = {.kind = EntryKind::end, .number = 1, .size = 10}, .options = {}, .bytes = {}},
+        place);
+    CHECK_FALSE(inbox.arrived(6));
+    inbox.forget_places();
+    CHECK(inbox.next(4).empty());
+    CHECK(inbox.arrived(4)->place.empty());
+    CHECK(inbox.is_empty());
+}
+
+TEST_CASE("what waits is a backlog by the rate at which tasks end") {
+    constexpr std::int64_t ms = 1'000'000;
+    const std::int64_t begin = prong::base::steady_now_ns() + ms;
+    Throughput throughput;
+    throughput.resume(begin);
+    CHECK_FALSE(throughput.is_backlog(1'000'000)); // no rate is known
+    CHECK_FALSE(throughput.count(100, begin + ms / 2));
+    CHECK(throughput.count(100, begin + 2 * ms));
+    CHECK(std::lround(throughput.per_ns() * 1e6) == 100);
+    CHECK(throughput.is_backlog(101));
+    CHECK_FALSE(throughput.is_backlog(99));
+
+    SECTION("time without tasks does not count") {
+        throughput.resume(begin + 1000 * ms);
+        CHECK(throughput.count(200, begin + 1001 * ms));
+        CHECK(std::lround(throughput.per_ns() * 1e6) == 200);
+    }
+    SECTION("a rate that falls makes a backlog only after a while") {
+        CHECK(throughput.count(1, begin + 3 * ms));
+        CHECK(std::lround(throughput.per_ns() * 1e6) == 1);
+        CHECK_FALSE(throughput.is_backlog(10));
+        for (int i = 4; i < 14; ++i) throughput.count(1, begin + i * ms);
+        CHECK(throughput.is_backlog(10));
+    }
 }
 
 TEST_CASE("addresses are translated between processes that have loaded their modules elsewhere") {
