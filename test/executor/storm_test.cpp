@@ -35,7 +35,7 @@ std::vector<std::uint64_t> work(std::uint64_t n) {
 } // namespace
 
 TEST_CASE("workers are killed at random: every future ends, and only what they ran is lost") {
-    const std::uint64_t tasks = full_run() ? 1'000'000U : 100'000U;
+    const auto tasks = static_cast<std::uint64_t>(how_often(100'000, 1'000'000));
     ProcessPoolExecutor pool(4);
     static_cast<void>(pool.submit(square, 1).get());
     Killer killer(supervisor_of(getpid()), test_seed());
@@ -59,7 +59,7 @@ TEST_CASE("workers are killed at random: every future ends, and only what they r
 }
 
 TEST_CASE("workers are killed at random under map: every element comes, or its worker's death") {
-    const std::uint64_t count = full_run() ? 1'000'000U : 100'000U;
+    const auto count = static_cast<std::uint64_t>(how_often(100'000, 1'000'000));
     ProcessPoolExecutor pool(3);
     static_cast<void>(pool.submit(square, 1).get());
     Killer killer(supervisor_of(getpid()), test_seed());
@@ -78,7 +78,7 @@ TEST_CASE("workers are killed at random under map: every element comes, or its w
 }
 
 TEST_CASE("threads submit, cancel, wait and drop futures while workers are killed") {
-    const int rounds = full_run() ? 20'000 : 2'000;
+    const int rounds = how_often(2'000, 20'000);
     ProcessPoolExecutor pool(3);
     static_cast<void>(pool.submit(square, 1).get());
     Killer killer(supervisor_of(getpid()), test_seed());

@@ -103,8 +103,8 @@ void run_all(const Scenario& scenario, Tally& tally) {
     });
 }
 
-/// Tries a fifth of the first calls of each kind (with AddressSanitizer a tenth), and some of the
-/// others, at random.
+/// Tries a tenth of the first calls of each kind (with AddressSanitizer a twentieth), and some of
+/// the others, at random.
 void run_some(Tally& tally) {
     std::vector<Run> firsts;
     std::vector<Run> others;
@@ -124,7 +124,7 @@ void run_some(Tally& tally) {
             if (!tally.enough()) tally.run(run);
         }
     };
-    try_some(firsts, firsts.size() / (address_sanitizer ? 10 : 5));
+    try_some(firsts, firsts.size() / (address_sanitizer ? 20 : 10));
     try_some(others, static_cast<std::size_t>(how_often(30, 150)));
 }
 
