@@ -46,8 +46,8 @@ public:
 
     [[nodiscard]] double per_ns() const { return per_ns_; }
 
-    /// Returns whether so many tasks are a backlog that leaves time for an unhurried nap. By the
-    /// highest of the last rates: while the workers wait for such naps the rate says little.
+    /// Returns whether so many tasks last for two unhurried naps, at the highest of the last rates:
+    /// while workers wait for a loop that naps, the present rate is too low.
     [[nodiscard]] bool is_backlog(std::size_t waiting) const {
         const std::chrono::duration<double, std::nano> least = 2 * Pace::unhurried;
         return peak_per_ns_ != 0 && static_cast<double>(waiting) > peak_per_ns_ * least.count();

@@ -168,9 +168,9 @@ int Server::run() {
     return leave();
 }
 
-/// Waits for something to do. The end of a task ends the nap, unless so many wait here that nobody
-/// is in a hurry to know of it. Further tasks are in no hurry either when all workers are busy.
-/// Payloads are: they progress only when MPI is called.
+/// Naps until there may be something to do. The end of a task ends the nap, unless there is a
+/// backlog. New tasks can wait while all workers are busy. Payloads cannot: MPI moves them only
+/// when it is called.
 void Server::rest() {
     const bool is_transferring = !in_.is_empty() || !out_.is_empty();
     if (!is_transferring && !is_broken_ && throughput_.is_backlog(waiting())) {

@@ -97,9 +97,7 @@ inline constexpr Trial dropped_with_buffer{
     .name = "the future is dropped",
     .act =
         [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
-            tasks.clear();
-            stage.come_to_rest();
-            check_all(stage, tasks, invariants);
+            drop_and_check(stage, tasks, invariants);
             check_no_parcel(invariants);
         },
 };

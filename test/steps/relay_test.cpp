@@ -32,14 +32,7 @@ constexpr Trial task_of_relay_killed_and_relay{
 
 constexpr Trial task_of_relay_asked_to_stop{
     .name = "Future::request_stop of a task of the relay",
-    .act =
-        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
-            const bool had_ended = tasks.front().done();
-            invariants.require(tasks.front().request_stop() != had_ended,
-                               "request_stop returned the wrong value");
-            stage.come_to_rest();
-            check_all(stage, tasks, invariants);
-        },
+    .act = ask_to_stop_and_check,
     .habits = {.relay = run_relay},
 };
 

@@ -81,6 +81,16 @@ inline void drop_and_check(Stage& stage, std::vector<Expected>& tasks, Invariant
     check_all(stage, tasks, invariants);
 }
 
+/// Asks the first task to stop.
+inline void ask_to_stop_and_check(Stage& stage, std::vector<Expected>& tasks,
+                                  Invariants& invariants) {
+    const bool had_ended = tasks.front().done();
+    invariants.require(tasks.front().request_stop() != had_ended,
+                       "request_stop returned the wrong value");
+    stage.come_to_rest();
+    check_all(stage, tasks, invariants);
+}
+
 inline constexpr Trial dropped{.name = "the future is dropped", .act = drop_and_check};
 
 /// Tries something at points of a way. `make` creates the processes, `find_way` records their way,

@@ -159,14 +159,7 @@ constexpr Trial overdue_and_killed{
 /// The future asks the task to stop: it ends as it would, and the worker's next task is not asked.
 constexpr Trial asked_to_stop{
     .name = "Future::request_stop",
-    .act =
-        [](Stage& stage, std::vector<Expected>& tasks, Invariants& invariants) {
-            const bool had_ended = tasks.front().done();
-            invariants.require(tasks.front().request_stop() != had_ended,
-                               "request_stop returned the wrong value");
-            stage.come_to_rest();
-            check_all(stage, tasks, invariants);
-        },
+    .act = ask_to_stop_and_check,
 };
 
 /// The same, and the worker dies: a task that has been asked to stop is not tried again.
