@@ -16,14 +16,14 @@ namespace {
 
 namespace ipc = boost::interprocess;
 
-struct Mutex {
+struct BoostMutex {
     ipc::interprocess_mutex* mutex;
 
     void lock() const { mutex->lock(); }
     void unlock() const { mutex->unlock(); }
 };
 
-struct Condition {
+struct BoostCondition {
     ipc::interprocess_condition* condition;
     ipc::interprocess_mutex* mutex;
 
@@ -35,7 +35,7 @@ struct Condition {
     void notify_one() const { condition->notify_one(); }
 };
 
-struct Queue {
+struct BoostQueue {
     std::shared_ptr<ipc::message_queue> queue;
 
     void put(const std::vector<char>& message) const {
@@ -48,7 +48,7 @@ struct Queue {
     }
 };
 
-Queue make_queue(std::size_t bytes) {
+BoostQueue make_queue(std::size_t bytes) {
     const std::string name = "prong_bench_" + std::to_string(getpid());
     auto queue = std::make_shared<ipc::message_queue>(ipc::create_only, name.c_str(),
                                                       queue_capacity(bytes), bytes);
@@ -60,11 +60,11 @@ Queue make_queue(std::size_t bytes) {
 
 std::optional<Job> make_boost_job(const Workload& workload, int size) {
     if (workload.id == "lock")
-        return lock_job(Mutex{&make_shared_object<ipc::interprocess_mutex>()}, size);
+        return lock_job(BoostMutex{&make_shared_object<ipc::interprocess_mutex>()}, size);
     if (workload.id == "condition") {
         auto* const mutex = &make_shared_object<ipc::interprocess_mutex>();
         auto* const condition = &make_shared_object<ipc::interprocess_condition>();
-        return condition_job(Mutex{mutex}, Condition{condition, mutex});
+        return condition_job(BoostMutex{mutex}, BoostCondition{condition, mutex});
     }
     if (const auto bytes = message_bytes(workload))
         return queue_job(make_queue(*bytes), size, *bytes);

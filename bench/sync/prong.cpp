@@ -9,7 +9,7 @@
 namespace bench {
 namespace {
 
-struct Condition {
+struct ProngCondition {
     prong::Condition condition;
     prong::Lock lock;
 
@@ -22,7 +22,7 @@ struct Condition {
     void notify_one() const { condition.notify_one(); }
 };
 
-struct Queue {
+struct ProngQueue {
     std::shared_ptr<prong::Queue<std::vector<char>>> queue;
 
     void put(const std::vector<char>& message) const { queue->put(message); }
@@ -42,13 +42,13 @@ std::optional<Job> make_prong_job(const Workload& workload, int size) {
     if (workload.id == "condition") {
         const auto& condition = *new prong::Condition;
         const prong::Lock lock = condition.lock();
-        return condition_job(lock, Condition{condition, lock});
+        return condition_job(lock, ProngCondition{condition, lock});
     }
     if (workload.id == "barrier") return barrier_job(*new prong::Barrier(size), size);
     if (const auto bytes = message_bytes(workload)) {
         const auto capacity = static_cast<std::int64_t>(queue_capacity(*bytes));
-        return queue_job(Queue{std::make_shared<prong::Queue<std::vector<char>>>(capacity)}, size,
-                         *bytes);
+        return queue_job(ProngQueue{std::make_shared<prong::Queue<std::vector<char>>>(capacity)},
+                         size, *bytes);
     }
     return std::nullopt;
 }

@@ -10,7 +10,7 @@
 namespace bench {
 namespace {
 
-struct Mutex {
+struct PthreadMutex {
     pthread_mutex_t* mutex;
 
     void lock() const {
@@ -19,7 +19,7 @@ struct Mutex {
     void unlock() const { pthread_mutex_unlock(mutex); }
 };
 
-struct Condition {
+struct PthreadCondition {
     pthread_cond_t* condition;
     pthread_mutex_t* mutex;
 
@@ -27,13 +27,13 @@ struct Condition {
     void notify_one() const { pthread_cond_signal(condition); }
 };
 
-struct Barrier {
+struct PthreadBarrier {
     pthread_barrier_t* barrier;
 
     void wait() const { pthread_barrier_wait(barrier); }
 };
 
-Mutex make_mutex() {
+PthreadMutex make_mutex() {
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
@@ -43,7 +43,7 @@ Mutex make_mutex() {
     return {&mutex};
 }
 
-Condition make_condition(Mutex mutex) {
+PthreadCondition make_condition(PthreadMutex mutex) {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
@@ -52,7 +52,7 @@ Condition make_condition(Mutex mutex) {
     return {&condition, mutex.mutex};
 }
 
-Barrier make_barrier(int parties) {
+PthreadBarrier make_barrier(int parties) {
     pthread_barrierattr_t attributes;
     pthread_barrierattr_init(&attributes);
     pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
@@ -66,7 +66,7 @@ Barrier make_barrier(int parties) {
 std::optional<Job> make_pthread_job(const Workload& workload, int size) {
     if (workload.id == "lock") return lock_job(make_mutex(), size);
     if (workload.id == "condition") {
-        const Mutex mutex = make_mutex();
+        const PthreadMutex mutex = make_mutex();
         return condition_job(mutex, make_condition(mutex));
     }
     if (workload.id == "barrier") return barrier_job(make_barrier(size), size);
@@ -74,7 +74,7 @@ std::optional<Job> make_pthread_job(const Workload& workload, int size) {
 }
 
 Figures measure_pthread_death(const Workload& workload, double seconds) {
-    const Mutex mutex = make_mutex();
+    const PthreadMutex mutex = make_mutex();
     return measure_death(
         workload, seconds, [&] { mutex.lock(); }, [&] { mutex.unlock(); });
 }

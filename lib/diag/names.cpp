@@ -63,7 +63,7 @@ struct KnownNames {
 };
 
 // Never destroyed: other static objects may still need them.
-constinit os::ForkSafeMutex mutex;
+constinit os::ForkSafeMutex names_mutex;
 constinit KnownNames* known_names = nullptr;
 
 } // namespace
@@ -73,8 +73,8 @@ std::string type_name(const std::type_info& type) {
 }
 
 std::string function_name(const void* address) {
-    const bool is_half_written = mutex.lock();
-    const std::lock_guard lock(mutex, std::adopt_lock);
+    const bool is_half_written = names_mutex.lock();
+    const std::lock_guard lock(names_mutex, std::adopt_lock);
     if (known_names == nullptr || is_half_written) known_names = new KnownNames;
     auto& [names, unloads] = *known_names;
     const std::uint64_t seen = std::exchange(unloads, os::unloaded_modules());

@@ -16,7 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 
 /// How long a launcher may take to end after rank 0 has exited.
-constexpr auto end_patience = 5s;
+constexpr auto job_end_patience = 5s;
 
 std::string program_path() {
     std::array<char, PATH_MAX> path{};
@@ -84,7 +84,7 @@ std::string LaunchedJob::end() const {
 
 void LaunchedJob::finish() noexcept {
     handover_.release(0);
-    launcher_.finish(detail::Deadline::after(end_patience));
+    launcher_.finish(detail::Deadline::after(job_end_patience));
     is_finished_ = true;
 }
 

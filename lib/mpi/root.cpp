@@ -60,8 +60,8 @@ bool is_unwanted_by(const RelayPort& port) {
 }
 
 /// A rank that serves.
-struct Server {
-    Server(Channel& channel, int number, std::int64_t now_ns)
+struct ServerState {
+    ServerState(Channel& channel, int number, std::int64_t now_ns)
         : rank(number), out(channel, number), received_ns(now_ns) {}
 
     int rank;
@@ -99,7 +99,7 @@ struct Server {
 /// Adjusts the window, so that as many tasks wait at the rank as end in the time `backlog`. What
 /// else it holds is on its way or runs, however long that takes. A window that is not used does not
 /// grow.
-void Server::count_end(std::int64_t now_ns, std::uint32_t waiting) {
+void ServerState::count_end(std::int64_t now_ns, std::uint32_t waiting) {
     if (!throughput.count(1, now_ns)) return;
     const double wanted =
         std::floor(throughput.per_ns() * static_cast<double>(backlog.count()) + 0.9);
@@ -109,8 +109,8 @@ void Server::count_end(std::int64_t now_ns, std::uint32_t waiting) {
 
 /// A claimed task.
 struct Held {
-    std::uint64_t number = 0; ///< 0: no task
-    Server* server = nullptr; ///< null: not sent yet
+    std::uint64_t number = 0;      ///< 0: no task
+    ServerState* server = nullptr; ///< null: not sent yet
     std::size_t bytes = 0;
 };
 
@@ -127,31 +127,32 @@ private:
     bool work();
     void rest();
     bool receive();
-    void take(Server& server, Tag tag, std::span<std::byte> bytes);
-    void take(Server& server, const Entry& entry);
-    void publish(const Server& server, const std::vector<executor::ServedTasks::Worker>& workers);
-    void take_welcome(Server& server, const Welcome& welcome);
-    void take_refusal(Server& server, const Refusal& refusal);
-    void take_end(Server& server, const Entry& entry);
-    void finish(Server& server, const EntryHead& head, std::span<const std::byte> bytes);
+    void take(ServerState& server, Tag tag, std::span<std::byte> bytes);
+    void take(ServerState& server, const Entry& entry);
+    void publish(const ServerState& server,
+                 const std::vector<executor::ServedTasks::Worker>& workers);
+    void take_welcome(ServerState& server, const Welcome& welcome);
+    void take_refusal(ServerState& server, const Refusal& refusal);
+    void take_end(ServerState& server, const Entry& entry);
+    void finish(ServerState& server, const EntryHead& head, std::span<const std::byte> bytes);
     [[nodiscard]] std::uint32_t claim_of(std::uint64_t number) const {
         return static_cast<std::uint32_t>(number % held_.size());
     }
-    Held* find(const Server& server, std::uint64_t number);
+    Held* find(const ServerState& server, std::uint64_t number);
     void free(Held& held);
 
     bool forward_requests();
     bool forward_tasks();
     std::size_t claim(std::size_t most);
     bool assign_tasks();
-    Server* least_loaded(std::size_t bytes);
+    ServerState* least_loaded(std::size_t bytes);
     [[nodiscard]] std::size_t room() const;
-    void send(const RelayTask& task, Server& server);
+    void send(const RelayTask& task, ServerState& server);
     void flush(bool is_last);
 
     void check_servers();
-    void lose(Server& server, const std::string& cause);
-    void give_up_tasks(Server& server, const std::string& cause);
+    void lose(ServerState& server, const std::string& cause);
+    void give_up_tasks(ServerState& server, const std::string& cause);
     void lose_peer_of(const MpiError& error);
     void require_job() const;
     int leave();
@@ -164,7 +165,7 @@ private:
     std::optional<LaunchedJob> job_;
     Hello hello_;
     std::optional<Channel> channel_;
-    std::deque<Server> servers_;
+    std::deque<ServerState> servers_;
     std::vector<Held> held_; ///< by claim
     std::uint64_t sequence_ = 0;
     std::deque<RelayTask> waiting_; ///< for a rank that has room for them
@@ -214,7 +215,7 @@ bool Root::is_unwanted_yet() {
 void Root::greet() {
     now_ns_ = base::steady_now_ns();
     for (int rank = 1; rank < channel_->size(); ++rank) {
-        Server& server = servers_.emplace_back(*channel_, rank, now_ns_);
+        ServerState& server = servers_.emplace_back(*channel_, rank, now_ns_);
         server.out.add_value(EntryKind::hello, hello_);
         server.out.flush(now_ns_, true);
     }
@@ -244,13 +245,13 @@ bool Root::work() {
 
 /// Waits for something to do; not for long if someone may wait for what a rank is about to send.
 void Root::rest() {
-    const bool has_backlog = std::ranges::all_of(servers_, &Server::has_backlog);
+    const bool has_backlog = std::ranges::all_of(servers_, &ServerState::has_backlog);
     if (!has_backlog && pace_.yield()) return;
     check_servers();
     std::chrono::nanoseconds nap = pace_.nap();
     if (has_backlog)
         nap = Pace::unhurried;
-    else if (port_.held() == 0 && std::ranges::all_of(servers_, &Server::has_answered))
+    else if (port_.held() == 0 && std::ranges::all_of(servers_, &ServerState::has_answered))
         nap = std::min<std::chrono::nanoseconds>(Pace::quiet,
                                                  std::chrono::nanoseconds(timeout_ns_ / 64));
     port_.nap(nap, waiting_.empty() && room() != 0);
@@ -263,7 +264,7 @@ bool Root::receive() {
     try {
         return channel_->progress(
             nowhere, [&](const Channel::Incoming& incoming, std::span<std::byte> bytes) {
-                Server& server = servers_.at(static_cast<std::size_t>(incoming.peer - 1));
+                ServerState& server = servers_.at(static_cast<std::size_t>(incoming.peer - 1));
                 server.received_ns = now_ns_;
                 try {
                     take(server, incoming.tag, bytes);
@@ -277,7 +278,7 @@ bool Root::receive() {
     }
 }
 
-void Root::take(Server& server, Tag tag, std::span<std::byte> bytes) {
+void Root::take(ServerState& server, Tag tag, std::span<std::byte> bytes) {
     if (tag == Tag::entries)
         return read_entries(bytes, [&](const Entry& entry) { take(server, entry); });
     const std::span<std::byte> place = server.in.next(bytes.size());
@@ -286,7 +287,7 @@ void Root::take(Server& server, Tag tag, std::span<std::byte> bytes) {
         finish(server, large->head, large->place);
 }
 
-void Root::take(Server& server, const Entry& entry) {
+void Root::take(ServerState& server, const Entry& entry) {
     switch (entry.head.kind) {
     case EntryKind::welcome:
         return take_welcome(server, value_of<Welcome>(entry));
@@ -304,7 +305,7 @@ void Root::take(Server& server, const Entry& entry) {
     }
 }
 
-void Root::publish(const Server& server,
+void Root::publish(const ServerState& server,
                    const std::vector<executor::ServedTasks::Worker>& workers) {
     std::vector<executor::RelayWorker> published;
     for (const auto& [stats, task, is_running] : workers) {
@@ -315,7 +316,7 @@ void Root::publish(const Server& server,
     port_.publish(server.rank, server.host, published);
 }
 
-void Root::take_welcome(Server& server, const Welcome& welcome) {
+void Root::take_welcome(ServerState& server, const Welcome& welcome) {
     server.host = welcome.host;
     server.workers = std::max(1U, welcome.workers);
     server.window = server.workers;
@@ -325,7 +326,7 @@ void Root::take_welcome(Server& server, const Welcome& welcome) {
 }
 
 /// A rank that cannot serve from the beginning is a mistake in how the program was installed.
-void Root::take_refusal(Server& server, const Refusal& refusal) {
+void Root::take_refusal(ServerState& server, const Refusal& refusal) {
     if (server.workers == 0) {
         throw Error("rank " + std::to_string(server.rank) + " on " + refusal.host +
                     " cannot serve: " + refusal.why);
@@ -336,7 +337,7 @@ void Root::take_refusal(Server& server, const Refusal& refusal) {
 }
 
 /// Returns the task, if this rank has it.
-Held* Root::find(const Server& server, std::uint64_t number) {
+Held* Root::find(const ServerState& server, std::uint64_t number) {
     Held& held = held_.at(claim_of(number));
     return held.number == number && held.server == &server ? &held : nullptr;
 }
@@ -347,7 +348,7 @@ void Root::free(Held& held) {
     held = {};
 }
 
-void Root::take_end(Server& server, const Entry& entry) {
+void Root::take_end(ServerState& server, const Entry& entry) {
     const EntryHead& head = entry.head;
     if (!entry.head.is_large) return finish(server, head, entry.bytes);
     const bool is_known = find(server, head.number) != nullptr;
@@ -355,7 +356,7 @@ void Root::take_end(Server& server, const Entry& entry) {
                                      : std::span<std::byte>());
 }
 
-void Root::finish(Server& server, const EntryHead& head, std::span<const std::byte> bytes) {
+void Root::finish(ServerState& server, const EntryHead& head, std::span<const std::byte> bytes) {
     Held* const held = find(server, head.number);
     if (held == nullptr) return;
     const std::uint32_t claim = claim_of(head.number);
@@ -392,15 +393,15 @@ bool Root::forward_requests() {
 
 std::size_t Root::room() const {
     std::size_t room = 0;
-    for (const Server& server : servers_) room += server.room();
+    for (const ServerState& server : servers_) room += server.room();
     return room;
 }
 
 /// Returns the rank that has the least work for each of its workers, among those with room for a
 /// task with arguments of this size; null if there is none.
-Server* Root::least_loaded(std::size_t bytes) {
-    Server* best = nullptr;
-    for (Server& server : servers_) {
+ServerState* Root::least_loaded(std::size_t bytes) {
+    ServerState* best = nullptr;
+    for (ServerState& server : servers_) {
         const bool fits = server.held == 0 || server.held_bytes + bytes <= most_held_bytes;
         if (!fits || server.room() == 0) continue;
         if (best == nullptr || server.held * best->workers < best->held * server.workers)
@@ -426,7 +427,7 @@ std::size_t Root::claim(std::size_t most) {
 bool Root::assign_tasks() {
     bool any = false;
     while (!waiting_.empty()) {
-        Server* const server = least_loaded(waiting_.front().arguments.size());
+        ServerState* const server = least_loaded(waiting_.front().arguments.size());
         if (server == nullptr) break;
         send(waiting_.front(), *server);
         waiting_.pop_front();
@@ -449,7 +450,7 @@ bool Root::forward_tasks() {
     return any;
 }
 
-void Root::send(const RelayTask& task, Server& server) {
+void Root::send(const RelayTask& task, ServerState& server) {
     Held& held = held_.at(task.claim);
     held.server = &server;
     if (server.held++ == 0) server.throughput.resume(now_ns_);
@@ -466,7 +467,7 @@ void Root::send(const RelayTask& task, Server& server) {
 }
 
 void Root::flush(bool is_last) {
-    for (Server& server : servers_) {
+    for (ServerState& server : servers_) {
         if (server.is_lost) continue;
         try {
             server.out.flush(now_ns_, is_last);
@@ -490,7 +491,7 @@ void Root::check_servers() {
     // If this process was stopped or starved, nothing was heard for that reason.
     const std::int64_t absent = now_ns_ - std::exchange(looked_ns_, now_ns_);
     const bool was_absent = absent > timeout_ns_ / 4;
-    for (Server& server : servers_) {
+    for (ServerState& server : servers_) {
         if (server.is_lost || server.has_left) continue;
         if (was_absent) server.received_ns = now_ns_;
         const bool is_late = server.workers == 0 && launched_by_.passed() && !was_absent;
@@ -506,14 +507,14 @@ void Root::check_servers() {
 }
 
 /// Gives up a rank.
-void Root::lose(Server& server, const std::string& cause) {
+void Root::lose(ServerState& server, const std::string& cause) {
     server.is_lost = true;
     channel_->forget(server.rank);
     give_up_tasks(server, cause);
 }
 
 /// Takes its tasks from a rank that has just become lost or broken.
-void Root::give_up_tasks(Server& server, const std::string& cause) {
+void Root::give_up_tasks(ServerState& server, const std::string& cause) {
     const std::string text = "rank " + std::to_string(server.rank) +
                              (server.host.empty() ? "" : " on " + server.host) + " " + cause;
     if (options_.on_rank_loss == OnRankLoss::break_pool) throw Error(text);
@@ -524,14 +525,14 @@ void Root::give_up_tasks(Server& server, const std::string& cause) {
     }
     port_.publish(server.rank, server.host, {});
     const bool any_left = std::ranges::any_of(
-        servers_, [](const Server& other) { return !other.is_lost && !other.is_broken; });
+        servers_, [](const ServerState& other) { return !other.is_lost && !other.is_broken; });
     if (!any_left) throw Error("no rank is left: " + text);
 }
 
 /// Gives up the rank with which messages cannot be exchanged. Throws the error if it is no rank's.
 void Root::lose_peer_of(const MpiError& error) {
     if (error.peer() == MpiError::no_peer) throw error;
-    Server& server = servers_.at(static_cast<std::size_t>(error.peer() - 1));
+    ServerState& server = servers_.at(static_cast<std::size_t>(error.peer() - 1));
     if (server.is_lost) return channel_->forget(server.rank); // what it has sent since
     lose(server, std::string("is out of reach: ") + error.what());
 }
@@ -540,7 +541,9 @@ void Root::lose_peer_of(const MpiError& error) {
 bool Root::wait_for_left(bool at_once) {
     const auto deadline = at_once ? detail::Deadline::after(kill_patience)
                                   : detail::Deadline::after(options_.rank_timeout);
-    const auto has_gone = [](const Server& server) { return server.is_lost || server.has_left; };
+    const auto has_gone = [](const ServerState& server) {
+        return server.is_lost || server.has_left;
+    };
     while (!std::ranges::all_of(servers_, has_gone)) {
         const bool is_killed = !at_once && port_.stop_mode() >= proc::StopMode::terminate;
         if (deadline.passed() || is_killed || port_.is_orphaned()) return false;
@@ -557,7 +560,7 @@ bool Root::wait_for_left(bool at_once) {
 int Root::leave() {
     if (port_.is_orphaned()) return 1;
     const bool at_once = port_.stop_mode() >= proc::StopMode::terminate;
-    for (Server& server : servers_) {
+    for (ServerState& server : servers_) {
         if (!server.is_lost) server.out.add_value(EntryKind::leave, Leave{.kill = at_once});
     }
     bool have_left = false;
@@ -566,7 +569,7 @@ int Root::leave() {
     } catch (const Error&) { // nothing is expected of the ranks any more
     }
     const bool none_lost =
-        std::ranges::none_of(servers_, [](const Server& server) { return server.is_lost; });
+        std::ranges::none_of(servers_, [](const ServerState& server) { return server.is_lost; });
     if (have_left && none_lost) {
         const TimeLimit limit(detail::Deadline::after(finish_patience), finish_timed_out);
         channel_->finish();

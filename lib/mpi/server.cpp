@@ -40,7 +40,7 @@ constexpr auto hello_patience = 60s;
 constexpr std::int64_t report_interval_ns = 250'000'000;
 
 /// How long MPI_Finalize may take: all messages are sent.
-constexpr auto finish_patience = 2s;
+constexpr auto leave_patience = 2s;
 
 /// Returns what rank 0 should tell the user of this rank; usually nothing.
 std::string warning() {
@@ -94,8 +94,8 @@ WorkerHook hook_from(SentHook hook, const AddressMap& addresses, const char* nam
 
 PoolOptions pool_options(SentPoolOptions& sent, const AddressMap& addresses, int servers_here) {
     PoolOptions options = received(sent);
-    const int share = static_cast<int>(os::available_cpus()) / std::max(servers_here, 1);
-    options.max_workers = sent.workers < 0 ? std::max(share, 1) : static_cast<int>(sent.workers);
+    const int cpus = static_cast<int>(os::available_cpus()) / std::max(servers_here, 1);
+    options.max_workers = sent.workers < 0 ? std::max(cpus, 1) : static_cast<int>(sent.workers);
     options.initializer = hook_from(std::move(sent.initializer), addresses, "initializer");
     options.on_worker_start =
         hook_from(std::move(sent.on_worker_start), addresses, "on_worker_start");
@@ -294,7 +294,7 @@ std::vector<ServedTasks::Worker> Server::workers_now() const {
 int Server::leave() {
     tasks_.shutdown(std::chrono::nanoseconds(leave_->kill ? 0 : timeout_ns_ / 2));
     out_.add_value(EntryKind::left, workers_now());
-    const TimeLimit limit(detail::Deadline::after(finish_patience), 0);
+    const TimeLimit limit(detail::Deadline::after(leave_patience), 0);
     const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
     while (out_.flush(now_ns_, true) || !out_.is_empty()) channel_.progress(nothing, nothing);
     channel_.finish();

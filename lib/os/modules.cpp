@@ -243,14 +243,12 @@ std::uint64_t unloaded_modules() noexcept {
 
 namespace prong::detail {
 
-using namespace os;
-
 CodePlace place_of(const void* address) noexcept {
     const auto number = reinterpret_cast<std::uintptr_t>(address);
     CodePlace place{.module = CodePlace::none, .offset = number};
-    visit_module_of(address, [&](const dl_phdr_info& info) {
+    os::visit_module_of(address, [&](const dl_phdr_info& info) {
         const bool is_program = *info.dlpi_name == '\0';
-        place = {.module = is_program ? CodePlace::program : build_of(info),
+        place = {.module = is_program ? CodePlace::program : os::build_of(info),
                  .offset = number - info.dlpi_addr};
     });
     return place;
@@ -261,15 +259,15 @@ const void* at_place(const CodePlace& place, std::size_t size) noexcept {
     std::uintptr_t address = 0;
     const auto look = [&](const dl_phdr_info& info) {
         const std::uintptr_t wanted = info.dlpi_addr + place.offset;
-        visit_segments(info, [&](std::uintptr_t begin, std::uintptr_t end) {
+        os::visit_segments(info, [&](std::uintptr_t begin, std::uintptr_t end) {
             if (begin <= wanted && wanted < end && size <= end - wanted) address = wanted;
         });
     };
     if (place.module == CodePlace::program) {
-        visit_program(look);
+        os::visit_program(look);
     } else {
-        visit_modules([&](const dl_phdr_info& info) {
-            const bool is_it = *info.dlpi_name != '\0' && build_of(info) == place.module;
+        os::visit_modules([&](const dl_phdr_info& info) {
+            const bool is_it = *info.dlpi_name != '\0' && os::build_of(info) == place.module;
             if (is_it) look(info);
             return is_it;
         });

@@ -177,8 +177,8 @@ private:
         if (!os::set_parent_death_signal(SIGKILL, own_pid_)) _exit(1);
         prctl(PR_SET_NAME, "prong-worker");
         signals_.reset();
-        close(events_.parent_pidfd);
-        if (events_.bell >= 0) close(events_.bell);
+        ::close(events_.parent_pidfd);
+        if (events_.bell >= 0) ::close(events_.bell);
         try {
             os::exit_process(delegate_.work(worker));
         } catch (abi::__forced_unwind&) { // pthread_exit of the only thread

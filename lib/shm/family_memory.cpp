@@ -17,8 +17,9 @@
 #include <utility>
 
 /// Defined in each program that makes objects in this memory, by the headers of these objects
-/// (`<prong/detail/shared_object.hpp>`), and in no other.
-extern "C" [[gnu::weak]] void prong_uses_family_memory() noexcept;
+/// (`<prong/detail/shared_object.hpp>`), and in no other. By another name: where the definition is
+/// visible, too, a compiler takes it for there.
+[[gnu::weak]] void family_memory_mark() noexcept asm("prong_uses_family_memory");
 
 namespace prong::shm {
 namespace {
@@ -93,7 +94,7 @@ FamilyMemory& FamilyMemory::get() {
 }
 
 void FamilyMemory::prepare_fork() noexcept {
-    if (&prong_uses_family_memory == nullptr) return;
+    if (&family_memory_mark == nullptr) return;
     try {
         get();
     } catch (const std::exception&) { // see the declaration

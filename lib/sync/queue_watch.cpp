@@ -46,13 +46,13 @@ struct Watched {
     unsigned home = 0; ///< `os::fork_depth()` of the process that this describes
 };
 
-constinit os::ForkSafeMutex mutex;
+constinit os::ForkSafeMutex watched_mutex;
 constinit Watched* the_watched = nullptr;
 /// Counts the watches that were added. The thread sleeps on it, and on the words of the queues.
 constinit os::FutexWord added{0};
 
-/// Returns what this process watches; the caller holds the mutex. What a parent watched, which may
-/// be half written, is left alone.
+/// Returns what this process watches; the caller holds `watched_mutex`. What a parent watched,
+/// which may be half written, is left alone.
 Watched& watched() {
     if (the_watched == nullptr || the_watched->home != os::fork_depth())
         the_watched = new Watched{.queues = {}, .home = os::fork_depth()};
@@ -66,7 +66,7 @@ void serve() noexcept {
         words.clear();
         words.push_back({.word = &added, .expected = added.load()});
         {
-            const std::lock_guard lock(mutex);
+            const std::lock_guard lock(watched_mutex);
             Watched& all = watched();
             if (all.queues.empty() && was_idle) {
                 all.has_thread = false;
@@ -120,7 +120,7 @@ QueueWatch::QueueWatch(const ItemQueue& queue, QueueChange change)
     event = os::lift(std::move(event));
     std::list<QueueWatch*> one{this};
     place_ = one.begin();
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(watched_mutex);
     Watched& all = watched();
     start_thread(all);
     auto found = all.queues.begin();
@@ -140,7 +140,7 @@ QueueWatch::QueueWatch(const ItemQueue& queue, QueueChange change)
 QueueWatch::~QueueWatch() {
     const base::UniqueFd owner(event_);
     if (home_ != os::fork_depth()) return;
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(watched_mutex);
     auto& watches = watched_->watches;
     watches.erase(place_);
     if (!watches.empty()) {
@@ -167,7 +167,7 @@ void QueueWatch::notify() noexcept {
 
 void QueueWatch::clear() noexcept {
     if (home_ != os::fork_depth()) return;
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(watched_mutex);
     std::uint64_t count = 0;
     if (std::exchange(is_readable_, false))
         static_cast<void>(::read(event_, &count, sizeof(count)));

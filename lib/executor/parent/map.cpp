@@ -16,7 +16,7 @@ constexpr std::size_t growth_limit = 8;
 
 /// The least number of elements that are read ahead, so that a short input is read at once.
 constexpr std::size_t least_lookahead = 256;
-constexpr std::size_t chunks_per_worker = 4;
+constexpr std::size_t chunks_ahead_per_worker = 4;
 
 } // namespace
 
@@ -45,7 +45,7 @@ MapRun::~MapRun() {
 
 std::size_t MapRun::lookahead() const {
     return options_.lookahead.value_or(
-        std::max(least_lookahead, chunks_per_worker * workers_ * chunksize_));
+        std::max(least_lookahead, chunks_ahead_per_worker * workers_ * chunksize_));
 }
 
 void MapRun::fill() {
