@@ -49,8 +49,10 @@ asio::awaitable<void> await_tasks(prong::ProcessPoolExecutor& pool) {
     }
 
     asio::steady_timer timer(co_await asio::this_coro::executor, 100ms);
+    // As a tuple: else `||` would drop the exception of a task that fails, and wait for the timer.
     const auto first =
-        co_await (prong::async_get(pool.submit(hang)) || timer.async_wait(asio::use_awaitable));
+        co_await (prong::async_get(pool.submit(hang), asio::as_tuple(asio::use_awaitable)) ||
+                  timer.async_wait(asio::use_awaitable));
     std::cout << (first.index() == 1 ? "hangs: killed by the timer" : "has ended") << std::endl;
 
     auto squares = prong::async_map(pool, square, std::views::iota(0, 5));

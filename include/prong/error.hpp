@@ -44,7 +44,8 @@ struct DeadHolder {
 
 /// How a worker died, as far as it is known.
 struct Death {
-    /// The worker's process id; the process has ended.
+    /// The worker's process id; the process has ended. 0: the worker's rank was lost, and what
+    /// follows is unknown.
     int pid = 0;
     /// Exit code of the process, or -N if signal N killed it.
     int exitcode = 0;

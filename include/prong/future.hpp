@@ -36,10 +36,10 @@ struct FutureAccess;
 /// thread waits or takes the result, any number of others may call `cancel`, `request_stop` and
 /// `kill`.
 ///
-/// Process safety: if the worker that runs the task dies, the future ends with `WorkerDied`; if the
-/// pool breaks, with `BrokenProcessPool`. Waits never hang because a process has died. In a process
-/// forked later the future is an inert copy: its destructor does nothing, and every other call
-/// throws `std::logic_error`.
+/// Process safety: if the worker that runs the task dies, the future ends with `WorkerDied`; if its
+/// rank is lost, with `RankLost`; if the pool breaks, with `BrokenProcessPool`. Waits never hang
+/// because a process has died. In a process forked later the future is an inert copy: its
+/// destructor does nothing, and every other call throws `std::logic_error`.
 template <typename R>
 class Future {
 public:
@@ -52,8 +52,8 @@ public:
     /// Blocks until the task has ended. Moves the result out. *Throws* the task's exception
     /// (`RemoteError` if its type is unknown), `WorkerDied`, `CancelledError`, `BrokenProcessPool`,
     /// `CodecError`, or `LimitExceeded` if shared memory has no room for the result. With options
-    /// also throws `TaskTimeout`, `LimitExceeded` or `PoisonedTask`. Leaves the future invalid,
-    /// except after `LimitExceeded` for lack of memory in this process.
+    /// also throws `TaskTimeout`, `LimitExceeded` or `PoisonedTask`; on many machines `RankLost`.
+    /// Leaves the future invalid, except after `LimitExceeded` for lack of memory in this process.
     R get() {
         detail::Outcome outcome = task_.outcome();
         if (!outcome.error) outcome.require_memory();

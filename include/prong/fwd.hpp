@@ -44,11 +44,6 @@ class SharedBuffer;
 template <typename T>
 class SharedView;
 
-template <typename T>
-class SharedBuffer;
-template <typename T>
-class SharedView;
-
 enum class LimitKind;
 enum class OnWorkerDeath : unsigned char;
 enum class Priority : unsigned char;

@@ -39,18 +39,21 @@ PRONG_API std::string_view to_string(OnRankLoss action);
 /// `launcher_arguments`, `hosts`, `ranks` and `relaunches` have no effect there, but values out of
 /// range throw.
 struct MpiOptions {
-    /// Number of workers of each rank that serves; normally a host has one such rank. *Default:*
-    /// the number of CPUs that the rank may use, divided by the number of ranks on its host.
+    /// Number of workers of each rank that serves. Normally a host has one such rank; two on a host
+    /// have twice as many. *Default:* the number of CPUs that the rank may use, divided by the
+    /// number of ranks on its host.
     std::optional<int> workers_per_host = std::nullopt;
 
     /// The program that starts the job: that of Open MPI or MPICH, whichever prong-mpi was built
-    /// with. *Default:* `mpirun` on the path; `mpirun.openmpi` or `mpirun.mpich` if there is one.
-    /// A script must `exec` it.
+    /// with, or Slurm's `srun`. *Default:* `mpirun.openmpi` or `mpirun.mpich` on the path, or else
+    /// `mpirun`. A script must `exec` it. That of Open MPI starts nothing as root unless
+    /// `OMPI_ALLOW_RUN_AS_ROOT=1` and `OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1` are set.
     std::string launcher = {};
 
     /// Hosts that serve, by names or addresses that the launcher can reach, with ssh if nothing
     /// else is configured. Each must have this program, the same build, at the same path.
-    /// *Default:* this machine, or the hosts of the batch job.
+    /// The program's own machine runs tasks only if it is among them, or has `local_workers`.
+    /// *Default:* this machine; in a batch job, its hosts, of which `ranks` says how many serve.
     std::vector<std::string> hosts = {};
 
     /// Number of ranks that serve, spread over `hosts`. *Default:* one for each of `hosts`; 1
@@ -74,7 +77,7 @@ struct MpiOptions {
 
     /// Limits the time from the start of the launcher (under `mpirun`, from the creation of the
     /// pool) until all ranks serve. Beyond it the launch has failed, and counts as an end of the
-    /// job (`relaunches`). *Default:* 60 s.
+    /// job (`relaunches`). *Default:* 60 s. `std::nullopt`: no limit.
     Timeout launch_timeout = std::chrono::seconds(60);
 
     /// Arguments for the launcher, before those of prong: `{"--mca", "btl_tcp_if_include",
@@ -100,8 +103,9 @@ struct MpiOptions {
 ///     }
 ///
 /// Each host runs a pool of its own. A task that crashes there fails with `WorkerDied`, whose
-/// `host()` names the machine, and costs one worker. A task whose rank or host is lost ends with
-/// `RankLost`, or runs elsewhere (`TaskOptions::max_retries`).
+/// `host()` names the machine, and costs one worker. If a rank or host is lost, the tasks that it
+/// has, running or waiting there, end with `RankLost`, or run elsewhere
+/// (`TaskOptions::max_retries`; this counts as an attempt).
 ///
 /// Tasks are sent ahead: a rank may hold up to 4096 that wait there. Such a task counts as running,
 /// so `cancel()` returns false (`kill()` and `request_stop()` reach it), and
@@ -117,6 +121,9 @@ struct MpiOptions {
 /// The program itself never calls MPI: a child process does. A program that `mpirun` has started
 /// can create one such pool in its life, because the ranks end with the pool; another one throws
 /// `std::logic_error`, as does one that a task on another rank creates.
+///
+/// Thread safety and process safety: like `ProcessPoolExecutor`. The job ends with the program,
+/// also if it is killed: ranks on other hosts when they notice, at the latest after `rank_timeout`.
 class PRONG_API MpiPoolExecutor : public ProcessPoolExecutor {
 public:
     /// Creates the pool. Starts the job unless `mpirun` has started the program, and does not wait
@@ -131,8 +138,8 @@ namespace mpi {
 
 /// Returns in the program of the user. In every other process of the job, which the launcher has
 /// started with the same executable, it serves tasks and then exits. Call it on the first line of
-/// `main`: what stands before it runs on every host. There it forks the processes from which
-/// workers come before it starts MPI. Does not change the arguments.
+/// `main`: what stands before it runs on every host. Processes that serve fork a zygote for their
+/// workers before they start MPI. Does not change the arguments.
 ///
 /// *Throws* `std::logic_error` if there are other threads.
 PRONG_API void serve(int argc, char** argv);

@@ -82,8 +82,8 @@ batch_result_t<F, Range> submit_task_batch(executor::PoolCore& core, const TaskO
 } // namespace detail
 
 /// Submits tasks with fixed options; made by `ProcessPoolExecutor::with`. Refers to the pool, which
-/// must outlive it. *Throws* like the pool's members. `submit`, `submit_batch` and `map` also throw
-/// `std::invalid_argument` for options out of range.
+/// must outlive it. *Throws* like the pool's members, and `std::invalid_argument` from all that
+/// submit for options out of range.
 ///
 /// Thread safety and process safety: like `ProcessPoolExecutor`.
 class PRONG_API PoolWithOptions {
@@ -166,7 +166,7 @@ private:
 ///   A program that drops privileges later still controls the pool; tasks keep the privileges.
 /// - *Service managers* that stop a service by sending SIGTERM to all of its processes end running
 ///   tasks (`WorkerDied`). Have only the main process signalled (systemd: `KillMode=mixed`), or
-///   ignore SIGTERM in an initializer. Then `terminate_workers` takes 3 seconds.
+///   ignore SIGTERM in an initializer; workers then end 3 seconds after `terminate_workers`.
 ///
 /// **What a task leaves behind for the next one of its worker.** prong resets standard output and
 /// error after `TaskOptions::capture_output`, the limits of `TaskLimits`, and the thread behind
@@ -277,8 +277,9 @@ public:
     /// retried alone, and its crash fails no other.
     ///
     /// Encodes all elements first: if reading or encoding one throws, no task is queued. So the
-    /// range must be finite, and may change or end afterwards. Put what all tasks need, such as a
-    /// `SharedView`, in a pair with each element. Returns an empty vector for an empty range.
+    /// range must be finite, and may be changed or destroyed afterwards. Put what all tasks need,
+    /// such as a `SharedView`, in a pair with each element. Returns an empty vector for an empty
+    /// range.
     ///
     /// Blocks while `max_pending` tasks are queued, so a range may be longer than that: tasks are
     /// queued as there is room. If their `TaskOptions::deadline` passes first, the remaining tasks
@@ -293,7 +294,7 @@ public:
 
     /// Returns a handle that submits to this pool with `options`:
     /// `pool.with(TaskOptions{.timeout = 2s}).submit(parse, path)`. Does not check `options`;
-    /// `submit`, `submit_batch` and `map` do.
+    /// the members that submit do.
     [[nodiscard]] PoolWithOptions with(const TaskOptions& options) const {
         return {*core_, options};
     }
@@ -328,11 +329,11 @@ public:
     /// because workers do not exit until then. Thread safety: any thread.
     bool join_for(Timeout timeout);
 
-    /// Like `shutdown()`, but blocks at most `timeout` (`std::nullopt`: no limit). On expiry
-    /// cancels queued tasks (`CancelledError`) and kills busy workers (`WorkerDied`). Also kills
-    /// workers in a hook that does not return; the report omits them. Returns a report that
-    /// converts to true if nothing was killed or cancelled. *Throws* `std::system_error` if the
-    /// pool's supervisor cannot be reached.
+    /// Like `shutdown()`, but waits for tasks at most `timeout` (`std::nullopt`: no limit). On
+    /// expiry cancels queued tasks (`CancelledError`) and kills busy workers (`WorkerDied`), which
+    /// takes some milliseconds. Also kills workers in a hook that does not return; the report omits
+    /// them. Returns a report that converts to true if nothing was killed or cancelled. *Throws*
+    /// `std::system_error` if the pool's supervisor cannot be reached.
     ShutdownReport shutdown_for(Timeout timeout);
 
     /// Shuts the pool down: later submissions throw `PoolShutdown`. Cancels queued tasks and sends
@@ -344,7 +345,8 @@ public:
     /// Like `terminate_workers`, but sends SIGKILL at once.
     void kill_workers();
 
-    /// Returns the number of workers that the pool keeps.
+    /// Returns the number of workers that the pool keeps on this machine: of a `MpiPoolExecutor`,
+    /// `MpiOptions::local_workers`, by default 0; `stats().workers` has the others.
     [[nodiscard]] int max_workers() const;
 
     /// Returns counts and the state of each worker. After the pool has ended or broken, all workers

@@ -168,7 +168,9 @@ public:
             *this, std::forward<Args>(args)...);
     }
 
-    /// Returns the number of items that wait in the queue; while others use it, an estimate.
+    /// Returns the number of items that wait in the queue, at one instant during the call. Of a
+    /// queue that is never at rest meanwhile it is an estimate. Takes longer with each item. So do
+    /// `empty` and `full`.
     [[nodiscard]] std::size_t size() const { return items_.size(); }
     /// Returns whether no item waits.
     [[nodiscard]] bool empty() const { return size() == 0; }

@@ -38,8 +38,9 @@ class SharedView;
 /// After `fork` the child's copy of a buffer is empty. A direct argument of a `Process` is the
 /// exception: it belongs to the child from `Process::start` on.
 ///
-/// A task that throws, crashes, times out or is cancelled does not give its buffers back: they are
-/// freed when `get` has thrown or the future is destroyed, or earlier.
+/// Only a buffer in the task's result comes back. Any other is freed as the task ends, at the
+/// latest when `get` has returned or thrown, or the future is destroyed. To keep a buffer that
+/// tasks only read, pass `share()`.
 ///
 /// A task that is tried again (`TaskOptions::max_retries`) gets the buffer as the dead attempt has
 /// left it, perhaps half changed; if that has passed the buffer on, decoding throws `ObjectGone`.
@@ -64,8 +65,9 @@ public:
     SharedBuffer() noexcept = default;
     /// Creates a buffer of `size` elements, which this object owns. The contents are arbitrary, as
     /// of memory that `std::make_unique_for_overwrite` returns. The elements are aligned to 512
-    /// bytes or more. *Throws* `LimitExceeded` if the machine has too little memory for a large
-    /// buffer, and `Error` if the family's memory has no room.
+    /// bytes or more. *Throws* `LimitExceeded` (`LimitKind::shared_memory`) if the machine has too
+    /// little memory for a buffer of 64 MiB or more, and `Error` if the memory that all processes
+    /// of the program share has no room.
     explicit SharedBuffer(size_type size)
         : bytes_(detail::SharedBytes::make(size, sizeof(T))), first_(first()) {}
     /// Creates a buffer of `size` copies of an element. *Throws* like the constructor above.

@@ -43,7 +43,8 @@ struct TaskLimits {
 
 /// Options of one task: `pool.with(TaskOptions{.timeout = 2s}).submit(parse, path)`.
 ///
-/// With `map`, each chunk is a task; the default chunk is then one element.
+/// With `map`, each chunk is a task, so none of these bounds the whole; the default chunk is then
+/// one element.
 struct TaskOptions {
     /// Limits the run time of each attempt, from the moment a worker claims the task. On expiry
     /// asks the task to stop (`this_task::stop_requested`). After `grace` kills and replaces the
@@ -60,11 +61,12 @@ struct TaskOptions {
     /// ms.
     Timeout grace = std::chrono::milliseconds(100);
 
-    /// Requeues the task up to this many times when its worker dies. Does not retry after an
-    /// exception, `Future::kill` or `request_stop`, a timeout or an exceeded limit. If all attempts
-    /// have killed their worker, the future throws `PoisonedTask`, with the last 16 deaths.
-    /// `this_task::attempt` returns the number of the attempt. *Default:* 0. A negative number
-    /// makes `submit` throw `std::invalid_argument`.
+    /// Requeues the task up to this many times when its worker dies, or the rank that has it is
+    /// lost: parts of it may run more than once. Does not retry after an exception, `Future::kill`
+    /// or `request_stop`, a timeout or an exceeded limit. If the last attempt has killed its
+    /// worker, too, the future throws `PoisonedTask`, with the last 16 deaths; if its rank was
+    /// lost, `RankLost`. `this_task::attempt` returns the number of the attempt. *Default:* 0. A
+    /// negative number makes `submit` throw `std::invalid_argument`.
     int max_retries = 0;
 
     /// Limits what the task may use. *Default:* `PoolOptions::limits`.

@@ -6,8 +6,9 @@
 
 namespace prong {
 
-/// Limits a duration; `std::nullopt`: no limit. Constructible from any `std::chrono` duration. Zero
-/// and negative values make a wait poll. Clamps durations too long for nanoseconds.
+/// A duration that limits something; `std::nullopt`: no limit. Constructible from any `std::chrono`
+/// duration. Zero and negative values make a wait poll, and end a task at once. Clamps durations
+/// too long for nanoseconds.
 class Timeout {
 public:
     /// A duration, or none.

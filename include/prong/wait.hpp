@@ -55,7 +55,8 @@ PRONG_API WaitResult wait_for_tasks(std::span<const TaskHandle* const> tasks, Re
 /// `std::logic_error` for a future that is not valid.
 ///
 /// For futures of several types use `wait({a, b})`, `wait(std::tie(a, b))`, or a range of
-/// `AnyFuture`.
+/// `AnyFuture`. With a timeout name the condition, too: `wait({a, b}, ReturnWhen::all_completed,
+/// 2s)`. `wait({a, b}, 2s)` waits for any `Waitable`, below.
 // The default is what a braced list becomes.
 template <FutureRange Range = std::initializer_list<AnyFuture>>
 WaitResult wait(Range&& futures, ReturnWhen when = ReturnWhen::all_completed,
@@ -132,7 +133,8 @@ struct WaitableList {
 PRONG_API std::vector<std::size_t> wait(std::span<const Waitable> items,
                                         Timeout timeout = std::nullopt);
 
-/// Like the above: `prong::wait({future, process, connection}, 2s)`.
+/// Like the above: `prong::wait({future, process, connection}, 2s)`. A list of futures alone is one
+/// of this kind only with a timeout.
 inline std::vector<std::size_t> wait(detail::WaitableList items, Timeout timeout = std::nullopt) {
     return wait(items.items, timeout);
 }

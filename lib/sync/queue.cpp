@@ -565,23 +565,30 @@ bool Ring::join(const Deadline& deadline) {
 }
 
 std::size_t Ring::size() const {
-    // What is counted is right if neither end has moved meanwhile. On a busy queue, an estimate.
-    constexpr int most_tries = 3;
+    // Two equal walks in succession (a double collect): in between, no place has changed, because
+    // none becomes again what it was. On a queue that is never at rest, the last walk's estimate.
+    constexpr int most_walks = 64;
     std::size_t count = 0;
-    for (int i = 0; i < most_tries; ++i) {
+    std::optional<std::uint64_t> seen;
+    for (int i = 0; i < most_walks; ++i) {
         count = 0;
-        const std::uint64_t tail = ends_->tail.load();
-        const std::uint64_t next = ends_->next.load();
+        std::uint64_t digest = 0;
+        const auto add = [&](std::uint64_t word) { // FNV-1a, by words
+            digest = (digest ^ word) * 0x100000001b3;
+        };
         for (Walk walk(ends_->head, capacity_);; walk.advance()) {
             const std::uint64_t position = walk.position();
+            const std::uint64_t taker = place(position).taker.load();
             const Phase phase = phase_of(position);
+            add(position);
+            add(taker);
             if (is_unused(phase)) break;
-            if (phase == Phase::offered) ++count;
-            if (phase == Phase::taken &&
-                !sync::lives(static_cast<MemberId>(place(position).taker.load())))
-                ++count;
+            add(static_cast<std::uint64_t>(phase));
+            const bool is_left =
+                phase == Phase::taken && !sync::lives(static_cast<MemberId>(taker));
+            if (phase == Phase::offered || is_left) ++count;
         }
-        if (ends_->tail.load() == tail && ends_->next.load() == next) break;
+        if (std::exchange(seen, digest) == digest) break;
     }
     return count;
 }

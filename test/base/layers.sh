@@ -31,14 +31,14 @@ declare -A allowed=(
 
 failures=0
 while IFS= read -r file; do
-    folder=$(dirname -- "${file#"$lib"/}")
+    folder=${file#"$lib"/} folder=${folder%/*}
     if [[ ! -v allowed[$folder] ]]; then
         echo "$folder: is not in the table of ${BASH_SOURCE[0]##*/}"
         failures=1
         continue
     fi
     while IFS= read -r included; do
-        below=$(dirname -- "$included")
+        below=${included%/*}
         [[ " $folder ${allowed[$folder]} " == *" $below "* ]] && continue
         echo "${file#"$lib"/} includes $included"
         failures=1

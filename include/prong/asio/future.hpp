@@ -138,7 +138,8 @@ struct WaitBody {
 /// second is a `std::optional<R>` (`async_value_t`). A future without a task completes with
 /// `std::logic_error`. *Default token:* `use_awaitable`.
 ///
-/// Waits in the context of the handler's executor, which any context of Asio's may be. A token that
+/// Waits in the context of the handler's executor, which may be any of Asio's contexts. While it
+/// waits, a timer looks at the pool every 64 ms. A token that
 /// has no executor (a plain callback, `use_future`, `detached`) is rejected at compile time: pass
 /// an executor first, or bind one. The result is decoded in the handler's executor.
 ///
@@ -146,8 +147,9 @@ struct WaitBody {
 /// `terminal` calls `Future::kill`; the strongest counts. The operation then completes as the task
 /// ends, for example with `CancelledError`. A task that is not cancelled continues, and so does the
 /// operation: `total` does not end one whose task is running. Coroutines pass on `terminal` only,
-/// unless `this_coro::reset_cancellation_state` says otherwise: `co_await (async_get(…) || timer)`
-/// kills the task when the timer expires.
+/// unless `this_coro::reset_cancellation_state` says otherwise: `co_await (async_get(…,
+/// as_tuple(use_awaitable)) || timer)` kills the task when the timer expires. (Without `as_tuple`,
+/// `||` waits for the timer if the task throws, and drops the exception.)
 ///
 /// Does not block. The handler is never called from within this function or a cancellation. If the
 /// context is destroyed first, the operation ends without a call of its handler, as if the future
@@ -202,10 +204,11 @@ void async_wait(Where&& /*where*/, const Future<R>&& future, Token&&... /*token*
 }
 
 /// Calls `function(future)` once on an executor when the task has ended, for whatever reason;
-/// `future.get()` does not block then. `where` is the executor or context. Does not block. The call
-/// counts as outstanding work of the context until then. If the context is destroyed first, the
-/// function is not called. What the function throws, it throws to the context's `run`. *Throws*
-/// `std::logic_error` for a future without a task. Thread safety: any thread.
+/// `future.get()` does not block then. Takes the future: move it in. `where` is the executor or
+/// context. Does not block. The call counts as outstanding work of the context until then. If the
+/// context is destroyed first, the function is not called. What the function throws, it throws to
+/// the context's `run`. *Throws* `std::logic_error` for a future without a task. Thread safety: any
+/// thread.
 template <detail::ExecutorOrContext Where, typename R, typename Function>
 void add_done_callback(Where&& where, Future<R> future, Function&& function) {
     detail::FutureAccess::task(future).require_valid();

@@ -142,7 +142,7 @@ public:
     using socket_type = typename Protocol::socket;      ///< a connection
     using executor_type = detail::net::any_io_executor; ///< of the context that it waits in
 
-    /// Binds to `endpoint`, listens, and forks the workers. Clients may connect from then on; they
+    /// Forks the workers, binds to `endpoint`, and listens. Clients may connect from then on; they
     /// are accepted after `async_run`. The file of a local socket whose server was killed is
     /// replaced.
     ///
@@ -203,8 +203,9 @@ public:
 
     /// Accepts no more clients; closes the listening socket. Connections go on, also those that
     /// wait for a worker; `this_task::stop_requested` becomes true in those that are being served.
-    /// If they have not ended after `ServerOptions::drain_timeout`, the workers are killed. Does
-    /// not block. May be called again.
+    /// If they have not ended after `ServerOptions::drain_timeout`, by default never, the workers
+    /// are killed. A handler that waits for a silent client does not notice the stop. Does not
+    /// block. May be called again.
     void stop() { loop_->stop(); }
 
     /// Returns counts of connections. Does not block.

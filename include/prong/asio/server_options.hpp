@@ -18,7 +18,8 @@ namespace prong {
 
 /// What happens to a client that connects while a server has `max_connections`.
 enum class WhenFull : unsigned char {
-    wait,   ///< stays in the kernel's backlog until another connection has ended
+    wait,   ///< stays in the kernel's backlog until another connection has ended; beyond the
+            ///< backlog, its attempt to connect fails or takes longer, as the kernel does it
     refuse, ///< gets `ServerOptions::refusal`, and the connection is closed
 };
 
@@ -29,13 +30,14 @@ PRONG_API std::string_view to_string(WhenFull action);
 /// `ServerOptions{.workers = 4, .connection = {.timeout = 5s}}`. Designated initialisers must
 /// follow the order of the fields.
 struct ServerOptions {
-    /// Number of worker processes; each serves one connection at a time. *Default:*
-    /// `pool.max_workers`, or else one for each CPU.
+    /// Number of worker processes; each serves one connection at a time, so that many clients who
+    /// are silent stop the server, unless `connection.timeout` is set. Has precedence over
+    /// `pool.max_workers`. *Default:* that, or else one for each CPU.
     std::optional<int> workers = std::nullopt;
 
     /// Limits the connections that have been accepted and have not ended. Those beyond `workers`
-    /// wait for a worker, which then needs no time to accept them. *Default:* as many as workers. 0
-    /// throws `std::invalid_argument`.
+    /// are accepted already and wait for a worker. With fewer than `workers`, some workers stay
+    /// idle. *Default:* as many as workers. 0 throws `std::invalid_argument`.
     std::optional<std::size_t> max_connections = std::nullopt;
 
     /// Selects what happens to further clients. *Default:* they wait.
@@ -58,10 +60,10 @@ struct ServerOptions {
     /// workers. *Default:* no limit.
     Timeout drain_timeout = std::nullopt;
 
-    /// Options of each connection: `timeout` from the moment a worker begins to serve it, `limits`,
-    /// `capture_output`, `capture_stack`. `deadline`, `max_retries` and `priority` have no meaning
-    /// for connections: if they are set the server's constructor throws `std::invalid_argument`.
-    /// *Default:* no limits.
+    /// Options of each connection: `timeout` from the moment a worker begins to serve it, `grace`,
+    /// `limits`, `capture_output` (for the errors), `capture_stack`. `deadline`, `max_retries` and
+    /// `priority` have no meaning for connections: if they are set the server's constructor throws
+    /// `std::invalid_argument`. *Default:* no limits.
     TaskOptions connection = {};
 
     /// Options of the workers, such as `initializer`, `max_tasks_per_worker` (connections) and
@@ -81,13 +83,14 @@ struct ServerOptions {
 /// death is counted, and another worker serves the connection.
 struct ServerStats {
     std::uint64_t accepted;   ///< connections accepted to be served
-    std::uint64_t refused;    ///< connections closed at once, because the server was full
+    std::uint64_t refused;    ///< connections refused, because the server was full
     std::uint64_t served;     ///< `serve` has returned
     std::uint64_t failed;     ///< `serve` has thrown
     std::uint64_t crashed;    ///< the worker died
     std::uint64_t timed_out;  ///< `TaskOptions::timeout` has expired
     std::uint64_t over_limit; ///< a limit of `TaskOptions::limits` was exceeded
-    std::uint64_t killed;     ///< killed when `drain_timeout` expired, or waiting at the end
+    std::uint64_t killed;     ///< killed when `drain_timeout` expired, or still waiting when the
+                              ///< server ended
     std::size_t active;       ///< connections that a worker serves now
     std::size_t waiting;      ///< connections that wait for a worker
 };

@@ -22,7 +22,7 @@ namespace detail {
 
 /// A pool, perhaps with options.
 template <typename T>
-concept SubmitsTasks = std::same_as<std::remove_cvref_t<T>, ProcessPoolExecutor> ||
+concept SubmitsTasks = std::derived_from<std::remove_cvref_t<T>, ProcessPoolExecutor> ||
                        std::same_as<std::remove_cvref_t<T>, PoolWithOptions>;
 
 template <typename R>
@@ -65,8 +65,8 @@ public:
     ///
     /// *Signature:* `void(std::exception_ptr, Future<R>)`. The exception is the one that `submit`
     /// throws, or null. *Default token:* `use_awaitable`. *Cancellation* of any strength completes
-    /// with `system_error` (`operation_aborted`), and the task is never submitted. Everything else
-    /// is as for `async_get`.
+    /// with Asio's `system_error` (`operation_aborted`), and the task is never submitted.
+    /// Everything else is as for `async_get`.
     template <typename Token = detail::net::use_awaitable_t<>>
         requires(!detail::ExecutorOrContext<Token>)
     auto operator()(Token&& token = {}) {
@@ -88,11 +88,11 @@ private:
 /// called with a completion token: `Future<int> future = co_await async_submit(pool, square,
 /// 7)();`.
 ///
-/// `pool` is a `ProcessPoolExecutor`, or `pool.with(options)`. `TaskOptions::deadline` counts from
-/// this call; if it passes first, the future has ended with `TaskTimeout`. Submissions in one
-/// context that wait for the same pool are served in order. What `submit` throws, the operation
-/// completes with. Does not block. The pool may be destroyed first: the operation then completes
-/// with `PoolShutdown`. Thread safety: any thread.
+/// `pool` is a `ProcessPoolExecutor` or `MpiPoolExecutor`, or `pool.with(options)`.
+/// `TaskOptions::deadline` counts from this call; if it passes first, the future has ended with
+/// `TaskTimeout`. Submissions in one context that wait for the same pool are served in order. What
+/// `submit` throws, the operation completes with. Does not block. The pool may be destroyed first:
+/// the operation then completes with `PoolShutdown`. Thread safety: any thread.
 template <detail::SubmitsTasks Pool, typename F, typename... Args>
 AsyncSubmit<task_result_t<F, Args...>> async_submit(Pool&& pool, F&& f, Args&&... args) {
     using R = task_result_t<F, Args...>;
