@@ -124,10 +124,10 @@ private:
     std::string task_;
 };
 
-/// Reports that the process which serves tasks on another host was lost, or the connection to it,
-/// while it had the task or before the task was sent, and that the task may not be tried again
-/// (`TaskOptions::max_retries`). The task may have run, in part or as a whole, unless `rank()` is
-/// -1. `what()` names the cause.
+/// Reports that the rank which had the task, a process that serves tasks on another host, was lost,
+/// or the connection to it, and that the task may not be tried again (`TaskOptions::max_retries`).
+/// The task may have run, in part or as a whole. If `rank()` is -1 it had not been sent to any.
+/// `what()` names the cause.
 class PRONG_API RankLost : public Error {
 public:
     /// Stores what the functions of the same names return. `cause`: how the rank was lost.

@@ -191,8 +191,8 @@ public:
 
     /// Returns whether the process is a daemon. A daemon dies with its parent, even when SIGKILL
     /// ends the parent. The end of the thread that started it does not matter. A daemon may start
-    /// no processes. A daemon that is stopped or blocks all signals may outlive a killed parent.
-    /// *Default:* false.
+    /// no `Process`, but may create pools. A daemon that is stopped or blocks all signals may
+    /// outlive a killed parent. *Default:* false.
     [[nodiscard]] bool daemon() const;
     /// Makes it a daemon or not. *Throws* `std::logic_error` after `start()`.
     void set_daemon(bool daemon);

@@ -25,7 +25,7 @@ PRONG_API std::string_view to_string(WorkerState state);
 
 /// State and counts of one worker.
 struct WorkerStats {
-    /// The worker's index, as `this_worker::index`: on its host.
+    /// The worker's number among those of its host; what `this_worker::index` returns there.
     int index;
     int pid; ///< 0 if absent
     /// What the worker is doing.

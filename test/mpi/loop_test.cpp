@@ -100,7 +100,7 @@ TEST_CASE("a full pool on other ranks is waited for without blocking") {
 }
 
 TEST_CASE("the loss of a rank completes what awaits its tasks") {
-    MpiPoolExecutor pool(MpiOptions{.workers_per_host = 1, .ranks = 1});
+    MpiPoolExecutor pool(MpiOptions{.workers_per_host = 1, .ranks = 1, .rank_timeout = 1s});
     const FileGate gate;
     auto task = pool.submit(pass, gate.path(), 1);
     REQUIRE(gate.await_arrivals(1));

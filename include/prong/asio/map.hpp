@@ -181,7 +181,7 @@ public:
     /// that has thrown completes with its exception; the next operation goes on behind it.
     ///
     /// *Signature:* `void(std::exception_ptr, std::optional<value_type>)`. *Default token:*
-    /// `use_awaitable`. *Cancellation* of any strength ends the wait with `system_error`
+    /// `use_awaitable`. *Cancellation* of any strength ends the wait with Asio's `system_error`
     /// (`operation_aborted`); no result is lost, the next operation goes on. Everything else is as
     /// for `async_get`.
     template <typename Token = detail::net::use_awaitable_t<>>
@@ -236,10 +236,10 @@ private:
 ///     while (auto n = co_await squares.async_next()) use(*n);       // one by one
 ///     auto all = co_await async_map(pool, square, numbers)();       // or all together
 ///
-/// `pool` is a `ProcessPoolExecutor`, or `pool.with(options)`. Submits the first chunks at once, as
-/// far as there is room in the queue; does not block. An lvalue range must outlive the result; an
-/// rvalue range is moved into it. *Throws* like `map`, and `std::invalid_argument` for
-/// `MapOptions::timeout`: let a timer cancel the operation instead.
+/// `pool` is a `ProcessPoolExecutor` or `MpiPoolExecutor`, or `pool.with(options)`. Submits the
+/// first chunks at once, as far as there is room in the queue; does not block. An lvalue range must
+/// outlive the result; an rvalue range is moved into it. *Throws* like `map`, and
+/// `std::invalid_argument` for `MapOptions::timeout`: let a timer cancel the operation instead.
 template <detail::SubmitsTasks Pool, typename F, std::ranges::input_range... Ranges>
     requires(sizeof...(Ranges) > 0)
 auto async_map(Pool&& pool, const MapOptions& options, F f, Ranges&&... ranges) {

@@ -192,9 +192,9 @@ public:
 
     /// Accepts clients until the server is stopped and the last connection has ended. Completes
     /// with `void(std::exception_ptr)`: null after `stop`; `BrokenProcessPool` if no worker can
-    /// serve any more; a system error `operation_aborted` if the server is destroyed. Cancellation
-    /// of any kind does what `stop` does. May be called again: each call waits for the same end.
-    /// *Default token:* `use_awaitable`.
+    /// serve any more; Asio's `system_error` (`operation_aborted`) if the server is destroyed.
+    /// Cancellation of any kind does what `stop` does. May be called again: each call waits for the
+    /// same end. *Default token:* `use_awaitable`.
     template <typename Token = detail::net::use_awaitable_t<>>
     auto async_run(Token&& token = Token()) {
         return detail::net::async_compose<Token, void(std::exception_ptr)>(

@@ -56,8 +56,8 @@ struct ShutdownBody {
 ///
 /// *Signature:* `void(std::exception_ptr)`. The exception is `std::logic_error` in a process that
 /// is not the pool's, or `std::system_error`; else null. *Default token:* `use_awaitable`.
-/// *Cancellation* of any strength ends the wait with `system_error` (`operation_aborted`), but not
-/// the shutdown. Everything else is as for `async_get`.
+/// *Cancellation* of any strength ends the wait with Asio's `system_error` (`operation_aborted`),
+/// but not the shutdown. Everything else is as for `async_get`.
 template <typename Token = detail::net::use_awaitable_t<>>
 auto async_shutdown(ProcessPoolExecutor& pool, Token&& token = {}) {
     return detail::initiate(std::forward<Token>(token), detail::ShutdownBody(pool));
