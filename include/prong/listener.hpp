@@ -110,7 +110,7 @@ private:
 
     // What a Process does with a listener among its arguments: in the child, and in the parent.
     friend PRONG_API void prong_keep_end(Listener& listener) noexcept;
-    friend PRONG_API void prong_give_away(Listener& listener) noexcept;
+    friend PRONG_API void prong_give_away(Listener& listener, int child) noexcept;
 
     detail::Acceptor& acceptor() const;
 

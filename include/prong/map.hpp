@@ -168,7 +168,8 @@ private:
         } catch (...) {
             error = std::current_exception();
             writer.rewind(end);
-            if constexpr (moves_parcels) writer.pledges().take_back(end);
+            if constexpr (moves_parcels && are_references) writer.pledges().take_back(end);
+            if constexpr (moves_parcels && !are_references) writer.pledges().drop(end);
         }
         return count;
     }
@@ -177,7 +178,9 @@ private:
     static constexpr bool moves_parcels =
         (is_moved_by_encoding<std::ranges::range_value_t<Views>>() || ...);
     static constexpr bool are_references =
-        (std::is_reference_v<std::ranges::range_reference_t<Views>> && ...);
+        ((std::is_reference_v<std::ranges::range_reference_t<Views>> ||
+          !is_moved_by_encoding<std::ranges::range_value_t<Views>>()) &&
+         ...);
 
     F callable_;
     std::tuple<Views...> views_;
@@ -260,6 +263,7 @@ private:
     void load();
     void finish_chunk();
     void adapt(std::chrono::nanoseconds elapsed, std::size_t elements);
+    void note_size(std::size_t bytes, std::size_t elements);
     [[nodiscard]] std::size_t lookahead() const;
 
     PoolReference pool_;
@@ -273,6 +277,7 @@ private:
     std::exception_ptr input_error_; ///< comes after all results
     bool input_ended_ = false;
     std::size_t chunksize_;
+    std::size_t bytes_per_element_ = 1; ///< the most so far, of arguments or results
 
     std::optional<Unsent> unsent_;
     std::deque<Chunk> chunks_;      ///< each stays in its place; some places are free

@@ -35,7 +35,7 @@ public:
     virtual void enter_child() = 0;
     virtual void call() = 0;
     /// In the parent, when the child has been started.
-    virtual void leave_parent() = 0;
+    virtual void leave_parent(int child) = 0;
 };
 
 // An argument that has something to do when it goes over to the child, such as a `Connection`, a
@@ -53,8 +53,8 @@ void drop_in_child(T& part) {
     if constexpr (requires { prong_drop_other_end(part); }) prong_drop_other_end(part);
 }
 template <typename T>
-void give_away(T& part) {
-    if constexpr (requires { prong_give_away(part); }) prong_give_away(part);
+void give_away(T& part, int child) {
+    if constexpr (requires { prong_give_away(part, child); }) prong_give_away(part, child);
 }
 
 template <typename Callable, typename... Args>
@@ -76,8 +76,8 @@ public:
         std::apply([](auto&... parts) { std::invoke(std::move(parts)...); }, parts_);
     }
 
-    void leave_parent() override {
-        std::apply([](auto&... parts) { (give_away(parts), ...); }, parts_);
+    void leave_parent(int child) override {
+        std::apply([child](auto&... parts) { (give_away(parts, child), ...); }, parts_);
     }
 
 private:

@@ -116,7 +116,9 @@ public:
 private:
     friend struct detail::HandleAccess;
     friend void prong_keep_end(SharedBuffer& buffer) noexcept { buffer.bytes_.parcel.adopt(); }
-    friend void prong_give_away(SharedBuffer& buffer) noexcept { buffer.bytes_.parcel.give_away(); }
+    friend void prong_give_away(SharedBuffer& buffer, int child) noexcept {
+        buffer.bytes_.parcel.give_away(child);
+    }
 
     using Parts = detail::ParcelId;
     template <std::same_as<Parts> P> // not from braces
@@ -180,8 +182,8 @@ private:
     friend void prong_keep_end(SharedView& view) noexcept {
         if (view.bytes_ != nullptr) view.bytes_->parcel.adopt();
     }
-    friend void prong_give_away(SharedView& view) noexcept {
-        if (view.bytes_ != nullptr) view.bytes_->parcel.give_away();
+    friend void prong_give_away(SharedView& view, int child) noexcept {
+        if (view.bytes_ != nullptr) view.bytes_->parcel.give_away(child);
     }
 
     explicit SharedView(detail::SharedBytes bytes)

@@ -101,7 +101,10 @@ struct ServerCore::State {
         }
     }
 
-    [[nodiscard]] std::size_t connections() const { return tasks.size() + due + pending.size(); }
+    /// How many connections have been accepted and have not ended.
+    [[nodiscard]] std::size_t connections() const {
+        return tasks.size() - std::min(empty_tasks, tasks.size()) + due + pending.size();
+    }
     [[nodiscard]] bool has_free_worker() const {
         return tasks.size() < static_cast<std::size_t>(pool.max_workers());
     }
@@ -132,6 +135,7 @@ struct ServerCore::State {
     std::deque<base::UniqueFd> pending; ///< connections that are not in the channel yet
     std::size_t due = 0;                ///< tasks of connections in the channel, to be submitted
     std::size_t spare = 0;              ///< further tasks, which may find no connection
+    std::size_t empty_tasks = 0;        ///< of `tasks`: as many find no connection
     Tasks tasks;
     std::deque<Refused> refused;
     bool is_killed = false;
@@ -218,6 +222,7 @@ ServerCore::Tasks::iterator ServerCore::begin_task() {
         ++state.due;
     }
     state.tasks.push_back(state.submit(state.with_options, state.source));
+    if (&owed == &state.spare) ++state.empty_tasks;
     --owed;
     return std::prev(state.tasks.end());
 }
@@ -229,11 +234,17 @@ void ServerCore::owe_task() {
 std::exception_ptr ServerCore::end_task(Tasks::iterator task) {
     Task finished = std::move(*task);
     state_->tasks.erase(task);
+    // One that died just before its connection leaves that to a spare task, which is not empty
+    // then.
+    if (state_->tasks.empty()) state_->empty_tasks = 0;
     ServerStats& counts = state_->counts;
     std::uint64_t* count = &counts.failed;
     std::exception_ptr error;
     try {
-        if (finished.get()) ++counts.served;
+        if (finished.get())
+            ++counts.served;
+        else if (state_->empty_tasks != 0)
+            --state_->empty_tasks;
         return nullptr;
     } catch (const BrokenProcessPool&) {
         // A spare task had no connection.
@@ -262,7 +273,8 @@ ServerCore::Tasks& ServerCore::tasks() {
 }
 
 bool ServerCore::idle() const {
-    return state_->connections() == 0 && state_->spare == 0;
+    return state_->tasks.empty() && state_->due == 0 && state_->pending.empty() &&
+           state_->spare == 0;
 }
 
 void ServerCore::close_listener() noexcept {

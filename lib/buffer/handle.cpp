@@ -95,14 +95,15 @@ ParcelId ParcelHandle::pledge_copy(Writer& writer) const {
     return id;
 }
 
-void ParcelHandle::give_away() const noexcept {
+void ParcelHandle::give_away(int child) const noexcept {
     if (!owns()) return;
-    Holder mail = Holder::unpack(holder_);
-    mail.state = State::mail;
+    Holder given = Holder::unpack(holder_);
+    given.state = State::given;
     std::uint64_t word = cell_->parcel.holder.load();
     // It fails if the child was faster.
-    if (Holder::unpack(word).is_same(Holder::unpack(holder_)))
-        cell_->parcel.holder.compare_exchange_strong(word, mail.pack());
+    if (Holder::unpack(word).is_same(Holder::unpack(holder_)) &&
+        cell_->parcel.holder.compare_exchange_strong(word, given.pack()))
+        buffer::note_gift({.cell = cell_, .word = given.pack(), .child = child});
 }
 
 void ParcelHandle::adopt() noexcept {
@@ -114,7 +115,7 @@ void ParcelHandle::adopt() noexcept {
         .state = State::held, .member = sync::this_member(), .ticket = buffer::new_ticket()};
     // The parent may give it away at the same time.
     while (now.ticket == parents.ticket && now.member == parents.member &&
-           (now.state == State::held || now.state == State::mail)) {
+           (now.state == State::held || now.state == State::given)) {
         if (cell_->parcel.holder.compare_exchange_weak(word, mine.pack())) {
             holder_ = mine.pack();
             depth_ = os::fork_depth();

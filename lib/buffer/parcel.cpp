@@ -4,8 +4,11 @@
 #include "sync/object.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <csignal>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -166,7 +169,23 @@ bool is_ownerless(const Cell& cell, Holder holder, Living& lives) {
 /// Returns whether a parcel in this state counts as a reference to its buffer.
 bool is_reference(State state) noexcept {
     return state == State::held || state == State::task || state == State::result ||
-           state == State::mail;
+           state == State::mail || state == State::given;
+}
+
+/// Guards `the_gifts`. Never destroyed: other static objects may still make buffers.
+constinit os::ForkSafeMutex gifts_mutex;
+constinit std::vector<Gift>* the_gifts = nullptr;
+
+/// Frees the gifts of children that have ended before they took them over.
+void free_orphaned_gifts() noexcept {
+    const std::lock_guard lock(gifts_mutex);
+    if (the_gifts == nullptr) return;
+    std::erase_if(*the_gifts, [](const Gift& gift) {
+        if (gift.cell->parcel.holder.load() != gift.word) return true; // it was taken over
+        if (kill(gift.child, 0) == 0 || errno != ESRCH) return false;
+        release(*gift.cell, gift.word);
+        return true;
+    });
 }
 
 /// What a sweep finds out about a buffer.
@@ -367,7 +386,17 @@ bool sweep() {
     return is_complete;
 }
 
+void note_gift(const Gift& gift) noexcept {
+    const std::lock_guard lock(gifts_mutex);
+    try {
+        if (the_gifts == nullptr) the_gifts = new std::vector<Gift>;
+        the_gifts->push_back(gift);
+    } catch (const std::bad_alloc&) { // see the declaration
+    }
+}
+
 void sweep_if_due() noexcept {
+    free_orphaned_gifts();
     static constinit os::ForkSafeMutex mutex;
     static constinit std::uint32_t swept = 0;
     const std::lock_guard lock(mutex);

@@ -6,6 +6,8 @@
 
 #include <prong/detail/parcel.hpp>
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 
@@ -27,6 +29,7 @@ enum class State : std::uint8_t {
     mail,     ///< pledged by the member to the receiver of a message
     counting, ///< the member counts it as a reference to a buffer, or does so no longer
     gone,     ///< a buffer that has references only
+    given,    ///< passed by the member to a process that it has forked, which holds it next
 };
 
 /// A parcel's word.
@@ -73,6 +76,16 @@ NewParcel make_buffer(std::uint64_t bytes, std::uint64_t element_bytes);
 /// or pledged with these words. Throws `Error` if there is no room.
 NewParcel make_reference(Cell& target, State state = State::held, std::uint64_t home = 0,
                          std::uint64_t item = 0);
+
+/// A parcel that this process has given to its child.
+struct Gift {
+    Cell* cell;
+    std::uint64_t word;
+    pid_t child;
+};
+/// Remembers the gift until the child has taken it over. If it ends before that, `sweep_if_due`
+/// frees the parcel; without memory to remember it, only the end of this process does.
+void note_gift(const Gift& gift) noexcept;
 
 /// Returns the buffer that a reference refers to, or the buffer itself; null if the cell is
 /// corrupt.

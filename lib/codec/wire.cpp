@@ -10,8 +10,8 @@ namespace prong::detail {
 Pledges& Writer::pledges() {
     throw CodecError(
         "a prong::SharedBuffer or SharedView cannot go this way: it can be an argument "
-        "or the result of a task, of a method of a manager's object or of a Process, a "
-        "message or an item of a queue, or lie in one of these");
+        "or the result of a task, an argument of a method of a manager's object or of a "
+        "Process, a message or an item of a queue, or lie in one of these");
 }
 
 MessageWriter::MessageWriter() noexcept = default;

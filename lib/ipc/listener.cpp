@@ -96,7 +96,7 @@ void prong_keep_end(Listener& listener) noexcept {
     if (listener.acceptor_) listener.acceptor_->own_file();
 }
 
-void prong_give_away(Listener& listener) noexcept {
+void prong_give_away(Listener& listener, int /*child*/) noexcept {
     if (listener.acceptor_) listener.acceptor_->disown_file();
 }
 

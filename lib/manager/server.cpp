@@ -3,6 +3,7 @@
 #include "codec/exception.hpp"
 #include "manager/channel.hpp"
 #include "manager/greeting.hpp"
+#include "os/descriptor.hpp"
 #include "os/socket.hpp"
 
 #include <prong/codec.hpp>
@@ -62,6 +63,9 @@ void serve_client(Objects& objects, Connection connection) {
 
 void serve(Connection creator, const detail::ManagerAddress& address) {
     std::signal(SIGINT, SIG_IGN); // Ctrl-C is for the program, which may still use the objects
+    // Else a port at which the program listens would stay in use.
+    const int own = creator.fileno();
+    os::give_up_descriptors(os::Inherited::all_but_network, {}, {&own, 1});
     std::optional<Objects> objects;
     std::optional<Listener> listener;
     detail::BufferWriter report;

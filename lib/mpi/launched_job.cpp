@@ -9,6 +9,8 @@
 #include <array>
 #include <chrono>
 #include <climits>
+#include <filesystem>
+#include <system_error>
 
 namespace prong::mpi {
 namespace {
@@ -29,13 +31,22 @@ std::string program_path() {
     return text;
 }
 
+/// Returns the absolute path of a module that may have been loaded by a relative one; an empty
+/// string if it is no file (any more).
+std::string absolute_path(const std::string& path) {
+    std::error_code error;
+    const std::filesystem::path absolute = std::filesystem::canonical(path, error);
+    return error ? std::string() : absolute.string();
+}
+
 /// Returns the shared objects that the program has loaded, separated by colons.
 std::string module_paths() {
     std::string text;
     for (const os::Module& module : os::list_modules()) {
-        const bool is_file = module.path.starts_with('/');
-        if (is_file && module.path.find(':') == std::string::npos)
-            text += (text.empty() ? "" : ":") + module.path;
+        const std::string path =
+            module.path.starts_with('/') ? module.path : absolute_path(module.path);
+        if (!path.empty() && path.find(':') == std::string::npos)
+            text += (text.empty() ? "" : ":") + path;
     }
     return text;
 }

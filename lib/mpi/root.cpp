@@ -377,18 +377,26 @@ bool Root::forward_requests() {
     if (requests.empty() && requests_.empty()) return false;
     requests.insert(requests.begin(), requests_.begin(), requests_.end());
     requests_.clear();
+    bool any = false;
     for (const RelayPort::Request& request : requests) {
-        const Held& held = held_.at(request.claim);
+        Held& held = held_.at(request.claim);
         if (held.number == 0) continue; // has ended meanwhile
-        if (held.server == nullptr) {
-            requests_.push_back(request);
-        } else {
+        if (held.server != nullptr) {
             held.server->out.add({.kind = request.is_kill ? EntryKind::kill : EntryKind::stop,
                                   .number = held.number},
                                  {});
+        } else if (request.is_kill) { // it waits, perhaps behind a large one
+            std::erase_if(waiting_,
+                          [&](const RelayTask& task) { return task.claim == request.claim; });
+            held = {};
+            port_.end(request.claim, {.state = ring::TaskState::thrown, .bytes = {}});
+        } else {
+            requests_.push_back(request);
+            continue;
         }
+        any = true;
     }
-    return true;
+    return any;
 }
 
 std::size_t Root::room() const {
@@ -402,7 +410,8 @@ std::size_t Root::room() const {
 ServerState* Root::least_loaded(std::size_t bytes) {
     ServerState* best = nullptr;
     for (ServerState& server : servers_) {
-        const bool fits = server.held == 0 || server.held_bytes + bytes <= most_held_bytes;
+        const bool fits =
+            server.held < server.workers || server.held_bytes + bytes <= most_held_bytes;
         if (!fits || server.room() == 0) continue;
         if (best == nullptr || server.held * best->workers < best->held * server.workers)
             best = &server;

@@ -190,7 +190,7 @@ std::size_t Server::waiting() const {
 /// may run elsewhere, and its arguments may be overwritten.
 bool Server::may_be_given_up() {
     const std::int64_t absent = now_ns_ - std::exchange(worked_ns_, now_ns_);
-    return absent > timeout_ns_ * 3 / 4 || now_ns_ - heard_ns_ > timeout_ns_;
+    return absent > timeout_ns_ / 4 * 3 || now_ns_ - heard_ns_ > timeout_ns_;
 }
 
 bool Server::receive() {

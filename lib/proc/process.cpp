@@ -53,7 +53,7 @@ void Process::start() {
         if (target_) target_->enter_child();
         run();
     });
-    if (target_) target_->leave_parent();
+    if (target_) target_->leave_parent(proc::pid(state()));
     target_.reset();
 }
 

@@ -23,6 +23,13 @@ int odd_only(int n) {
 
 void nothing(int) {}
 
+Gate* the_gate = nullptr; // of `pass_two`, as the workers have it from the fork
+
+int pass_two(int n) {
+    if (n == 2) the_gate->pass();
+    return n;
+}
+
 std::vector<int> squares_of(int count) {
     std::vector<int> squares;
     for (int i = 0; i < count; ++i) squares.push_back(square(i));
@@ -143,6 +150,59 @@ TEST_CASE("a cancelled wait for a result loses none") {
     io.restart();
     io.run();
     CHECK(end.value == std::optional(9));
+}
+
+TEST_CASE("a wait for results that are there can be cancelled, too, and loses none") {
+    ProcessPoolExecutor pool(1);
+    net::io_context io;
+    auto map = async_map(pool, square, std::vector{1, 2, 3});
+    CHECK(pool.submit(square, 4).get() == 16); // runs after all of these
+    net::cancellation_signal signal;
+    End<std::vector<int>> all;
+    map(io, net::bind_cancellation_slot(signal.slot(), all.handler()));
+    signal.emit(cancellation_type::terminal);
+    io.run();
+    CHECK(is_a<boost::system::system_error>(all.error));
+    End<std::optional<int>> next;
+    map.async_next(io, net::bind_cancellation_slot(signal.slot(), next.handler()));
+    signal.emit(cancellation_type::terminal);
+    io.restart();
+    io.run();
+    CHECK(is_a<boost::system::system_error>(next.error));
+    for (const int n : {1, 2, 3}) {
+        map.async_next(io, next.handler());
+        io.restart();
+        io.run();
+        CHECK(next.value == std::optional(square(n)));
+    }
+}
+
+TEST_CASE("what a cancelled wait for all results has gathered comes next") {
+    const Shared<Gate> gate;
+    the_gate = gate.get();
+    ProcessPoolExecutor pool(1);
+    net::io_context io;
+    auto map = async_map(pool, MapOptions{.chunksize = 1}, pass_two, std::vector{0, 1, 2});
+    net::cancellation_signal signal;
+    End<std::vector<int>> all;
+    map(io, net::bind_cancellation_slot(signal.slot(), all.handler()));
+    CHECK(gate->await_arrivals(1));
+    io.poll();
+    signal.emit(cancellation_type::total);
+    io.restart();
+    io.run();
+    CHECK(is_a<boost::system::system_error>(all.error));
+    End<std::optional<int>> next;
+    map.async_next(io, next.handler());
+    io.restart();
+    io.run();
+    CHECK(next.value == std::optional(0));
+    gate->open();
+    map(io, all.handler());
+    io.restart();
+    io.run();
+    CHECK(!all.error);
+    CHECK(*all.value == std::vector{1, 2});
 }
 
 TEST_CASE("deaths and the end of the context or the pool end an async_map") {

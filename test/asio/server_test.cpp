@@ -109,6 +109,29 @@ TEST_CASE("connections that end badly take no place of others") {
     CHECK(further.receive() == "hello");
 }
 
+TEST_CASE("after a crash a full server has room, although its new worker is not there yet") {
+    const Shared<Gate> gate;
+    const Shared<std::atomic<int>> starts;
+    ServingTcp serving(any_port(),
+                       {.workers = 1,
+                        .when_full = WhenFull::refuse,
+                        .pool = {.initializer =
+                                     [&] {
+                                         if (starts->fetch_add(1) != 0) gate->pass();
+                                     }}},
+                       obey_tcp);
+    CHECK(serving.connect().ask("crash").empty());
+    REQUIRE(serving.errors(1).size() == 1);
+    CHECK(serving->stats().waiting == 0);
+    Client next = serving.connect();
+    next.send("hello");
+    REQUIRE(serving.eventually_stats(
+        [](const ServerStats& stats) { return stats.accepted + stats.refused == 2; }));
+    CHECK(serving->stats().refused == 0);
+    gate->open();
+    CHECK(next.receive() == "hello");
+}
+
 TEST_CASE("many more clients may wait than the channel to the workers holds") {
     ServingTcp serving(any_port(), {.workers = 1, .max_connections = 1000}, obey_tcp);
     std::deque<Client> clients;
@@ -229,6 +252,15 @@ TEST_CASE("a server's function may be of any kind") {
             co_await net::async_write(socket, net::buffer(line), net::use_awaitable);
         });
     }
+}
+
+TEST_CASE("a connection ends with its coroutine, whatever that has begun") {
+    ServingTcp serving(any_port(), workers(1), [](tcp::socket& socket) -> net::awaitable<void> {
+        auto timer = std::make_shared<net::steady_timer>(socket.get_executor(), 1h);
+        timer->async_wait([timer](const auto&) {});
+        co_return;
+    });
+    for (int i = 0; i < 2; ++i) CHECK(serving.connect().receive().empty());
 }
 
 TEST_CASE("an exception of a coroutine is the connection's") {

@@ -91,6 +91,13 @@ struct Hidden {
     }
 };
 
+struct Unencodable {
+    template <class Archive>
+    void serialize(Archive& /*archive*/) {
+        throw std::runtime_error("cannot be encoded");
+    }
+};
+
 /// Where a test's tasks find what they need.
 struct Board {
     std::atomic<int> runs{0};
@@ -670,6 +677,21 @@ TEST_CASE("a process that dies frees its buffers") {
     REQUIRE(memory.more() == 2);
 }
 
+TEST_CASE("a process that is killed as it starts frees its arguments") {
+    const BufferMemory memory;
+    {
+        for (int i = 0; i < 20; ++i) {
+            Process process([](const Ints&, const IntView&) {}, numbers(10), numbers(5).share());
+            process.start();
+            process.kill();
+            process.join();
+        }
+        const Ints next = numbers(1); // as it is made, the others are freed
+        REQUIRE(memory.more() == 2);
+    }
+    REQUIRE(memory.more() == 0);
+}
+
 TEST_CASE("a manager's object gets buffers") {
     const BufferMemory memory;
     {
@@ -721,14 +743,38 @@ TEST_CASE("a batch or a map of temporary buffers that fails frees them") {
     REQUIRE(memory.more() == 0);
 }
 
-TEST_CASE("a batch that fails leaves buffers that are no temporaries to the caller") {
+TEST_CASE("a map of temporary buffers whose elements cannot be encoded frees them") {
+    const BufferMemory memory;
+    using Element = std::pair<Ints, Unencodable>;
+    const auto elements = std::views::iota(0, 10) | std::views::transform([](int) {
+                              return Element(numbers(10), Unencodable());
+                          });
+    {
+        ProcessPoolExecutor pool(1);
+        const auto map_all = [&] {
+            for (const std::size_t size :
+                 pool.map([](const Element& element) { return element.first.size(); }, elements))
+                REQUIRE(size == 10);
+        };
+        for (int i = 0; i < 3; ++i) REQUIRE_THROWS_AS(map_all(), std::runtime_error);
+    }
+    REQUIRE(memory.more() == 0);
+}
+
+TEST_CASE("a batch or a map that fails leaves buffers that are no temporaries to the caller") {
     ProcessPoolExecutor pool(1);
     pool.shutdown();
     std::vector<Ints> buffers;
     for (int i = 0; i < 5; ++i) buffers.push_back(numbers(10));
-    const auto moved = std::ranges::subrange(std::move_iterator(buffers.begin()),
-                                             std::move_iterator(buffers.end()));
-    REQUIRE_THROWS_AS(pool.submit_batch(increment, moved), prong::PoolShutdown);
+    const auto moved = [&] {
+        return std::ranges::subrange(std::move_iterator(buffers.begin()),
+                                     std::move_iterator(buffers.end()));
+    };
+    REQUIRE_THROWS_AS(pool.submit_batch(increment, moved()), prong::PoolShutdown);
+    REQUIRE_THROWS_AS(pool.map(increment, moved()), prong::PoolShutdown);
+    REQUIRE_THROWS_AS(pool.map([](Ints buffer, int) { return buffer; }, moved(),
+                               std::views::iota(0)), // whose elements are temporaries
+                      prong::PoolShutdown);
     for (const Ints& buffer : buffers) REQUIRE(buffer.size() == 10);
 }
 

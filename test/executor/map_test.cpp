@@ -100,6 +100,15 @@ struct Counted {
 
 } // namespace
 
+TEST_CASE("chunks grow only as far as the pool's memory allows") {
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 2, .max_payload_bytes = 100'000});
+    int count = 0;
+    for (const std::string& text :
+         pool.map([](int) { return std::string(1000, 'x'); }, std::views::iota(0, 5000)))
+        count += text.size() == 1000 ? 1 : 0;
+    CHECK(count == 5000);
+}
+
 TEST_CASE("map gives the results in the order of the input") {
     ProcessPoolExecutor pool(2);
     CHECK(pool.map(square, std::views::iota(0, 1000)).get() == squares(1000));

@@ -558,6 +558,14 @@ TEST_CASE("a proxy of a manager that has ended reaches no object of the next one
     }
 }
 
+TEST_CASE("a manager does not keep the program's ports") {
+    prong::Listener listener("127.0.0.1:0", "key");
+    const std::string address = listener.address();
+    const prong::Manager manager;
+    listener.close();
+    CHECK_NOTHROW(prong::Listener(address, "key"));
+}
+
 TEST_CASE("another program is refused, with the key and without") {
     const auto manager = Manager::listen("localhost:0", key);
     const auto value = manager.value(1);

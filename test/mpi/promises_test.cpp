@@ -207,6 +207,27 @@ void check_large(MpiPoolExecutor& pool) {
     CHECK(reversed.get() == values);
 }
 
+int pass_large(const std::string& gate, const std::string& bytes) {
+    return pass(gate, static_cast<int>(bytes.size()));
+}
+
+/// Each worker may have large arguments at the same time; a task that waits for them can be killed.
+void check_large_arguments(MpiPoolExecutor& pool) {
+    constexpr int size = 40 << 20;
+    const FileGate gate;
+    const std::string bytes(size, 'x');
+    std::vector<Future<int>> futures;
+    for (int i = 0; i < ranks * workers; ++i)
+        futures.push_back(pool.submit(pass_large, gate.path(), bytes));
+    CHECK(gate.await_arrivals(ranks * workers));
+    auto waiting = pool.submit(pass_large, gate.path(), bytes);
+    CHECK(eventually([&] { return waiting.running(); }));
+    CHECK(waiting.kill());
+    CHECK_THROWS_AS(waiting.get(), prong::CancelledError);
+    gate.open();
+    for (auto& future : futures) CHECK(future.get() == size);
+}
+
 void check_waiting(MpiPoolExecutor& pool) {
     const FileGate gate;
     std::vector<Future<int>> futures;
@@ -280,6 +301,7 @@ TEST_CASE("an executor on other ranks keeps the promises of an executor", "[both
     check_cancel(pool);
     check_priorities(pool);
     check_large(pool);
+    check_large_arguments(pool);
     check_waiting(pool);
     check_refusals(pool);
     check_stats(pool);

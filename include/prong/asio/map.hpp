@@ -10,7 +10,9 @@
 #include <prong/map.hpp>
 #include <prong/process_pool_executor.hpp>
 
+#include <deque>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <ranges>
@@ -28,7 +30,7 @@ namespace detail {
 struct MapWaitBody {
     using Signature = void(std::exception_ptr);
 
-    bool is_ready(LoopService& /*service*/) const { return run->is_ready(); }
+    bool is_ready(LoopService& /*service*/) const { return is_gathered || run->is_ready(); }
     void wait(LoopService& service, LoopOperation& operation,
               const net::any_io_executor& executor) const {
         if (const TaskHandle* const task = run->awaited())
@@ -43,6 +45,7 @@ struct MapWaitBody {
     std::tuple<std::exception_ptr> finish(std::exception_ptr error) { return {std::move(error)}; }
 
     MapRun* run;
+    bool is_gathered; ///< what the operation waits for is there already
 };
 
 /// What the operations of a map share.
@@ -69,9 +72,17 @@ struct AsyncMapState {
         return std::move(*value);
     }
 
+    /// Takes the first of what `gathered` holds.
+    std::optional<Value> take_gathered() {
+        if (gathered.empty()) return std::nullopt;
+        std::optional<Value> first(std::move(gathered.front()));
+        gathered.pop_front();
+        return first;
+    }
+
     MapRun& run;
     MapResult<R> results;
-    std::vector<Value> gathered; ///< before an error
+    std::deque<Value> gathered; ///< for all together, before an error or a cancellation
 };
 
 /// Takes one element, or nothing at the end.
@@ -81,8 +92,10 @@ struct NextElement {
     using Signature = void(std::exception_ptr, Element);
     using End = std::tuple<std::exception_ptr, Element>;
 
+    static bool is_gathered(const AsyncMapState<R>& map) { return !map.gathered.empty(); }
     /// Returns nothing if the element is not there yet.
     static std::optional<End> take(AsyncMapState<R>& map) {
+        if (auto element = map.take_gathered()) return End(nullptr, std::move(element));
         if (!map.run.is_ready()) return std::nullopt;
         return End(nullptr, map.run.at_end() ? Element() : Element(map.take()));
     }
@@ -95,9 +108,15 @@ struct AllElements {
     using Signature = void(std::exception_ptr, Elements);
     using End = std::tuple<std::exception_ptr, Elements>;
 
+    static bool is_gathered(const AsyncMapState<R>& /*map*/) { return false; }
     static std::optional<End> take(AsyncMapState<R>& map) {
         while (map.run.is_ready()) {
-            if (map.run.at_end()) return End(nullptr, std::exchange(map.gathered, {}));
+            if (map.run.at_end()) {
+                Elements elements(std::make_move_iterator(map.gathered.begin()),
+                                  std::make_move_iterator(map.gathered.end()));
+                map.gathered.clear();
+                return End(nullptr, std::move(elements));
+            }
             map.gathered.push_back(map.take());
         }
         return std::nullopt;
@@ -108,6 +127,7 @@ struct AllElements<void> {
     using Signature = void(std::exception_ptr);
     using End = std::tuple<std::exception_ptr>;
 
+    static bool is_gathered(const AsyncMapState<void>& /*map*/) { return false; }
     static std::optional<End> take(AsyncMapState<void>& map) {
         while (map.run.is_ready()) {
             if (map.run.at_end()) return End(nullptr);
@@ -133,6 +153,9 @@ struct MapOperation {
         std::optional<End> end;
         try {
             if (error) std::rethrow_exception(error);
+            // A cancellation after the inner wait has ended finds nothing to abort there.
+            if (self.cancelled() != net::cancellation_type::none)
+                throw SystemError(net::error::operation_aborted);
             end = Taking<R>::take(*state);
         } catch (...) {
             end.emplace();
@@ -145,7 +168,7 @@ struct MapOperation {
 private:
     template <typename Self>
     void wait(Self& self) {
-        const MapWaitBody body{&state->run};
+        const MapWaitBody body{&state->run, Taking<R>::is_gathered(*state)};
         if constexpr (std::same_as<Executor, std::monostate>) {
             initiate(std::move(self), body);
         } else {

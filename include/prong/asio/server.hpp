@@ -36,7 +36,9 @@ inline constexpr bool is_coroutine<net::awaitable<void, Executor>> = true;
 template <typename Serve, typename Socket>
 void serve_socket(net::io_context& context, Serve& serve, Socket& socket) {
     if constexpr (is_coroutine<std::invoke_result_t<Serve&, Socket&>>) {
-        net::co_spawn(context, std::invoke(serve, socket), [](std::exception_ptr error) {
+        // Whatever else it has begun ends with the context.
+        net::co_spawn(context, std::invoke(serve, socket), [&context](std::exception_ptr error) {
+            context.stop();
             if (error) std::rethrow_exception(error);
         });
         context.run();

@@ -43,8 +43,9 @@ public:
     /// The same for another reference to the buffer that this one refers to.
     [[nodiscard]] ParcelId pledge_copy(Writer& writer) const;
 
-    /// Leaves the parcel to a process that was just forked, which calls `adopt` for its copy.
-    void give_away() const noexcept;
+    /// Leaves the parcel to the process `child`, which was just forked and calls `adopt` for its
+    /// copy. If it ends before that, the parcel is freed as the next buffer is made.
+    void give_away(int child) const noexcept;
     void adopt() noexcept;
 
 private:

@@ -3,6 +3,8 @@
 #include "executor/parent/core.hpp"
 #include "executor/shared/option_check.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <stdexcept>
 
 namespace prong::detail {
@@ -68,6 +70,7 @@ void MapRun::read_chunk(std::size_t most) {
         chunk.elements = source_->encode_elements(chunk.writer, most, input_error_);
         if (input_error_) input_ended_ = true;
         elements_under_way_ += chunk.elements;
+        note_size(chunk.writer.size(), chunk.elements);
         if (chunk.elements == 0) unsent_.reset();
     } catch (...) { // the pool accepts no more tasks
         input_error_ = std::current_exception();
@@ -121,6 +124,7 @@ void MapRun::load() {
     if (!chunk_error_) {
         try {
             chunk_ = ChunkReader(outcome.result, chunk.elements, value_bytes_);
+            note_size(outcome.result.remaining(), chunk.elements);
         } catch (const CodecError&) {
             chunk_error_ = std::current_exception();
         }
@@ -219,11 +223,19 @@ void MapRun::adapt(std::chrono::nanoseconds elapsed, std::size_t elements) {
     if (options_.chunksize) return;
     const auto took = static_cast<std::size_t>(std::max<std::int64_t>(elapsed.count(), 1));
     const std::size_t wanted = static_cast<std::size_t>(target_time.count()) * elements / took;
-    const std::size_t most = std::min(growth_limit * chunksize_, largest_chunk);
+    // All chunks under way, with their results, shall fit into the pool's shared memory.
+    const std::uint64_t chunk_bytes =
+        pool_.core().state().payload.largest() / (4 * chunks_ahead_per_worker * workers_);
+    const std::size_t fitting = std::max<std::size_t>(chunk_bytes / bytes_per_element_, 1);
+    const std::size_t most = std::min({growth_limit * chunksize_, largest_chunk, fitting});
     chunksize_ = std::clamp<std::size_t>(wanted, 1, most);
     if (options_.lookahead) { // leave elements for every worker
         chunksize_ = std::clamp<std::size_t>(*options_.lookahead / workers_, 1, chunksize_);
     }
+}
+
+void MapRun::note_size(std::size_t bytes, std::size_t elements) {
+    if (elements != 0) bytes_per_element_ = std::max(bytes_per_element_, bytes / elements);
 }
 
 } // namespace prong::detail

@@ -2,11 +2,38 @@
 #include "executor/parent/core.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 
 namespace prong::executor {
+namespace {
+
+/// A copy of what a task's arguments begin with, from which its name is found. The task may end,
+/// and its memory be used again, at any time: the bytes need not be right, but are the same for
+/// each look at them.
+class Beginning {
+public:
+    explicit Beginning(std::span<const std::byte> arguments)
+        : size_(std::min(arguments.size(), copy_.size())) {
+        copy(arguments.data());
+    }
+
+    [[nodiscard]] std::span<const std::byte> bytes() const { return {copy_.data(), size_}; }
+
+private:
+    [[gnu::no_sanitize_thread]] void copy(const volatile std::byte* from) {
+        for (std::size_t i = 0; i < size_; ++i) copy_[i] = from[i];
+    }
+
+    std::array<std::byte, 16> copy_{}; ///< more than an address
+    std::size_t size_;
+};
+
+} // namespace
 
 PoolStats PoolCore::stats() {
     require_own_process();
@@ -110,12 +137,10 @@ std::optional<PoolCore::RunningTask> PoolCore::running_task(unsigned owner) cons
     const detail::TaskType* const type =
         known_types_.find(ring::read_once(task->record->task_type));
     if (type == nullptr) return running;
-    // The task may end, and its record be reused, at any time: the bytes are only used to find a
-    // function's name, and need not be right.
     const auto arguments = state_.arguments_of(*task->record);
-    running.name.replace(
-        0, std::string_view("a task").size(),
-        fork_base_.name_of(*type, arguments.value_or(std::span<const std::byte>())));
+    const Beginning beginning(arguments.value_or(std::span<const std::byte>()));
+    running.name.replace(0, std::string_view("a task").size(),
+                         fork_base_.name_of(*type, beginning.bytes()));
     return running;
 }
 
