@@ -16,11 +16,6 @@
 #include <system_error>
 #include <utility>
 
-/// Defined in each program that makes objects in this memory, by the headers of these objects
-/// (`<prong/detail/shared_object.hpp>`), and in no other. By another name: where the definition is
-/// visible, too, a compiler takes it for there.
-[[gnu::weak]] void family_memory_mark() noexcept asm("prong_uses_family_memory");
-
 namespace prong::shm {
 namespace {
 
@@ -94,7 +89,7 @@ FamilyMemory& FamilyMemory::get() {
 }
 
 void FamilyMemory::prepare_fork() noexcept {
-    if (&family_memory_mark == nullptr) return;
+    if (!is_used_by_program()) return;
     try {
         get();
     } catch (const std::exception&) { // see the declaration

@@ -27,6 +27,8 @@ public:
     /// Creates the memory if the program uses it at all, so that a child forked next has it. A
     /// failure is ignored: the first object reports it.
     static void prepare_fork() noexcept;
+    /// Returns whether the program contains the objects that lie in this memory.
+    static bool is_used_by_program() noexcept;
 
     /// What precedes the blocks.
     static constexpr std::uint64_t members_bytes = std::uint64_t{4096} * 128;
