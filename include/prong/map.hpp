@@ -168,8 +168,8 @@ private:
         } catch (...) {
             error = std::current_exception();
             writer.rewind(end);
-            if constexpr (moves_parcels && are_references) writer.pledges().take_back(end);
-            if constexpr (moves_parcels && !are_references) writer.pledges().drop(end);
+            if constexpr (moves_parcels)
+                are_references ? writer.pledges().take_back(end) : writer.pledges().drop(end);
         }
         return count;
     }

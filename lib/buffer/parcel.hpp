@@ -84,7 +84,7 @@ struct Gift {
     pid_t child;
 };
 /// Remembers the gift until the child has taken it over. If it ends before that, `sweep_if_due`
-/// frees the parcel; without memory to remember it, only the end of this process does.
+/// frees the parcel; without memory to remember it, the parcel stays until the program ends.
 void note_gift(const Gift& gift) noexcept;
 
 /// Returns the buffer that a reference refers to, or the buffer itself; null if the cell is

@@ -46,7 +46,7 @@ public:
 
     [[nodiscard]] double per_ns() const { return per_ns_; }
 
-    /// Returns whether so many tasks last for two unhurried naps, at the highest of the last rates:
+    /// Returns whether this number of tasks lasts for two unhurried naps at the last highest rate:
     /// while workers wait for a loop that naps, the present rate is too low.
     [[nodiscard]] bool is_backlog(std::size_t waiting) const {
         const std::chrono::duration<double, std::nano> least = 2 * Pace::unhurried;

@@ -139,9 +139,9 @@ struct WaitBody {
 /// `std::logic_error`. *Default token:* `use_awaitable`.
 ///
 /// Waits in the context of the handler's executor, which may be any of Asio's contexts. While it
-/// waits, a timer looks at the pool every 64 ms. A token that
-/// has no executor (a plain callback, `use_future`, `detached`) is rejected at compile time: pass
-/// an executor first, or bind one. The result is decoded in the handler's executor.
+/// waits, a timer looks at the pool every 64 ms. A token that has no executor (a plain callback,
+/// `use_future`, `detached`) is rejected at compile time: pass an executor first, or bind one. The
+/// result is decoded in the handler's executor.
 ///
 /// *Cancellation:* `total` calls `Future::cancel`, `partial` calls `Future::request_stop`,
 /// `terminal` calls `Future::kill`; the strongest counts. The operation then completes as the task
