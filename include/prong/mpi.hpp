@@ -109,7 +109,8 @@ struct MpiOptions {
 ///
 /// Tasks are sent ahead: a rank may hold up to 4096 that wait there. Such a task counts as running,
 /// so `cancel()` returns false (`kill()` and `request_stop()` reach it), and
-/// `TaskOptions::priority` orders only those that are still in the program's queue.
+/// `TaskOptions::priority` orders only those that are still in the program's queue. Tasks that wait
+/// behind long ones return to the queue, after 50 ms, or 4 ms if another worker is idle.
 ///
 /// Workers see the program's memory as it was at `serve`, not at the creation of the pool. Their
 /// environment lacks the variables by which the launcher identifies a rank (`PMI*`, `OMPI_*`,

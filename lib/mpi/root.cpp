@@ -38,6 +38,11 @@ constexpr std::size_t most_held_bytes = 64 << 20;
 /// message, and so little that no rank has much left to do when the others are idle.
 constexpr std::chrono::nanoseconds backlog = 2ms;
 
+/// How long a rank at which no task ends may keep tasks that wait there: if others are idle, and if
+/// not.
+constexpr std::chrono::nanoseconds wait_beside_idle = 2 * backlog;
+constexpr std::chrono::nanoseconds longest_wait = 50ms;
+
 /// How many tasks a rank may hold.
 constexpr double largest_window = 4096;
 
@@ -78,14 +83,16 @@ struct ServerState {
     std::size_t held = 0; ///< tasks
     std::size_t held_bytes = 0;
     Throughput throughput;
-    double window = 0;     ///< how many tasks it may hold
-    bool was_full = false; ///< it held as many since the window was last adjusted
+    std::int64_t ended_ns = 0; ///< when a task last ended there, or had to be given back
+    double window = 0;         ///< how many tasks it may hold
+    bool was_full = false;     ///< it held as many since the window was last adjusted
 
     [[nodiscard]] bool serves() const { return workers != 0 && !is_gone(); }
     [[nodiscard]] std::size_t room() const {
         const auto most = static_cast<std::size_t>(window);
         return serves() && !out.is_congested() && held < most ? most - held : 0;
     }
+    [[nodiscard]] bool is_idle() const { return serves() && held < workers; }
     [[nodiscard]] bool is_gone() const { return is_broken || is_lost || has_left; }
     [[nodiscard]] bool has_answered() const { return workers != 0 || is_gone(); }
     [[nodiscard]] bool has_backlog() const {
@@ -100,6 +107,7 @@ struct ServerState {
 /// else it holds is on its way or runs, however long that takes. A window that is not used does not
 /// grow.
 void ServerState::count_end(std::int64_t now_ns, std::uint32_t waiting) {
+    ended_ns = now_ns;
     if (!throughput.count(1, now_ns)) return;
     const double wanted =
         std::floor(throughput.per_ns() * static_cast<double>(backlog.count()) + 0.9);
@@ -145,6 +153,7 @@ private:
     bool forward_tasks();
     std::size_t claim(std::size_t most);
     bool assign_tasks();
+    bool recall_tasks();
     ServerState* least_loaded(std::size_t bytes);
     [[nodiscard]] std::size_t room() const;
     void send(const RelayTask& task, ServerState& server);
@@ -239,6 +248,7 @@ bool Root::work() {
     if (now_ns_ - looked_ns_ > timeout_ns_ / 16) check_servers();
     bool any = receive();
     any = forward_requests() || any;
+    any = recall_tasks() || any;
     any = forward_tasks() || any;
     return any;
 }
@@ -361,10 +371,10 @@ void Root::finish(ServerState& server, const EntryHead& head, std::span<const st
     if (held == nullptr) return;
     const std::uint32_t claim = claim_of(head.number);
     free(*held);
+    const auto state = static_cast<ring::TaskState>(head.state);
+    if (state == ring::TaskState::cancelled) return port_.take_back(claim);
     server.count_end(now_ns_, head.count);
-    const executor::TaskEnd end{.state = static_cast<ring::TaskState>(head.state),
-                                .bytes = bytes,
-                                .output_length = head.output};
+    const executor::TaskEnd end{.state = state, .bytes = bytes, .output_length = head.output};
     if (head.is_large && bytes.empty())
         port_.end_without_room(claim);
     else
@@ -445,6 +455,26 @@ bool Root::assign_tasks() {
     return any;
 }
 
+/// Asks ranks that have run into long tasks to give back those that wait behind them, to the queue.
+/// Returns whether there were any.
+bool Root::recall_tasks() {
+    bool any = false;
+    std::optional<bool> any_idle; // expensive
+    for (ServerState& server : servers_) {
+        const std::chrono::nanoseconds quiet(now_ns_ - server.ended_ns);
+        if (server.held <= server.workers || !server.serves() || quiet < wait_beside_idle) continue;
+        if (!any_idle)
+            any_idle =
+                port_.has_idle_worker() || std::ranges::any_of(servers_, &ServerState::is_idle);
+        if (!*any_idle && quiet < longest_wait) continue;
+        server.out.add({.kind = EntryKind::recall}, {});
+        server.window = server.workers;
+        server.ended_ns = now_ns_;
+        any = true;
+    }
+    return any;
+}
+
 /// Claims tasks and sends them. Returns whether there were any.
 bool Root::forward_tasks() {
     bool any = assign_tasks();
@@ -462,7 +492,10 @@ bool Root::forward_tasks() {
 void Root::send(const RelayTask& task, ServerState& server) {
     Held& held = held_.at(task.claim);
     held.server = &server;
-    if (server.held++ == 0) server.throughput.resume(now_ns_);
+    if (server.held++ == 0) {
+        server.throughput.resume(now_ns_);
+        server.ended_ns = now_ns_;
+    }
     if (server.room() == 0) server.was_full = true;
     server.held_bytes += held.bytes;
     port_.assign(task.claim, server.rank);

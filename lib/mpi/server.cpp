@@ -217,6 +217,8 @@ void Server::take(const Entry& entry) {
         if (!in_.expects(head.number)) return ask(head);
         asked_.push_back(head);
         return;
+    case EntryKind::recall:
+        return tasks_.cancel_waiting();
     case EntryKind::alive:
         return;
     case EntryKind::leave:
@@ -260,7 +262,10 @@ bool Server::send_ends() {
     if (out_.is_congested()) return false; // the results stay where they are
     const auto ended = tasks_.take_ended();
     unfinished_ -= ended.size();
-    if (!ended.empty()) throughput_.count(ended.size(), now_ns_);
+    const auto cancelled = static_cast<std::size_t>(
+        std::ranges::count(ended, ring::TaskState::cancelled,
+                           [](const ServedTasks::Ended& task) { return task.end.state; }));
+    if (cancelled != ended.size()) throughput_.count(ended.size() - cancelled, now_ns_);
     for (const auto& [number, end] : ended) {
         out_.add({.kind = EntryKind::end,
                   .state = static_cast<std::uint8_t>(end.state),

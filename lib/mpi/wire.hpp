@@ -25,7 +25,8 @@ enum class EntryKind : std::uint8_t {
     task,    ///< from rank 0: the arguments of a task
     stop,    ///< from rank 0: a task is asked to stop
     kill,    ///< from rank 0: a task is to be killed
-    end,     ///< to rank 0: the result, exception or failure report of a task
+    recall,  ///< from rank 0: all tasks that have not started are to be cancelled
+    end,     ///< to rank 0: the result, exception or failure report of a task; or it was cancelled
     alive,   ///< both ways, at intervals; to rank 0: the state of each worker
     leave,   ///< last, from rank 0: `Leave`
     left,    ///< the answer: no more messages follow; the same

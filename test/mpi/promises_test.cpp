@@ -183,6 +183,28 @@ void check_cancel(MpiPoolExecutor& pool) {
     CHECK(std::ranges::none_of(run, [&](const auto& line) { return cancelled.contains(line); }));
 }
 
+/// Tasks that were sent ahead of long ones come back to the queue, where they can be cancelled and
+/// others take them.
+void check_recall(MpiPoolExecutor& pool) {
+    for (auto& future : pool.submit_batch(square, std::views::iota(0, 20'000))) future.get();
+    const FileGate gate;
+    std::vector<Future<int>> standing;
+    for (int i = 0; i < ranks * workers; ++i) standing.push_back(pool.submit(pass, gate.path(), i));
+    auto waiting = pool.submit_batch(square, std::views::iota(0, 1000));
+    REQUIRE(gate.await_arrivals(ranks * workers));
+    const auto all_queued = [&] { return std::ranges::none_of(waiting, &Future<int>::running); };
+    CHECK(eventually(all_queued));
+    CHECK(waiting.back().cancel());
+    waiting.pop_back();
+    CHECK(standing.back().kill()); // makes room at one rank
+    CHECK(prong::wait(waiting, prong::ReturnWhen::all_completed, 1min).not_done.empty());
+    for (int i = 0; i < 999; ++i)
+        if (waiting[static_cast<std::size_t>(i)].get() != square(i)) FAIL("wrong result");
+    gate.open();
+    standing.pop_back();
+    for (auto& future : standing) future.get();
+}
+
 void check_priorities(MpiPoolExecutor& pool) {
     const FileGate gate;
     std::vector<Future<int>> occupied;
@@ -299,6 +321,7 @@ TEST_CASE("an executor on other ranks keeps the promises of an executor", "[both
     check_limits(pool);
     check_control(pool);
     check_cancel(pool);
+    check_recall(pool);
     check_priorities(pool);
     check_large(pool);
     check_large_arguments(pool);

@@ -67,7 +67,9 @@ public:
     std::span<std::byte> reserve_end(std::uint32_t claim, std::size_t size);
     void end(std::uint32_t claim, const TaskEnd& end, std::string_view host);
     bool lose(std::uint32_t claim, std::string_view host, std::string_view cause);
+    void take_back(std::uint32_t claim);
     std::vector<Request> take_requests();
+    [[nodiscard]] bool has_idle_worker() const;
     [[nodiscard]] bool is_over() const;
     void nap(std::chrono::nanoseconds most, bool wants_tasks);
     void publish(int rank, std::string_view host, std::span<const RelayWorker> workers);
@@ -108,6 +110,7 @@ private:
     [[nodiscard]] Status finish_record(std::uint32_t claim, TaskState end);
     bool fail(std::uint32_t claim, FailureReport report, TaskState otherwise,
               bool is_unstarted = false);
+    void requeued(std::uint32_t claim);
     void let_go(std::uint32_t claim);
     void count(TaskState end);
     void stop_searching();
@@ -314,6 +317,16 @@ bool RelayPort::Impl::lose(std::uint32_t claim, std::string_view host, std::stri
     return fail(claim, std::move(report), TaskState::died, rank == RelayClaim::not_sent);
 }
 
+void RelayPort::Impl::take_back(std::uint32_t claim) {
+    const bool may_run = state_.stop_mode() <= proc::StopMode::drain;
+    if (may_run && requeue_unstarted(state_, slots_[claim].task, state_.owner_of_claim(claim))) {
+        let_go(claim);
+        requeued(claim);
+    } else {
+        finish(claim, TaskState::cancelled, {});
+    }
+}
+
 /// Ends the task in its state word, unless it was killed: then it ends as such.
 void RelayPort::Impl::finish(std::uint32_t claim, TaskState end, std::string_view host) {
     const Status after = finish_record(claim, end);
@@ -364,13 +377,18 @@ bool RelayPort::Impl::fail(std::uint32_t claim, FailureReport report, TaskState 
                                                       .is_unstarted = is_unstarted && may_retry});
     let_go(claim);
     if (step.is_requeued) {
-        waiting_.push_back(claim);
-        state_.notifier.work_arrived();
+        requeued(claim);
         return true;
     }
     if (!step.is_announced) surroundings_.notify_supervisor();
     free_.push_back(claim);
     return false;
+}
+
+/// The claim's intent holds a task that any worker may claim.
+void RelayPort::Impl::requeued(std::uint32_t claim) {
+    waiting_.push_back(claim);
+    state_.notifier.work_arrived();
 }
 
 void RelayPort::Impl::let_go(std::uint32_t claim) {
@@ -407,6 +425,13 @@ std::vector<RelayPort::Request> RelayPort::Impl::take_requests() {
         }
     }
     return requests;
+}
+
+bool RelayPort::Impl::has_idle_worker() const {
+    for (unsigned worker = 0; worker < state_.workers(); ++worker) {
+        if (state_.notifier.is_parked(worker)) return true;
+    }
+    return false;
 }
 
 bool RelayPort::Impl::is_over() const {
@@ -510,8 +535,16 @@ bool RelayPort::lose(std::uint32_t claim, std::string_view host, std::string_vie
     return impl_->lose(claim, host, cause);
 }
 
+void RelayPort::take_back(std::uint32_t claim) {
+    impl_->take_back(claim);
+}
+
 std::vector<RelayPort::Request> RelayPort::take_requests() {
     return impl_->take_requests();
+}
+
+bool RelayPort::has_idle_worker() const noexcept {
+    return impl_->has_idle_worker();
 }
 
 proc::StopMode RelayPort::stop_mode() const noexcept {

@@ -94,6 +94,10 @@ public:
     /// Returns whether it is requeued. Of a task that was not assigned, no attempt is counted.
     bool lose(std::uint32_t claim, std::string_view host, std::string_view cause);
 
+    /// Takes back a task that the rank has not started, and will not start: requeues it, or cancels
+    /// it if it was asked to stop.
+    void take_back(std::uint32_t claim);
+
     /// What the program asks of a task that the relay holds.
     struct Request {
         std::uint32_t claim;
@@ -105,6 +109,8 @@ public:
 
     // The pool.
 
+    /// Returns whether a worker of this machine has nothing to do.
+    [[nodiscard]] bool has_idle_worker() const noexcept;
     /// Returns how the program wants the pool to end. From `terminate` on, leave at once.
     [[nodiscard]] proc::StopMode stop_mode() const noexcept;
     /// Returns whether the relay is to leave: no task will come any more, and none is held.

@@ -37,6 +37,7 @@ public:
     void release(std::uint64_t number);
     void request_stop(std::uint64_t number);
     void kill(std::uint64_t number);
+    void cancel_waiting();
     void nap(std::chrono::nanoseconds most);
 
     void shutdown(std::chrono::nanoseconds most) { pool_.shutdown_for(most); }
@@ -182,6 +183,16 @@ void ServedTasks::Impl::kill(std::uint64_t number) {
     if (detail::TaskHandle* const handle = handle_of(number)) handle->kill();
 }
 
+/// In the order of their numbers, so that they are queued elsewhere in the order of submission.
+void ServedTasks::Impl::cancel_waiting() {
+    std::vector<std::uint64_t> numbers;
+    for (const auto& [number, task] : tasks_) {
+        if (task.handle.valid() && !task.has_ended) numbers.push_back(number);
+    }
+    std::ranges::sort(numbers);
+    for (const std::uint64_t number : numbers) tasks_.at(number).handle.cancel();
+}
+
 std::vector<ServedTasks::Worker> ServedTasks::Impl::workers() const {
     const SharedState& state = core().state();
     const std::int64_t now_ns = base::steady_now_ns();
@@ -250,6 +261,10 @@ void ServedTasks::request_stop(std::uint64_t number) {
 
 void ServedTasks::kill(std::uint64_t number) {
     impl_->kill(number);
+}
+
+void ServedTasks::cancel_waiting() {
+    impl_->cancel_waiting();
 }
 
 void ServedTasks::shutdown(std::chrono::nanoseconds most) {

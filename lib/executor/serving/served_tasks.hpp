@@ -62,6 +62,8 @@ public:
     /// Does nothing if the task has ended.
     void request_stop(std::uint64_t number);
     void kill(std::uint64_t number);
+    /// Cancels all tasks that no worker has started: they end with `ring::TaskState::cancelled`.
+    void cancel_waiting();
 
     /// Ends the workers in order, which runs `on_worker_exit`. Blocks until that is done; kills
     /// what still runs after `most`.

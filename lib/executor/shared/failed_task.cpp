@@ -21,10 +21,9 @@ void note_attempt(TaskSettings& settings, AttemptEnd& attempt) {
     report.attempts = before + 1;
 }
 
-bool requeue(SharedState& state, const AttemptEnd& attempt) noexcept {
-    const ring::Status after = ring::requeue(attempt.task, state.intent(attempt.owner));
+bool requeue(SharedState& state, const ring::Claim& task, unsigned owner) noexcept {
+    const ring::Status after = ring::requeue(task, state.intent(owner));
     if (after.state != ring::TaskState::queued) return false;
-    state.control().retried.fetch_add(1, std::memory_order_relaxed);
     state.control().retries.fetch_add(1, std::memory_order_release);
     return true;
 }
@@ -46,6 +45,11 @@ ring::Status fail_dead(SharedState& state, const AttemptEnd& attempt) noexcept {
 
 } // namespace
 
+bool requeue_unstarted(SharedState& state, const ring::Claim& task, unsigned owner) noexcept {
+    state.control().left_unfinished.fetch_add(1, std::memory_order_release);
+    return requeue(state, task, owner);
+}
+
 AttemptStep end_failed_task(SharedState& state, AttemptEnd attempt) noexcept {
     Control& control = state.control();
     control.left_unfinished.fetch_add(1, std::memory_order_release);
@@ -53,13 +57,17 @@ AttemptStep end_failed_task(SharedState& state, AttemptEnd attempt) noexcept {
     const ring::WorkerIntent& intent = state.intent(attempt.owner);
     state.payload.reclaim(intent.block.load(std::memory_order_acquire), attempt.owner);
     state.payload.reclaim(intent.outgrown_block.load(std::memory_order_acquire), attempt.owner);
-    if (attempt.is_unstarted && requeue(state, attempt)) return {.is_requeued = true};
+    if (attempt.is_unstarted && requeue(state, attempt.task, attempt.owner))
+        return {.is_requeued = true};
     if (attempt.task.status.has(ring::Status::has_options)) {
         TaskSettings& settings = state.settings(attempt.task.index);
         note_attempt(settings, attempt);
         if (attempt.may_retry && is_intact(settings) &&
-            attempt.report.attempts <= settings.max_retries && requeue(state, attempt))
+            attempt.report.attempts <= settings.max_retries &&
+            requeue(state, attempt.task, attempt.owner)) {
+            control.retried.fetch_add(1, std::memory_order_relaxed);
             return {.is_requeued = true};
+        }
         if (settings.capture_output != 0 && attempt.capture >= 0)
             attempt.report.death.last_output = os::captured_output(attempt.capture);
     }

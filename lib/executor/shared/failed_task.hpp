@@ -37,4 +37,8 @@ struct AttemptStep {
 /// by the supervisor for a dead owner, or by the owner itself.
 AttemptStep end_failed_task(SharedState& state, AttemptEnd attempt) noexcept;
 
+/// Requeues a claimed task that has not started. Returns false if it was asked to stop or condemned
+/// meanwhile.
+bool requeue_unstarted(SharedState& state, const ring::Claim& task, unsigned owner) noexcept;
+
 } // namespace prong::executor
