@@ -56,7 +56,7 @@ struct Death {
     std::vector<const void*> frames = {};
     /// The last 64 KiB of the task's output, if `TaskOptions::capture_output` was set.
     std::string last_output = {};
-    /// The worker's host, if it is another one than this program's.
+    /// The worker's host, if it belongs to a rank of an `MpiPoolExecutor`.
     std::string host = {};
 };
 
@@ -71,7 +71,8 @@ public:
 
     /// Returns the worker's process id; the process has ended.
     [[nodiscard]] int pid() const noexcept { return death_.pid; }
-    /// Returns the worker's host, or an empty string if it is this program's.
+    /// Returns the host of a rank's worker (`MpiPoolExecutor`); an empty string for workers that
+    /// the program has itself.
     [[nodiscard]] const std::string& host() const noexcept { return death_.host; }
     /// Returns the exit code of the process, or -N if signal N killed it.
     [[nodiscard]] int exitcode() const noexcept { return death_.exitcode; }

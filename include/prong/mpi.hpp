@@ -41,7 +41,7 @@ PRONG_API std::string_view to_string(OnRankLoss action);
 struct MpiOptions {
     /// Number of workers of each rank that serves. Normally a host has one such rank; two on a host
     /// have twice as many. *Default:* the number of CPUs that the rank may use, divided by the
-    /// number of ranks on its host.
+    /// number of ranks on its host. Fewer than 1 or more than 1024 throw `std::invalid_argument`.
     std::optional<int> workers_per_host = std::nullopt;
 
     /// The program that starts the job: that of Open MPI or MPICH, whichever prong-mpi was built

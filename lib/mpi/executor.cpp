@@ -20,16 +20,21 @@ namespace {
 /// How many tasks may be at other ranks. Each rank holds a few milliseconds' worth.
 constexpr unsigned claims = 1 << 14;
 
+/// How many workers the pool of a rank may have (`PoolOptions::max_workers`).
+constexpr int most_workers = 1024;
+
 std::atomic<bool> job_is_taken = false;
 
 /// Whether the pool that this thread creates has taken the job.
-thread_local bool has_taken_job = false;
+thread_local bool takes_job = false;
 
 void check(const MpiOptions& options) {
     const auto refuse = [](const std::string& why) {
         throw std::invalid_argument("MpiOptions::" + why);
     };
-    if (options.workers_per_host.value_or(1) < 1) refuse("workers_per_host must be at least 1");
+    const int workers = options.workers_per_host.value_or(1);
+    if (workers < 1 || workers > most_workers)
+        refuse("workers_per_host must be 1 to " + std::to_string(most_workers));
     if (options.relaunches < 0) refuse("relaunches must not be negative");
     if (options.local_workers < 0) refuse("local_workers must not be negative");
     for (const std::string& host : options.hosts) {
@@ -59,7 +64,7 @@ bool has_to_launch() {
         throw std::logic_error("a program that was started as a job of MPI can create only one "
                                "prong::MpiPoolExecutor: the ranks end with it");
     }
-    has_taken_job = true;
+    takes_job = true;
     return false;
 }
 
@@ -92,12 +97,16 @@ PoolOptions local_options(const MpiOptions& options) {
 
 } // namespace
 
+bool mpi::has_taken_job() noexcept {
+    return job_is_taken;
+}
+
 // NOLINTNEXTLINE(performance-unnecessary-value-param): as ProcessPoolExecutor
 MpiPoolExecutor::MpiPoolExecutor(MpiOptions options) try
     : ProcessPoolExecutor(local_options(options), relay_of(options)) {
-    has_taken_job = false;
+    takes_job = false;
 } catch (...) {
-    if (std::exchange(has_taken_job, false)) job_is_taken = false;
+    if (std::exchange(takes_job, false)) job_is_taken = false;
 }
 
 } // namespace prong

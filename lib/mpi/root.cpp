@@ -49,8 +49,10 @@ constexpr double largest_window = 4096;
 /// How many tasks are claimed at a time.
 constexpr std::size_t claimed_at_once = most_entries;
 
-/// How long ranks may take to leave when the program wants the pool to end at once.
+/// How long ranks may take to leave when the program wants the pool to end at once: less than the
+/// relay has until SIGKILL.
 constexpr auto kill_patience = 1s;
+constexpr auto terminate_patience = 2500ms;
 
 /// How long MPI_Finalize may take.
 constexpr auto finish_patience = 2s;
@@ -58,6 +60,11 @@ constexpr auto finish_patience = 2s;
 /// Exit codes of a relay whose call of MPI took too long.
 constexpr int init_timed_out = 3;
 constexpr int finish_timed_out = 0; // all messages are sent
+
+/// An error that would come again in another job.
+class Hopeless : public Error {
+    using Error::Error;
+};
 
 /// Returns whether the pool needs no relay any more.
 bool is_unwanted_by(const RelayPort& port) {
@@ -165,7 +172,7 @@ private:
     void lose_peer_of(const MpiError& error);
     void require_job() const;
     int leave();
-    bool wait_for_left(bool at_once);
+    bool wait_for_left(proc::StopMode mode);
 
     RelayPort& port_;
     const MpiOptions& options_;
@@ -208,10 +215,11 @@ void Root::join_job(bool launches) {
     }
     port_.set_failure("");
     if (channel_->rank() != 0)
-        throw Error("the pool's program must be rank 0 of its job, not rank " +
-                    std::to_string(channel_->rank()));
+        throw Hopeless("the pool's program must be rank 0 of its job, not rank " +
+                       std::to_string(channel_->rank()));
     if (channel_->size() < 2)
-        throw Error("the job has no rank that serves: start the program with more than one rank");
+        throw Hopeless(
+            "the job has no rank that serves: start the program with more than one rank");
 }
 
 /// Returns whether the job is not needed any more, before it runs: all tasks may be cancelled.
@@ -335,11 +343,12 @@ void Root::take_welcome(ServerState& server, const Welcome& welcome) {
                             " " + welcome.warning + "\n");
 }
 
-/// A rank that cannot serve from the beginning is a mistake in how the program was installed.
+/// A rank that cannot serve from the beginning is a mistake in how the program was installed, or in
+/// its initializer.
 void Root::take_refusal(ServerState& server, const Refusal& refusal) {
-    if (server.workers == 0) {
-        throw Error("rank " + std::to_string(server.rank) + " on " + refusal.host +
-                    " cannot serve: " + refusal.why);
+    if (refusal.is_hopeless) {
+        throw Hopeless("rank " + std::to_string(server.rank) + " on " + refusal.host +
+                       " cannot serve: " + refusal.why);
     }
     server.is_broken = true;
     server.in.forget_places();
@@ -375,10 +384,9 @@ void Root::finish(ServerState& server, const EntryHead& head, std::span<const st
     if (state == ring::TaskState::cancelled) return port_.take_back(claim);
     server.count_end(now_ns_, head.count);
     const executor::TaskEnd end{.state = state, .bytes = bytes, .output_length = head.output};
-    if (head.is_large && bytes.empty())
-        port_.end_without_room(claim);
-    else
-        port_.end(claim, end, server.host);
+    if (head.is_large && bytes.empty()) return port_.end_without_room(claim);
+    const std::string cause = port_.end(claim, end, server.host, options_.pool.on_worker_death);
+    if (!cause.empty()) throw Hopeless(cause);
 }
 
 /// Sends the program's requests on to the ranks that have the tasks.
@@ -580,9 +588,11 @@ void Root::lose_peer_of(const MpiError& error) {
 }
 
 /// Returns whether all ranks have left that are not lost.
-bool Root::wait_for_left(bool at_once) {
-    const auto deadline = at_once ? detail::Deadline::after(kill_patience)
-                                  : detail::Deadline::after(options_.rank_timeout);
+bool Root::wait_for_left(proc::StopMode mode) {
+    const bool at_once = mode >= proc::StopMode::terminate;
+    auto deadline = detail::Deadline::after(options_.rank_timeout);
+    if (mode == proc::StopMode::kill) deadline = detail::Deadline::after(kill_patience);
+    if (mode == proc::StopMode::terminate) deadline = detail::Deadline::after(terminate_patience);
     const auto has_gone = [](const ServerState& server) {
         return server.is_lost || server.has_left;
     };
@@ -601,13 +611,13 @@ bool Root::wait_for_left(bool at_once) {
 /// Ends the job.
 int Root::leave() {
     if (port_.is_orphaned()) return 1;
-    const bool at_once = port_.stop_mode() >= proc::StopMode::terminate;
+    const proc::StopMode mode = std::max(port_.stop_mode(), proc::StopMode::drain);
     for (ServerState& server : servers_) {
-        if (!server.is_lost) server.out.add_value(EntryKind::leave, Leave{.kill = at_once});
+        if (!server.is_lost) server.out.add_value(EntryKind::leave, Leave{.mode = mode});
     }
     bool have_left = false;
     try {
-        have_left = wait_for_left(at_once);
+        have_left = wait_for_left(mode);
     } catch (const Error&) { // nothing is expected of the ranks any more
     }
     const bool none_lost =
@@ -628,8 +638,11 @@ int run_root(RelayPort& port, const MpiOptions& options, const SentPoolOptions& 
     Root root(port, options, pool);
     try {
         return root.run(launches);
-    } catch (const std::exception& error) {
+    } catch (const Hopeless& error) {
         // Now: when the launcher ends with `root`, Open MPI ends this process.
+        port.give_up(error.what());
+        throw;
+    } catch (const std::exception& error) {
         port.set_failure(error.what());
         throw;
     }

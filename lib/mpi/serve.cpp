@@ -1,5 +1,6 @@
 #include "base/file.hpp"
 #include "codec/addresses.hpp"
+#include "mpi/dismissal.hpp"
 #include "mpi/environment.hpp"
 #include "mpi/handover.hpp"
 #include "mpi/serve_state.hpp"
@@ -87,10 +88,17 @@ void serve(int /*argc*/, char** /*argv*/) {
     serve_was_called = true;
     const auto socket = variable(socket_variable);
     const int rank = launched_rank().value_or(0);
-    if (rank == 0 && !socket) return; // the program
+    const bool is_dismissal = variable(dismissal_variable).has_value();
+    if (rank == 0 && !socket && !is_dismissal) { // the program
+        if (launched_rank()) dismiss_ranks_at_exit();
+        return;
+    }
     int status = 1;
     try {
-        status = rank == 0 ? run_stub(*socket) : serve_rank();
+        if (is_dismissal)
+            status = run_dismissal();
+        else
+            status = rank == 0 ? run_stub(*socket) : serve_rank();
     } catch (const std::exception& error) {
         os::write_to_stderr("prong: rank " + std::to_string(rank) +
                             " of an MPI job failed: " + error.what() + "\n");

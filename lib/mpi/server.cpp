@@ -39,6 +39,9 @@ constexpr auto hello_patience = 60s;
 /// How often rank 0 learns how the workers are, unless it has to hear of this rank more often.
 constexpr std::int64_t report_interval_ns = 250'000'000;
 
+/// How long workers may take to end after SIGTERM. Rank 0 waits a little longer.
+constexpr auto sigterm_patience = 2s;
+
 /// How long MPI_Finalize may take: all messages are sent.
 constexpr auto leave_patience = 2s;
 
@@ -52,17 +55,21 @@ std::string warning() {
            " processors: start the job with --bind-to none";
 }
 
-/// Blocks until rank 0 has sent hello.
-Hello receive_hello(Channel& channel) {
+/// Blocks until rank 0 has sent hello. Returns nothing if it has sent leave instead.
+std::optional<Hello> receive_hello(Channel& channel) {
     std::optional<Hello> hello;
     const auto deadline = detail::Deadline::after(hello_patience);
     const auto nowhere = [](const Channel::Incoming&) { return std::span<std::byte>(); };
+    bool is_dismissed = false;
     const auto take = [&](const Entry& entry) {
-        if (entry.head.kind != EntryKind::hello)
+        if (entry.head.kind == EntryKind::hello)
+            hello = value_of<Hello>(entry);
+        else if (entry.head.kind == EntryKind::leave)
+            is_dismissed = true;
+        else
             throw CodecError("rank 0 has sent something else than hello");
-        hello = value_of<Hello>(entry);
     };
-    while (!hello) {
+    while (!hello && !is_dismissed) {
         if (deadline.passed()) throw Error("rank 0 does not answer");
         const bool any =
             channel.progress(nowhere, [&](const Channel::Incoming&, std::span<std::byte> message) {
@@ -70,7 +77,7 @@ Hello receive_hello(Channel& channel) {
             });
         if (!any) std::this_thread::sleep_for(1ms);
     }
-    return std::move(*hello);
+    return hello;
 }
 
 AddressMap addresses_of(Hello& hello) {
@@ -285,8 +292,9 @@ void Server::report() {
     const std::string cause = is_broken_ ? std::string() : tasks_.broken_cause();
     if (!cause.empty()) {
         is_broken_ = true;
-        out_.add_value(EntryKind::refusal,
-                       Refusal{.host = host_name(), .why = "its pool is broken: " + cause});
+        out_.add_value(EntryKind::refusal, Refusal{.host = host_name(),
+                                                   .why = "its pool is broken: " + cause,
+                                                   .is_hopeless = !tasks_.has_started()});
     }
     out_.add_value(EntryKind::alive, workers_now());
 }
@@ -297,11 +305,20 @@ std::vector<ServedTasks::Worker> Server::workers_now() const {
 
 /// Ends the pool and leaves the job.
 int Server::leave() {
-    tasks_.shutdown(std::chrono::nanoseconds(leave_->kill ? 0 : timeout_ns_ / 2));
-    out_.add_value(EntryKind::left, workers_now());
+    if (leave_->mode == proc::StopMode::terminate)
+        tasks_.terminate(sigterm_patience);
+    else
+        tasks_.shutdown(
+            std::chrono::nanoseconds(leave_->mode == proc::StopMode::kill ? 0 : timeout_ns_ / 2));
     const TimeLimit limit(detail::Deadline::after(leave_patience), 0);
     const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
-    while (out_.flush(now_ns_, true) || !out_.is_empty()) channel_.progress(nothing, nothing);
+    const auto send_all = [&] {
+        while (out_.flush(now_ns_, true) || !out_.is_empty()) channel_.progress(nothing, nothing);
+    };
+    do send_all();
+    while (send_ends()); // of tasks that were killed
+    out_.add_value(EntryKind::left, workers_now());
+    send_all();
     channel_.finish();
     return 0;
 }
@@ -309,7 +326,8 @@ int Server::leave() {
 /// Tells rank 0 why this rank cannot serve, and waits for the end of the job that follows.
 void refuse(Channel& channel, const std::string& why) {
     Outbox out(channel, 0);
-    out.add_value(EntryKind::refusal, Refusal{.host = host_name(), .why = why});
+    out.add_value(EntryKind::refusal,
+                  Refusal{.host = host_name(), .why = why, .is_hopeless = true});
     const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
     const auto deadline = detail::Deadline::after(hello_patience);
     while (!deadline.passed()) {
@@ -326,12 +344,16 @@ int run_server(Timeout launch_timeout) {
     Channel channel;
     const int servers_here = channel.servers_here();
     limit.reset();
-    Hello hello = receive_hello(channel);
+    std::optional<Hello> hello = receive_hello(channel);
+    if (!hello) {
+        channel.finish();
+        return 0;
+    }
     std::optional<Server> server;
     try {
-        AddressMap addresses = addresses_of(hello);
-        PoolOptions options = pool_options(hello.pool, addresses, servers_here);
-        server.emplace(channel, hello.rank_timeout_ns, std::move(addresses), std::move(options));
+        AddressMap addresses = addresses_of(*hello);
+        PoolOptions options = pool_options(hello->pool, addresses, servers_here);
+        server.emplace(channel, hello->rank_timeout_ns, std::move(addresses), std::move(options));
         return server->run();
     } catch (const MpiError&) {
         throw;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "os/modules.hpp"
+#include "proc/stop_mode.hpp"
 
 #include <prong/detail/wire.hpp>
 #include <prong/pool_options.hpp>
@@ -103,11 +104,12 @@ struct Welcome {
 struct Refusal {
     std::string host;
     std::string why;
+    bool is_hopeless; ///< it has never been able to serve, so another job would not do better
 };
 
 /// How a rank ends.
 struct Leave {
-    bool kill; ///< its workers are killed; otherwise they have no task any more
+    proc::StopMode mode; ///< `drain`: its workers have no task any more
 };
 
 /// Entries that are to be sent in one message.

@@ -29,13 +29,15 @@ inline constexpr int far_rank = 1;
 /// A relay that runs its tasks in a pool of its own.
 class Loopback {
 public:
-    Loopback(executor::RelayPort& port, PoolOptions served)
-        : port_(port), served_(std::move(served)) {}
+    Loopback(executor::RelayPort& port, PoolOptions served,
+             OnWorkerDeath on_death = OnWorkerDeath::replace)
+        : port_(port), served_(std::move(served)), on_death_(on_death) {}
 
     /// Serves until the pool is over. Returns the exit status.
     int run() {
         while (!port_.is_over()) {
-            if (port_.stop_mode() > proc::StopMode::drain || port_.is_orphaned()) return 1;
+            const bool is_unwanted = port_.stop_mode() > proc::StopMode::drain;
+            if (is_unwanted || port_.is_orphaned() || has_given_up_) return 1;
             if (!step()) port_.nap(std::chrono::microseconds(200), true);
         }
         return 0;
@@ -103,16 +105,26 @@ private:
             copy(end.bytes, place);
             end.bytes = place;
         }
-        port_.end(claim, end, far_host);
+        if (end.state == ring::TaskState::cancelled)
+            port_.take_back(claim);
+        else if (const auto cause = port_.end(claim, end, far_host, on_death_); !cause.empty())
+            give_up(cause);
         served_.release(number);
+    }
+
+    void give_up(const std::string& cause) {
+        port_.give_up(cause);
+        has_given_up_ = true;
     }
 
     executor::RelayPort& port_;
     executor::ServedTasks served_;
+    OnWorkerDeath on_death_;
     std::uint64_t next_ = 1;
     std::map<std::uint64_t, std::uint32_t> claims_;  ///< by number
     std::map<std::uint32_t, std::uint64_t> numbers_; ///< by claim
     unsigned steps_ = 0;
+    bool has_given_up_ = false;
 };
 
 struct LoopbackOptions {

@@ -491,6 +491,58 @@ TEST_CASE("a task that the relay has not sent is tried again, whatever its optio
     CHECK(future.get() == 49);
 }
 
+TEST_CASE("a task that waits elsewhere comes back to the queue, or ends if it was asked to") {
+    Shared<Gate> gate;
+    const auto take_back_all = [place = gate.get()](prong::executor::RelayPort& port) {
+        std::array<prong::executor::RelayTask, 4> tasks;
+        std::size_t count = 0;
+        while (count != 3) {
+            const std::size_t claimed = port.claim(std::span(tasks).subspan(count, 1));
+            if (claimed == 0)
+                port.nap(1ms, true);
+            else
+                port.assign(tasks.at(count++).claim, far_rank);
+        }
+        place->pass();
+        for (std::size_t i = 0; i < count; ++i) port.take_back(tasks.at(i).claim);
+        return Loopback(port, {.max_workers = 1}).run();
+    };
+    LoopbackPool pool({}, {.claims = 4, .run = take_back_all, .is_family = true});
+    auto again = pool.submit(square, 7);
+    auto stopped = pool.submit(square, 8);
+    auto killed = pool.submit(square, 9);
+    REQUIRE(gate->await_arrivals(1));
+    CHECK(stopped.request_stop());
+    CHECK(killed.kill());
+    gate->open();
+    CHECK(again.get() == 49);
+    CHECK_THROWS_AS(stopped.get(), CancelledError);
+    CHECK_THROWS_AS(killed.get(), CancelledError);
+    CHECK(pool.stats().retried == 0);
+}
+
+TEST_CASE("the death of a remote worker breaks a pool that is to break") {
+    LoopbackPool pool(
+        {},
+        {.claims = 4,
+         .relaunches = 1000,
+         .run =
+             [](prong::executor::RelayPort& port) {
+                 return Loopback(port, {.max_workers = 1}, prong::OnWorkerDeath::break_pool).run();
+             },
+         .is_family = true});
+    CHECK(pool.with({.max_retries = 1}).submit(die_until, 2).get() == 2);
+    auto killed = pool.submit(hang);
+    await_running(killed);
+    CHECK(killed.kill());
+    CHECK_THROWS_AS(killed.get(), CancelledError);
+    auto crashed = pool.submit(die_until, 2);
+    auto other = pool.submit(hang);
+    CHECK_THAT(error_of<BrokenProcessPool>(crashed).what(),
+               Contains("on far died of SIGKILL") && Contains("break_pool"));
+    CHECK_THROWS_AS(other.get(), BrokenProcessPool);
+}
+
 TEST_CASE("a pool whose relay has died too often is broken, and says why") {
     Shared<Gate> gate;
     LoopbackPool pool;

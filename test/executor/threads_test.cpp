@@ -564,8 +564,9 @@ TEST_CASE("threads submit, cancel, kill and get while a relay runs in a thread")
     pool.start_all();
     const std::jthread relay([&] {
         prong::executor::RelayPort port(pool.state(), {});
-        relay_tasks(port, [](prong::executor::RelayPort& own, const auto& task) {
+        relay_tasks(port, [taken = 0](prong::executor::RelayPort& own, const auto& task) mutable {
             own.assign(task.claim, 1);
+            if (++taken % 7 == 0) return own.take_back(task.claim);
             const bool is_lost = task.options && task.attempt == 1;
             is_lost ? static_cast<void>(own.lose(task.claim, "far", "")) : run_as_sent(own, task);
         });

@@ -379,9 +379,54 @@ TEST_CASE("a pool on other ranks can be shut down in every way") {
     CHECK(eventually([] { return Job::now().servers.empty(); }));
 }
 
+int await_sigterm(const std::string& gate) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    append_line(gate + ".arrivals", "here");
+    int signal = 0;
+    sigwait(&set, &signal);
+    append_line(gate, "signal " + std::to_string(signal));
+    sigprocmask(SIG_UNBLOCK, &set, nullptr);
+    std::raise(signal);
+    return 0;
+}
+
+TEST_CASE("terminate_workers sends the workers of ranks SIGTERM") {
+    MpiPoolExecutor pool(MpiOptions{.workers_per_host = 1, .ranks = 1});
+    const FileGate gate;
+    auto task = pool.submit(await_sigterm, gate.path());
+    REQUIRE(gate.await_arrivals(1));
+    pool.terminate_workers();
+    const auto error = error_of<WorkerDied>(task);
+    CHECK(error.signal() == SIGTERM);
+    CHECK(error.host() == host_name());
+    CHECK(lines_of(gate.path()) == std::vector<std::string>{"signal 15"});
+}
+
+TEST_CASE("an initializer that fails at a rank breaks the pool at once, with its words") {
+    MpiPoolExecutor pool(MpiOptions{.ranks = 1, .relaunches = 10'000, .pool = {.initializer = [] {
+                                                                          throw std::runtime_error(
+                                                                              "no licence");
+                                                                      }}});
+    auto future = pool.submit(square, 2);
+    CHECK_THAT(error_of<prong::BrokenProcessPool>(future).what(), Contains("no licence"));
+}
+
+TEST_CASE("a worker's death at a rank breaks a pool that is to break") {
+    MpiPoolExecutor pool(MpiOptions{.ranks = 1,
+                                    .relaunches = 10'000,
+                                    .pool = {.on_worker_death = prong::OnWorkerDeath::break_pool}});
+    auto future = pool.submit(crash_here, SIGSEGV);
+    CHECK_THAT(error_of<prong::BrokenProcessPool>(future).what(),
+               Contains("SIGSEGV") && Contains(host_name()));
+}
+
 TEST_CASE("options of a pool on other ranks that are out of range are refused") {
     using Refused = std::invalid_argument;
     CHECK_THROWS_AS(MpiPoolExecutor(MpiOptions{.workers_per_host = 0}), Refused);
+    CHECK_THROWS_AS(MpiPoolExecutor(MpiOptions{.workers_per_host = 1025}), Refused);
     CHECK_THROWS_AS(MpiPoolExecutor(MpiOptions{.ranks = 0}), Refused);
     for (const char* host : {"", "-x", "node1,node2"})
         CHECK_THROWS_AS(MpiPoolExecutor(MpiOptions{.hosts = {host}}), Refused);

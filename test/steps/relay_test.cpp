@@ -36,6 +36,12 @@ constexpr Trial task_of_relay_asked_to_stop{
     .habits = {.relay = run_relay},
 };
 
+constexpr Trial recalled_task_killed{
+    .name = "Future::kill of a task that the relay takes back",
+    .act = task_of_relay_killed.act,
+    .habits = {.relay = run_recalling_relay},
+};
+
 constexpr Trial task_of_relay_dropped{
     .name = "the future of a task of the relay is dropped",
     .act = drop_and_check,
@@ -77,11 +83,18 @@ TEST_CASE("the relay is killed at every instruction of a task that is lost and t
     require_none_wrong(losing_relay_killed, lost_task, {.few = 60});
 }
 
+TEST_CASE("the relay is killed at every instruction of a task that it takes back") {
+    if (skipped()) return;
+    require_none_wrong(recalling_relay_killed, small_task, {.few = 40});
+    require_none_wrong(recalling_relay_killed, large_task, {.few = 20});
+}
+
 TEST_CASE("a task is killed or asked to stop at every instruction of the relay") {
     if (skipped()) return;
     require_none_wrong(task_of_relay_killed, block_task, {.few = 30});
     require_none_wrong(task_of_relay_killed_and_relay, block_task, {.few = 30});
     require_none_wrong(task_of_relay_asked_to_stop, small_task, {.few = 20});
+    require_none_wrong(recalled_task_killed, block_task, {.few = 20});
 }
 
 TEST_CASE("a task's future is dropped at every instruction of the relay") {

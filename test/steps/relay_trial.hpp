@@ -39,6 +39,16 @@ inline int run_losing_relay(executor::RelayPort& port) {
     });
 }
 
+/// A relay that sends each task, takes it back, and sends it again.
+inline int run_recalling_relay(executor::RelayPort& port) {
+    return relay_tasks(
+        port, [taken = 0](executor::RelayPort& own, const executor::RelayTask& task) mutable {
+            own.assign(task.claim, 1);
+            if (++taken % 2 == 1) return own.take_back(task.claim);
+            run_as_sent(own, task);
+        });
+}
+
 /// A relay that says too late that it has sent a task.
 inline int run_late_relay(executor::RelayPort& port) {
     return relay_tasks(port, [](executor::RelayPort& own, const executor::RelayTask& task) {
@@ -71,6 +81,10 @@ inline void kill_relay_and_check(Stage& stage, std::vector<Expected>& tasks,
 
 inline constexpr Trial relay_killed{
     .name = "SIGKILL for the relay", .act = kill_relay_and_check, .habits = {.relay = run_relay}};
+
+inline constexpr Trial recalling_relay_killed{.name = "SIGKILL for a relay that takes tasks back",
+                                              .act = kill_relay_and_check,
+                                              .habits = {.relay = run_recalling_relay}};
 
 inline constexpr Trial losing_relay_killed{.name = "SIGKILL for a relay that loses tasks",
                                            .act = kill_relay_and_check,

@@ -1,6 +1,7 @@
 #include "executor/relay/relay_port.hpp"
 
 #include "base/clock.hpp"
+#include "diag/exit_text.hpp"
 #include "executor/shared/failed_task.hpp"
 #include "executor/shared/result_writer.hpp"
 #include "executor/worker/task_scope.hpp"
@@ -65,7 +66,8 @@ public:
 
     std::size_t claim(std::span<RelayTask> tasks);
     std::span<std::byte> reserve_end(std::uint32_t claim, std::size_t size);
-    void end(std::uint32_t claim, const TaskEnd& end, std::string_view host);
+    std::string end(std::uint32_t claim, const TaskEnd& end, std::string_view host,
+                    OnWorkerDeath on_death);
     bool lose(std::uint32_t claim, std::string_view host, std::string_view cause);
     void take_back(std::uint32_t claim);
     std::vector<Request> take_requests();
@@ -108,8 +110,7 @@ private:
     TaskState write(std::uint32_t claim, const TaskEnd& end);
     void finish(std::uint32_t claim, TaskState end, std::string_view host);
     [[nodiscard]] Status finish_record(std::uint32_t claim, TaskState end);
-    bool fail(std::uint32_t claim, FailureReport report, TaskState otherwise,
-              bool is_unstarted = false);
+    AttemptStep fail(std::uint32_t claim, AttemptEnd attempt);
     void requeued(std::uint32_t claim);
     void let_go(std::uint32_t claim);
     void count(TaskState end);
@@ -291,22 +292,34 @@ TaskState RelayPort::Impl::write(std::uint32_t claim, const TaskEnd& end) {
     return state;
 }
 
-void RelayPort::Impl::end(std::uint32_t claim, const TaskEnd& end, std::string_view host) {
-    if (end.state == TaskState::returned || end.state == TaskState::thrown)
-        return finish(claim, write(claim, end), host);
-    if (!is_failure(end.state)) return finish(claim, end.state, host);
+std::string RelayPort::Impl::end(std::uint32_t claim, const TaskEnd& end, std::string_view host,
+                                 OnWorkerDeath on_death) {
+    if (!is_failure(end.state)) {
+        const bool has_bytes = end.state == TaskState::returned || end.state == TaskState::thrown;
+        finish(claim, has_bytes ? write(claim, end) : end.state, host);
+        return {};
+    }
     FailureReport report = report_in(end.bytes);
     report.death.host = host;
     report.earlier.clear(); // counted here: an earlier attempt may have run elsewhere
     report.attempts = 1;
     if (report.death.pid != 0 || end.state == TaskState::died || end.state == TaskState::killed) {
-        fail(claim, std::move(report), end.state);
-        return;
+        std::string cause = "worker " + std::to_string(report.death.pid) + " on " +
+                            report.death.host + " " + diag::exit_text(report.death.exitcode) +
+                            ", and the pool was made with OnWorkerDeath::break_pool";
+        const bool breaks_pool =
+            on_death == OnWorkerDeath::break_pool && end.state == TaskState::died &&
+            state_.stop_mode() <= proc::StopMode::drain;
+        const AttemptStep step =
+            fail(claim,
+                 {.report = std::move(report), .otherwise = end.state, .breaks_pool = breaks_pool});
+        return step.breaks_pool ? cause : std::string();
     }
     // Its worker lives.
     writer_of(claim).start_over();
     write_failure_report(state_, state_.owner_of_claim(claim), *slots_[claim].task.record, report);
     finish(claim, end.state, host);
+    return {};
 }
 
 bool RelayPort::Impl::lose(std::uint32_t claim, std::string_view host, std::string_view cause) {
@@ -314,7 +327,8 @@ bool RelayPort::Impl::lose(std::uint32_t claim, std::string_view host, std::stri
     FailureReport report;
     report.death.host = host;
     report.lost_rank = LostRank{.rank = rank, .cause = std::string(cause)};
-    return fail(claim, std::move(report), TaskState::died, rank == RelayClaim::not_sent);
+    return fail(claim, {.report = std::move(report), .is_unstarted = rank == RelayClaim::not_sent})
+        .is_requeued;
 }
 
 void RelayPort::Impl::take_back(std::uint32_t claim) {
@@ -331,7 +345,8 @@ void RelayPort::Impl::take_back(std::uint32_t claim) {
 void RelayPort::Impl::finish(std::uint32_t claim, TaskState end, std::string_view host) {
     const Status after = finish_record(claim, end);
     if (after.state == TaskState::condemned) {
-        fail(claim, {.death = {.host = std::string(host)}}, TaskState::killed);
+        fail(claim,
+             {.report = {.death = {.host = std::string(host)}}, .otherwise = TaskState::killed});
         return;
     }
     count(after.state);
@@ -364,25 +379,22 @@ Status RelayPort::Impl::finish_record(std::uint32_t claim, TaskState end) {
     }
 }
 
-/// Requeues the task, or ends it with the report. Returns whether it is requeued.
-bool RelayPort::Impl::fail(std::uint32_t claim, FailureReport report, TaskState otherwise,
-                           bool is_unstarted) {
-    const bool may_retry =
-        otherwise == TaskState::died && state_.stop_mode() <= proc::StopMode::drain;
-    const AttemptStep step = end_failed_task(state_, {.owner = state_.owner_of_claim(claim),
-                                                      .task = slots_[claim].task,
-                                                      .report = std::move(report),
-                                                      .otherwise = otherwise,
-                                                      .may_retry = may_retry,
-                                                      .is_unstarted = is_unstarted && may_retry});
+/// Requeues the task, or ends it with the report, or leaves it to the parent.
+AttemptStep RelayPort::Impl::fail(std::uint32_t claim, AttemptEnd attempt) {
+    attempt.owner = state_.owner_of_claim(claim);
+    attempt.task = slots_[claim].task;
+    attempt.may_retry =
+        attempt.otherwise == TaskState::died && state_.stop_mode() <= proc::StopMode::drain;
+    attempt.is_unstarted = attempt.is_unstarted && attempt.may_retry;
+    const AttemptStep step = end_failed_task(state_, std::move(attempt));
     let_go(claim);
     if (step.is_requeued) {
         requeued(claim);
-        return true;
+    } else {
+        if (!step.is_announced) surroundings_.notify_supervisor();
+        free_.push_back(claim);
     }
-    if (!step.is_announced) surroundings_.notify_supervisor();
-    free_.push_back(claim);
-    return false;
+    return step;
 }
 
 /// The claim's intent holds a task that any worker may claim.
@@ -523,12 +535,13 @@ std::span<std::byte> RelayPort::reserve_end(std::uint32_t claim, std::size_t siz
     return impl_->reserve_end(claim, size);
 }
 
-void RelayPort::end(std::uint32_t claim, const TaskEnd& end, std::string_view host) {
-    impl_->end(claim, end, host);
+std::string RelayPort::end(std::uint32_t claim, const TaskEnd& end, std::string_view host,
+                           OnWorkerDeath on_death) {
+    return impl_->end(claim, end, host, on_death);
 }
 
 void RelayPort::end_without_room(std::uint32_t claim) {
-    impl_->end(claim, {.state = TaskState::thrown, .bytes = {}}, {});
+    impl_->end(claim, {.state = TaskState::thrown, .bytes = {}}, {}, OnWorkerDeath::replace);
 }
 
 bool RelayPort::lose(std::uint32_t claim, std::string_view host, std::string_view cause) {
@@ -570,6 +583,11 @@ void RelayPort::publish(int rank, std::string_view host, std::span<const RelayWo
 void RelayPort::set_failure(std::string_view cause) noexcept {
     SharedState& state = impl_->state();
     state.slot(state.relay()).failure.set(cause);
+}
+
+void RelayPort::give_up(std::string_view cause) noexcept {
+    set_failure(cause);
+    impl_->state().control().relay.is_hopeless.store(true, std::memory_order_release);
 }
 
 } // namespace prong::executor

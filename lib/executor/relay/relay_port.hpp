@@ -5,6 +5,7 @@
 
 #include <prong/detail/export.hpp>
 #include <prong/detail/task_type.hpp>
+#include <prong/pool_options.hpp>
 #include <prong/stats.hpp>
 #include <prong/task_options.hpp>
 
@@ -86,7 +87,11 @@ public:
 
     /// Ends the task. `host` is where it ran. Requeues it instead if its worker has died and it is
     /// to be tried again. A killed task ends as such, however it ended there.
-    void end(std::uint32_t claim, const TaskEnd& end, std::string_view host = {});
+    ///
+    /// `OnWorkerDeath::break_pool`: if its worker has died and it is not to be tried again, leaves
+    /// the task as it is and returns why the pool breaks (`give_up`); otherwise returns nothing.
+    std::string end(std::uint32_t claim, const TaskEnd& end, std::string_view host = {},
+                    OnWorkerDeath on_death = OnWorkerDeath::replace);
     /// Ends the task with `LimitExceeded`: shared memory has no room for its result.
     void end_without_room(std::uint32_t claim);
 
@@ -128,6 +133,8 @@ public:
 
     /// Says why the relay is about to exit with an error; appears in `BrokenProcessPool`.
     void set_failure(std::string_view cause) noexcept;
+    /// The same for an error that would come again: the relay is not replaced, the pool breaks.
+    void give_up(std::string_view cause) noexcept;
 
 private:
     class Impl;

@@ -20,6 +20,7 @@
 namespace prong::executor {
 
 using detail::Deadline;
+using namespace std::chrono_literals;
 
 class ServedTasks::Impl {
 public:
@@ -41,10 +42,12 @@ public:
     void nap(std::chrono::nanoseconds most);
 
     void shutdown(std::chrono::nanoseconds most) { pool_.shutdown_for(most); }
+    void terminate(std::chrono::nanoseconds most);
 
     [[nodiscard]] std::size_t held() const { return tasks_.size(); }
     [[nodiscard]] std::vector<Worker> workers() const;
     [[nodiscard]] std::string broken_cause() const;
+    [[nodiscard]] bool has_started() const { return core().state().control().starts.load() != 0; }
 
 private:
     struct Task {
@@ -218,6 +221,11 @@ std::string ServedTasks::Impl::broken_cause() const {
     return core().has_ended() ? core().broken_cause() : std::string();
 }
 
+void ServedTasks::Impl::terminate(std::chrono::nanoseconds most) {
+    pool_.terminate_workers();
+    if (!pool_.join_for(most)) pool_.shutdown_for(0s);
+}
+
 void ServedTasks::Impl::nap(std::chrono::nanoseconds most) {
     if (has_news_ || !refused_.empty()) return;
     if (pending_.pending() == 0)
@@ -271,6 +279,10 @@ void ServedTasks::shutdown(std::chrono::nanoseconds most) {
     impl_->shutdown(most);
 }
 
+void ServedTasks::terminate(std::chrono::nanoseconds most) {
+    impl_->terminate(most);
+}
+
 std::size_t ServedTasks::held() const noexcept {
     return impl_->held();
 }
@@ -281,6 +293,10 @@ std::vector<ServedTasks::Worker> ServedTasks::workers() const {
 
 std::string ServedTasks::broken_cause() const {
     return impl_->broken_cause();
+}
+
+bool ServedTasks::has_started() const noexcept {
+    return impl_->has_started();
 }
 
 void ServedTasks::nap(std::chrono::nanoseconds most) {

@@ -68,6 +68,9 @@ public:
     /// Ends the workers in order, which runs `on_worker_exit`. Blocks until that is done; kills
     /// what still runs after `most`.
     void shutdown(std::chrono::nanoseconds most);
+    /// Ends the workers by SIGTERM, as `ProcessPoolExecutor::terminate_workers` does. Blocks until
+    /// they have ended; kills what still runs after `most`.
+    void terminate(std::chrono::nanoseconds most);
 
     /// Returns how many tasks there are that have not been released.
     [[nodiscard]] std::size_t held() const noexcept;
@@ -82,6 +85,8 @@ public:
     [[nodiscard]] std::vector<Worker> workers() const;
     /// Returns why the pool can run no more tasks; an empty text if it can.
     [[nodiscard]] std::string broken_cause() const;
+    /// Returns whether any worker has ever been ready: its initializer has returned.
+    [[nodiscard]] bool has_started() const noexcept;
 
     /// Sleeps, at most for `most`; ends at once when a task has ended.
     void nap(std::chrono::nanoseconds most);

@@ -71,7 +71,7 @@ AttemptStep end_failed_task(SharedState& state, AttemptEnd attempt) noexcept {
         if (settings.capture_output != 0 && attempt.capture >= 0)
             attempt.report.death.last_output = os::captured_output(attempt.capture);
     }
-    if (attempt.breaks_pool) return {};
+    if (attempt.breaks_pool) return {.breaks_pool = true};
     const ring::Status after = fail_dead(state, attempt);
     control.died.fetch_add(1, std::memory_order_relaxed);
     if (after.state != ring::TaskState::died)

@@ -10,8 +10,8 @@ namespace prong::executor {
 
 /// An attempt at a task that has failed: its worker has died, or the rank that ran it was lost.
 struct AttemptEnd {
-    unsigned owner; ///< of the task
-    ring::Claim task;
+    unsigned owner = 0; ///< of the task
+    ring::Claim task = {};
     FailureReport report = {}; ///< without earlier attempts
     int capture = -1;          ///< the worker's captured output, if the report does not have it
     /// The task's state afterwards, unless it was sentenced.
@@ -28,6 +28,7 @@ struct AttemptEnd {
 /// What has become of the task.
 struct AttemptStep {
     bool is_requeued = false;
+    bool breaks_pool = false; ///< the task is left to the parent
     /// Whether the waiters know: else the supervisor has to be notified, as for
     /// `SharedState::announce`.
     bool is_announced = true;

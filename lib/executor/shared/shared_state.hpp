@@ -71,6 +71,8 @@ struct RelayWords {
     std::atomic<std::uint64_t> requests;
     /// How many of the `RemoteWorker`s are in use. Written by the relay.
     std::atomic<std::uint32_t> remote_workers;
+    /// No other relay would do better: the pool breaks when this one ends. Written by the relay.
+    shm::Flag is_hopeless;
 };
 
 /// One of the tasks that the relay holds at a time. The number of the claim is the task's owner.

@@ -202,8 +202,9 @@ void PoolDelegate::relay_ended(os::ProcessExit exit) {
     std::string cause = slot.failure.get();
     if (cause.empty())
         cause = "the relay " + std::to_string(exit.pid) + " " + diag::exit_text(exit.exitcode);
+    const bool is_hopeless = state_.control().relay.is_hopeless.load(std::memory_order_acquire);
     const bool breaks_pool = !relay_has_left_ && mode <= proc::StopMode::drain &&
-                             relay_ends_++ >= options_.relay.relaunches;
+                             (is_hopeless || relay_ends_++ >= options_.relay.relaunches);
     // In a broken pool the parent ends all tasks alike, with the cause.
     if (!reason_to_give_up_.empty() || state_.control().broken.load(std::memory_order_relaxed))
         return;

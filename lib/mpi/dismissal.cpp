@@ -1,0 +1,69 @@
+#include "mpi/dismissal.hpp"
+
+#include "mpi/channel.hpp"
+#include "mpi/mailbox.hpp"
+#include "mpi/serve_state.hpp"
+#include "mpi/time_limit.hpp"
+#include "mpi/wire.hpp"
+
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <deque>
+#include <span>
+#include <thread>
+
+namespace prong::mpi {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// How long the ranks may take: as long as one that waits for rank 0.
+constexpr auto patience = 60s;
+
+/// The program executes itself once more: by now it may have threads, in which a fork could hang.
+void dismiss_ranks(int status, void* program) {
+    const auto pid = static_cast<pid_t>(reinterpret_cast<std::intptr_t>(program));
+    if (status != 0 || getpid() != pid || has_taken_job()) return;
+    setenv(dismissal_variable, "1", 1);
+    std::array<char, 6> name{"prong"};
+    const std::array<char*, 2> arguments{name.data(), nullptr};
+    pid_t child = 0;
+    if (posix_spawn(&child, "/proc/self/exe", nullptr, nullptr, arguments.data(), environ) != 0)
+        return;
+    while (waitpid(child, nullptr, 0) == -1 && errno == EINTR) {
+    }
+}
+
+} // namespace
+
+void dismiss_ranks_at_exit() {
+    on_exit(dismiss_ranks, reinterpret_cast<void*>(std::intptr_t{getpid()}));
+}
+
+int run_dismissal() {
+    unsetenv(dismissal_variable);
+    const TimeLimit limit(detail::Deadline::after(patience), 1);
+    Channel channel;
+    static_cast<void>(channel.servers_here());
+    std::deque<Outbox> peers;
+    for (int rank = 1; rank < channel.size(); ++rank) {
+        peers.emplace_back(channel, rank)
+            .add_value(EntryKind::leave, Leave{.mode = proc::StopMode::kill});
+        peers.back().flush(0, true);
+    }
+    const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
+    while (!std::ranges::all_of(peers, &Outbox::is_empty)) {
+        if (!channel.progress(nothing, nothing)) std::this_thread::sleep_for(1ms);
+    }
+    channel.finish();
+    return 0;
+}
+
+} // namespace prong::mpi
