@@ -26,7 +26,7 @@ declare -A allowed=(
     [executor/supervisor]='base os diag shm codec ring proc executor/shared executor/worker executor/relay'
     [executor/parent]='base os diag shm codec ring proc sync buffer executor/shared executor/relay executor/supervisor'
     [executor/serving]='base os diag shm codec ring proc executor/shared executor/relay executor/parent'
-    [mpi]='base os codec diag ring executor/relay executor/serving'
+    [mpi]='base os codec diag ring proc executor/relay executor/serving'
 )
 
 failures=0
