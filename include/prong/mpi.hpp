@@ -109,8 +109,8 @@ struct MpiOptions {
 ///
 /// Tasks are sent ahead: a rank may hold up to 4096 that wait there. Such a task counts as running,
 /// so `cancel()` returns false (`kill()` and `request_stop()` reach it), and
-/// `TaskOptions::priority` orders only those that are still in the program's queue. Tasks that wait
-/// behind long ones return to the queue, after 50 ms, or 4 ms if another worker is idle.
+/// `TaskOptions::priority` orders only those that are still in the program's queue. Tasks that would
+/// wait at a rank for more than 50 ms, or 20 ms while another worker is idle, return to the queue.
 ///
 /// Workers see the program's memory as it was at `serve`, not at the creation of the pool. Their
 /// environment lacks the variables by which the launcher identifies a rank (`PMI*`, `OMPI_*`,

@@ -38,9 +38,9 @@ constexpr std::size_t most_held_bytes = 64 << 20;
 /// message, and so little that no rank has much left to do when the others are idle.
 constexpr std::chrono::nanoseconds backlog = 2ms;
 
-/// How long a rank at which no task ends may keep tasks that wait there: if others are idle, and if
-/// not.
-constexpr std::chrono::nanoseconds wait_beside_idle = 2 * backlog;
+/// How long tasks may wait at a rank before they are to come back: if other workers are idle, and
+/// if not.
+constexpr std::chrono::nanoseconds wait_beside_idle = 20ms;
 constexpr std::chrono::nanoseconds longest_wait = 50ms;
 
 /// How many tasks a rank may hold.
@@ -90,9 +90,10 @@ struct ServerState {
     std::size_t held = 0; ///< tasks
     std::size_t held_bytes = 0;
     Throughput throughput;
-    std::int64_t ended_ns = 0; ///< when a task last ended there, or had to be given back
-    double window = 0;         ///< how many tasks it may hold
-    bool was_full = false;     ///< it held as many since the window was last adjusted
+    std::int64_t ended_ns = 0;    ///< when a task last ended there
+    std::int64_t recalled_ns = 0; ///< when tasks were last recalled
+    double window = 0;            ///< how many tasks it may hold
+    bool was_full = false;        ///< it held as many since the window was last adjusted
 
     [[nodiscard]] bool serves() const { return workers != 0 && !is_gone(); }
     [[nodiscard]] std::size_t room() const {
@@ -107,8 +108,19 @@ struct ServerState {
         const bool is_transferring = !in.is_empty() || !out.is_empty();
         return !is_transferring && held > workers && throughput.is_backlog(held - workers);
     }
+    [[nodiscard]] std::chrono::nanoseconds expected_wait(std::int64_t now_ns) const;
     void count_end(std::int64_t now_ns, std::uint32_t waiting);
 };
+
+/// Returns how long tasks that wait there may have to: as long as none has ended until now, or as
+/// the rate says at which they end. 0 if none waits.
+std::chrono::nanoseconds ServerState::expected_wait(std::int64_t now_ns) const {
+    if (held <= workers) return 0ns;
+    const std::chrono::nanoseconds quiet(now_ns - std::max(ended_ns, recalled_ns));
+    if (throughput.per_ns() == 0) return quiet;
+    const double by_rate = static_cast<double>(held - workers) / throughput.per_ns();
+    return std::max(quiet, std::chrono::nanoseconds(static_cast<std::int64_t>(by_rate)));
+}
 
 /// Adjusts the window, so that as many tasks wait at the rank as end in the time `backlog`. What
 /// else it holds is on its way or runs, however long that takes. A window that is not used does not
@@ -463,21 +475,22 @@ bool Root::assign_tasks() {
     return any;
 }
 
-/// Asks ranks that have run into long tasks to give back those that wait behind them, to the queue.
-/// Returns whether there were any.
+/// Asks ranks to give back, to the queue, what would wait there for too long. Returns whether there
+/// were any.
 bool Root::recall_tasks() {
     bool any = false;
     std::optional<bool> any_idle; // expensive
     for (ServerState& server : servers_) {
-        const std::chrono::nanoseconds quiet(now_ns_ - server.ended_ns);
-        if (server.held <= server.workers || !server.serves() || quiet < wait_beside_idle) continue;
+        const std::chrono::nanoseconds wait = server.expected_wait(now_ns_);
+        const bool is_asked = now_ns_ - server.recalled_ns < wait_beside_idle.count();
+        if (!server.serves() || wait < wait_beside_idle || is_asked) continue;
         if (!any_idle)
             any_idle =
                 port_.has_idle_worker() || std::ranges::any_of(servers_, &ServerState::is_idle);
-        if (!*any_idle && quiet < longest_wait) continue;
+        if (!*any_idle && wait < longest_wait) continue;
         server.out.add({.kind = EntryKind::recall}, {});
+        server.recalled_ns = now_ns_;
         server.window = server.workers;
-        server.ended_ns = now_ns_;
         any = true;
     }
     return any;
