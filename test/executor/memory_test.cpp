@@ -6,6 +6,7 @@
 #include "support/catch.hpp"
 #include "support/sanitizer.hpp"
 
+#include <prong/pool.hpp>
 #include <prong/wait.hpp>
 
 #include <malloc.h>
@@ -16,6 +17,7 @@
 
 using namespace prong::test;
 using prong::LimitExceeded;
+using prong::Pool;
 
 namespace {
 
@@ -85,6 +87,18 @@ TEST_CASE("the memory of large results goes back to the system when no task need
         pool.shutdown();
         CHECK(shared_bytes() <= before + allowance);
     }
+}
+
+TEST_CASE("the memory of a large result is warm for the next one, however it is taken") {
+    Pool pool(1);
+    const bool is_async = GENERATE(false, true);
+    const auto call = [&] {
+        const std::vector<char> bytes = is_async ? pool.apply_async(make, 32 * mebibyte).get()
+                                                 : pool.apply(make, 32 * mebibyte);
+        return bytes.size();
+    };
+    for (int i = 0; i < 3; ++i) REQUIRE(call() == 32 * mebibyte);
+    CHECK(shared_bytes() >= 32 * mebibyte);
 }
 
 TEST_CASE("the memory of a flood of small results goes back, although small tasks go on") {

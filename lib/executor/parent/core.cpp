@@ -145,7 +145,7 @@ void PoolCore::unref() noexcept {
 void PoolCore::abandon(const RecordRef& ref) noexcept {
     const ring::Status after = ring::abandon(state_.records[ref.index], ref.generation);
     const bool is_over = is_final(after.state) || after.generation != ref.generation;
-    if (is_over ? records_.discard(ref) : records_.abandon(ref)) delete this;
+    if (is_over ? records_.release(ref) : records_.abandon(ref)) delete this;
 }
 
 // Submitting

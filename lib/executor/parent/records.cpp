@@ -45,13 +45,6 @@ bool RecordStore::release(const RecordRef& ref) noexcept {
     return one_user_less();
 }
 
-bool RecordStore::discard(const RecordRef& ref) noexcept {
-    discard_payload(ref);
-    const std::lock_guard lock(mutex_);
-    give_back(ref.index);
-    return one_user_less();
-}
-
 bool RecordStore::abandon(const RecordRef& ref) noexcept {
     const std::lock_guard lock(mutex_);
     try {

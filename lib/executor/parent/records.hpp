@@ -33,13 +33,10 @@ public:
     /// Counts one more user, which needs no record.
     void ref() noexcept;
 
-    // The next five return true to exactly one caller: after it no user of the store is left.
+    // The next four return true to exactly one caller: after it no user of the store is left.
 
     /// Frees a record whose task has ended or was never queued, with its payload.
     [[nodiscard]] bool release(const RecordRef& ref) noexcept;
-
-    /// Like `release`, for a result that was never read: its memory is returned to the system.
-    [[nodiscard]] bool discard(const RecordRef& ref) noexcept;
 
     /// Takes over a record whose task may still be queued or running and has no future any more:
     /// frees it some time after the task's end.

@@ -148,12 +148,11 @@ std::span<const ServedTasks::Ended> ServedTasks::Impl::take_ended() {
 void ServedTasks::Impl::release(std::uint64_t number) {
     const auto found = tasks_.find(number);
     if (found == tasks_.end()) return;
-    Task& task = found->second;
     // `pending_` refers to the handle of a task that has not ended.
-    task.is_wanted = task.has_ended || !task.handle.valid();
-    if (!task.is_wanted) return;
-    if (task.handle.valid()) task.handle.release(); // unlike a dropped task: its memory stays warm
-    tasks_.erase(found);
+    if (found->second.handle.valid() && !found->second.has_ended)
+        found->second.is_wanted = false;
+    else
+        tasks_.erase(found);
 }
 
 TaskEnd ServedTasks::Impl::end_of(const detail::TaskHandle& handle) const {
