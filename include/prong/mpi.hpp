@@ -64,7 +64,8 @@ struct MpiOptions {
     OnRankLoss on_rank_loss = OnRankLoss::recover;
 
     /// How often the job may be launched again after its end, in the pool's whole life. Beyond that
-    /// the pool breaks with `BrokenProcessPool`. Queued tasks wait meanwhile. *Default:* 3.
+    /// the pool breaks with `BrokenProcessPool`. Queued tasks wait meanwhile. A rank that cannot
+    /// serve at all (another build, an initializer that throws) breaks it at once. *Default:* 3.
     int relaunches = 3;
 
     /// Number of workers on this machine beside those of the ranks. They take tasks from the same
@@ -109,8 +110,9 @@ struct MpiOptions {
 ///
 /// Tasks are sent ahead: a rank may hold up to 4096 that wait there. Such a task counts as running,
 /// so `cancel()` returns false (`kill()` and `request_stop()` reach it), and
-/// `TaskOptions::priority` orders only those that are still in the program's queue. Tasks that would
-/// wait at a rank for more than 50 ms, or 20 ms while another worker is idle, return to the queue.
+/// `TaskOptions::priority` orders only those that are still in the program's queue. Tasks that
+/// would wait at a rank for more than 50 ms, or 20 ms while another worker is idle, come back:
+/// `cancel()` reaches them again, and they run before all that is queued.
 ///
 /// Workers see the program's memory as it was at `serve`, not at the creation of the pool. Their
 /// environment lacks the variables by which the launcher identifies a rank (`PMI*`, `OMPI_*`,

@@ -1,22 +1,25 @@
 #include "mpi/dismissal.hpp"
 
 #include "mpi/channel.hpp"
+#include "mpi/environment.hpp"
 #include "mpi/mailbox.hpp"
-#include "mpi/serve_state.hpp"
 #include "mpi/time_limit.hpp"
 #include "mpi/wire.hpp"
 
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
+#include <new>
 #include <span>
 #include <thread>
 
@@ -28,10 +31,13 @@ using namespace std::chrono_literals;
 /// How long the ranks may take: as long as one that waits for rank 0.
 constexpr auto patience = 60s;
 
+/// Shared with the relay, which is a child process; null: the ranks are not dismissed.
+std::atomic<bool>* is_joined = nullptr;
+
 /// The program executes itself once more: by now it may have threads, in which a fork could hang.
-void dismiss_ranks(int status, void* program) {
+void dismiss_ranks(int /*status*/, void* program) {
     const auto pid = static_cast<pid_t>(reinterpret_cast<std::intptr_t>(program));
-    if (status != 0 || getpid() != pid || has_taken_job()) return;
+    if (getpid() != pid || is_joined->load()) return;
     setenv(dismissal_variable, "1", 1);
     std::array<char, 6> name{"prong"};
     const std::array<char*, 2> arguments{name.data(), nullptr};
@@ -45,7 +51,17 @@ void dismiss_ranks(int status, void* program) {
 } // namespace
 
 void dismiss_ranks_at_exit() {
+    if (variable(program_variable)) return;
+    setenv(program_variable, "1", 1);
+    void* const page = mmap(nullptr, sizeof(*is_joined), PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) return;
+    is_joined = new (page) std::atomic<bool>(false);
     on_exit(dismiss_ranks, reinterpret_cast<void*>(std::intptr_t{getpid()}));
+}
+
+void job_is_joined() noexcept {
+    if (is_joined != nullptr) is_joined->store(true);
 }
 
 int run_dismissal() {

@@ -7,9 +7,16 @@ namespace prong::mpi {
 /// Names the process that dismisses the ranks in place of the program.
 inline constexpr const char* dismissal_variable = "PRONG_MPI_DISMISSAL";
 
-/// Arranges that the other ranks are dismissed if this program exits with 0 and has not created its
-/// pool. (Other exit codes and signals make the launcher end them.)
+/// Is set in the program that the launcher has started as rank 0, and so in all that it starts.
+inline constexpr const char* program_variable = "PRONG_MPI_PROGRAM";
+
+/// Arranges that the other ranks are dismissed when this program exits, unless its pool has joined
+/// the job. (If a signal ends it, the launcher ends them.) Does nothing in programs that it starts,
+/// nor when it is called again.
 void dismiss_ranks_at_exit();
+
+/// This process, or another one of the program, has joined the job as rank 0.
+void job_is_joined() noexcept;
 
 /// Becomes rank 0, and tells the others to leave. Returns the exit status.
 int run_dismissal();

@@ -26,7 +26,7 @@ constexpr int most_workers = 1024;
 std::atomic<bool> job_is_taken = false;
 
 /// Whether the pool that this thread creates has taken the job.
-thread_local bool takes_job = false;
+thread_local bool has_taken_job = false;
 
 void check(const MpiOptions& options) {
     const auto refuse = [](const std::string& why) {
@@ -64,7 +64,7 @@ bool has_to_launch() {
         throw std::logic_error("a program that was started as a job of MPI can create only one "
                                "prong::MpiPoolExecutor: the ranks end with it");
     }
-    takes_job = true;
+    has_taken_job = true;
     return false;
 }
 
@@ -97,16 +97,12 @@ PoolOptions local_options(const MpiOptions& options) {
 
 } // namespace
 
-bool mpi::has_taken_job() noexcept {
-    return job_is_taken;
-}
-
 // NOLINTNEXTLINE(performance-unnecessary-value-param): as ProcessPoolExecutor
 MpiPoolExecutor::MpiPoolExecutor(MpiOptions options) try
     : ProcessPoolExecutor(local_options(options), relay_of(options)) {
-    takes_job = false;
+    has_taken_job = false;
 } catch (...) {
-    if (std::exchange(takes_job, false)) job_is_taken = false;
+    if (std::exchange(has_taken_job, false)) job_is_taken = false;
 }
 
 } // namespace prong

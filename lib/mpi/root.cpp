@@ -3,6 +3,7 @@
 #include "base/clock.hpp"
 #include "executor/serving/served_tasks.hpp"
 #include "mpi/channel.hpp"
+#include "mpi/dismissal.hpp"
 #include "mpi/launched_job.hpp"
 #include "mpi/mailbox.hpp"
 #include "mpi/pace.hpp"
@@ -91,6 +92,8 @@ struct ServerState {
     std::size_t held_bytes = 0;
     Throughput throughput;
     std::int64_t ended_ns = 0;    ///< when a task last ended there
+    std::int64_t rated_ns = 0;    ///< when the rate was last known anew
+    std::int64_t waits_ns = 0;    ///< since when tasks wait there
     std::int64_t recalled_ns = 0; ///< when tasks were last recalled
     double window = 0;            ///< how many tasks it may hold
     bool was_full = false;        ///< it held as many since the window was last adjusted
@@ -117,7 +120,7 @@ struct ServerState {
 std::chrono::nanoseconds ServerState::expected_wait(std::int64_t now_ns) const {
     if (held <= workers) return 0ns;
     const std::chrono::nanoseconds quiet(now_ns - std::max(ended_ns, recalled_ns));
-    if (throughput.per_ns() == 0) return quiet;
+    if (rated_ns <= waits_ns) return quiet; // the rate is that of other tasks
     const double by_rate = static_cast<double>(held - workers) / throughput.per_ns();
     return std::max(quiet, std::chrono::nanoseconds(static_cast<std::int64_t>(by_rate)));
 }
@@ -128,6 +131,7 @@ std::chrono::nanoseconds ServerState::expected_wait(std::int64_t now_ns) const {
 void ServerState::count_end(std::int64_t now_ns, std::uint32_t waiting) {
     ended_ns = now_ns;
     if (!throughput.count(1, now_ns)) return;
+    rated_ns = now_ns;
     const double wanted =
         std::floor(throughput.per_ns() * static_cast<double>(backlog.count()) + 0.9);
     if (std::exchange(was_full, false) || wanted < waiting)
@@ -215,7 +219,7 @@ Root::Root(RelayPort& port, const MpiOptions& options, const SentPoolOptions& po
 
 /// Becomes rank 0 of a job.
 void Root::join_job(bool launches) {
-    const auto is_unwanted = [this] { return is_unwanted_yet(); };
+    const auto is_unwanted = [this, launches] { return launches && is_unwanted_yet(); };
     if (launches) job_.emplace(options_, launched_by_, is_unwanted);
     {
         port_.set_failure(
@@ -224,6 +228,7 @@ void Root::join_job(bool launches) {
         const TimeLimit limit(launched_by_, init_timed_out, is_unwanted);
         channel_.emplace();
         static_cast<void>(channel_->servers_here());
+        job_is_joined();
     }
     port_.set_failure("");
     if (channel_->rank() != 0)
@@ -517,6 +522,7 @@ void Root::send(const RelayTask& task, ServerState& server) {
         server.throughput.resume(now_ns_);
         server.ended_ns = now_ns_;
     }
+    if (server.held == server.workers + 1) server.waits_ns = now_ns_;
     if (server.room() == 0) server.was_full = true;
     server.held_bytes += held.bytes;
     port_.assign(task.claim, server.rank);
@@ -647,7 +653,7 @@ int Root::leave() {
 
 int run_root(RelayPort& port, const MpiOptions& options, const SentPoolOptions& pool,
              bool launches) {
-    if (is_unwanted_by(port)) return 0;
+    if (launches && is_unwanted_by(port)) return 0; // under `mpirun` the ranks wait to be told
     Root root(port, options, pool);
     try {
         return root.run(launches);

@@ -8,7 +8,4 @@ bool has_served() noexcept;
 /// Returns whether this process serves as another rank, or is a worker there.
 bool is_of_other_rank() noexcept;
 
-/// Returns whether a pool has taken the job that `mpirun` has started.
-bool has_taken_job() noexcept;
-
 } // namespace prong::mpi

@@ -324,10 +324,10 @@ int Server::leave() {
 }
 
 /// Tells rank 0 why this rank cannot serve, and waits for the end of the job that follows.
-void refuse(Channel& channel, const std::string& why) {
+void refuse(Channel& channel, const std::string& why, bool is_hopeless) {
     Outbox out(channel, 0);
     out.add_value(EntryKind::refusal,
-                  Refusal{.host = host_name(), .why = why, .is_hopeless = true});
+                  Refusal{.host = host_name(), .why = why, .is_hopeless = is_hopeless});
     const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
     const auto deadline = detail::Deadline::after(hello_patience);
     while (!deadline.passed()) {
@@ -358,7 +358,8 @@ int run_server(Timeout launch_timeout) {
     } catch (const MpiError&) {
         throw;
     } catch (const std::exception& error) {
-        refuse(channel, error.what()); // what is being sent still refers to the server
+        // (What is being sent still refers to the server.)
+        refuse(channel, error.what(), !server);
     }
     return 1;
 }

@@ -110,7 +110,8 @@ std::optional<Claim> unfinished(std::span<Record> records, std::uint16_t dead_ow
 Status fail_dead(const Claim& claim, TaskState end, bool holds_payload = false) noexcept;
 
 /// Moves a running task to queued again, with the same generation, and leaves it in this intent.
-/// Does nothing if the task was condemned or a stop was requested meanwhile.
+/// Does nothing if the task was condemned or a stop was requested meanwhile. Also called by the
+/// relay, for its own tasks.
 Status requeue(const Claim& claim, WorkerIntent& intent) noexcept;
 
 } // namespace prong::ring

@@ -521,6 +521,43 @@ TEST_CASE("a task that waits elsewhere comes back to the queue, or ends if it wa
     CHECK(pool.stats().retried == 0);
 }
 
+TEST_CASE("all local workers that sleep take tasks that come back") {
+    constexpr std::size_t count = 3;
+    Shared<Gate> far;
+    Shared<Gate> gate;
+    const auto take_back_all = [place = far.get()](prong::executor::RelayPort& port) {
+        std::array<prong::executor::RelayTask, count> tasks;
+        std::size_t claimed = 0;
+        while (claimed != count) {
+            const std::size_t more = port.claim(std::span(tasks).subspan(claimed));
+            if (more == 0) port.nap(1ms, true);
+            claimed += more;
+        }
+        place->pass();
+        for (const prong::executor::RelayTask& task : tasks) port.take_back(task.claim);
+        while (!port.is_over()) port.nap(-1ns, false);
+        return 0;
+    };
+    LoopbackPool pool({.max_workers = count},
+                      {.claims = count, .run = take_back_all, .is_family = true});
+    std::vector<Future<int>> futures;
+    for (std::size_t i = 0; i < 2 * count; ++i) futures.push_back(pool.submit(pass(gate)));
+    REQUIRE(gate->await_arrivals(count)); // each local worker has one, the relay the others
+    REQUIRE(far->await_arrivals(1));
+    gate->open();
+    REQUIRE(
+        eventually([&] { return std::ranges::count_if(futures, &Future<int>::done) == count; }));
+    gate->close();
+    REQUIRE(eventually([&] {
+        return std::ranges::all_of(children_of(supervisor_of(getpid())),
+                                   [](const ProcessInfo& each) { return each.state == 'S'; });
+    }));
+    far->open();
+    CHECK(gate->await_arrivals(2 * count)); // each has one again
+    gate->open();
+    for (Future<int>& future : futures) CHECK(future.get() > 0);
+}
+
 TEST_CASE("the death of a remote worker breaks a pool that is to break") {
     LoopbackPool pool(
         {},

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <ranges>
-#include <utility>
 
 namespace prong::executor {
 namespace {
@@ -51,12 +50,10 @@ bool MemoryAudit::is_inconsistent(const detail::TaskKey& task) const noexcept {
     const ring::Record& record = state_.records[task.index];
     const std::uint64_t word = record.status.load();
     const ring::Status status = ring::Status::unpack(word);
-    // The conclusion holds if the status is the same at the first and at the last look. A retry
-    // restores the former status, but increments two counters: one before, one after it does.
-    const auto retries = [&] {
-        return std::pair(state_.control().left_unfinished.load(), state_.control().retried.load());
-    };
-    const auto retries_before = retries();
+    // The conclusion holds if the status is the same at the first and at the last look. Requeueing
+    // restores the former status, but changes this counter before and after it does.
+    const std::atomic<std::uint64_t>& requeued = state_.control().left_unfinished;
+    const std::uint64_t requeued_before = requeued.load();
     if (record.status.load() != word) return false;
     bool has_future = true;
     if (status.generation == task.generation && ring::is_claimed(status.state)) {
@@ -67,7 +64,7 @@ bool MemoryAudit::is_inconsistent(const detail::TaskKey& task) const noexcept {
         has_future = state_.lanes.holds(task.index, task.generation) ||
                      state_.any_retried([&](const ring::Record& each) { return &each == &record; });
     }
-    return !has_future && record.status.load() == word && retries() == retries_before;
+    return !has_future && record.status.load() == word && requeued.load() == requeued_before;
 }
 
 } // namespace prong::executor

@@ -189,6 +189,8 @@ std::optional<std::uint32_t> RelayPort::Impl::claim_left_here() {
         ring::WorkerIntent& intent = intent_of(claim);
         const auto task = ring::claim_retry(state_.records, owner, intent, intent);
         waiting_.pop_front();
+        // It counts them anew: while there may be any, workers search all intents.
+        if (waiting_.empty()) surroundings_.notify_supervisor();
         if (task) {
             hold(claim, *task);
             return claim;
@@ -307,9 +309,11 @@ std::string RelayPort::Impl::end(std::uint32_t claim, const TaskEnd& end, std::s
         std::string cause = "worker " + std::to_string(report.death.pid) + " on " +
                             report.death.host + " " + diag::exit_text(report.death.exitcode) +
                             ", and the pool was made with OnWorkerDeath::break_pool";
-        const bool breaks_pool =
-            on_death == OnWorkerDeath::break_pool && end.state == TaskState::died &&
-            state_.stop_mode() <= proc::StopMode::drain;
+        const bool is_killed =
+            ring::status_of(*slots_[claim].task.record).state == TaskState::condemned;
+        const bool breaks_pool = on_death == OnWorkerDeath::break_pool &&
+                                 end.state == TaskState::died && !is_killed &&
+                                 state_.stop_mode() <= proc::StopMode::drain;
         const AttemptStep step =
             fail(claim,
                  {.report = std::move(report), .otherwise = end.state, .breaks_pool = breaks_pool});
@@ -390,17 +394,18 @@ AttemptStep RelayPort::Impl::fail(std::uint32_t claim, AttemptEnd attempt) {
     let_go(claim);
     if (step.is_requeued) {
         requeued(claim);
-    } else {
+    } else if (!step.breaks_pool) {
         if (!step.is_announced) surroundings_.notify_supervisor();
         free_.push_back(claim);
     }
     return step;
 }
 
-/// The claim's intent holds a task that any worker may claim.
+/// The claim's intent holds a task that any worker may claim. Wakes them all: who passes on a
+/// search looks at the queues only.
 void RelayPort::Impl::requeued(std::uint32_t claim) {
     waiting_.push_back(claim);
-    state_.notifier.work_arrived();
+    state_.notifier.wake_parked();
 }
 
 void RelayPort::Impl::let_go(std::uint32_t claim) {

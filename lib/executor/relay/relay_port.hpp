@@ -44,7 +44,7 @@ struct RelayWorker {
 
 /// How a task ended, as it travels.
 struct TaskEnd {
-    /// Any final state but `lost`.
+    /// Any final state but `lost`; after `cancelled` call `take_back`.
     ring::TaskState state;
     /// The result, the exception or the failure report.
     std::span<const std::byte> bytes;
@@ -109,7 +109,7 @@ public:
         bool is_kill; ///< else: to stop
     };
     /// Returns what was asked since the last call, each request once. Costs a load if there is
-    /// none. A task that is to be killed is then ended by `end`.
+    /// none. A task that is to be killed is then ended by `end` or `take_back`.
     std::vector<Request> take_requests();
 
     // The pool.
@@ -146,7 +146,7 @@ struct RelayOptions {
     /// How many tasks it may hold at a time; 0: the pool has no relay.
     unsigned claims = 0;
     /// How often the supervisor replaces a relay that has ended with an error or was killed. The
-    /// next end breaks the pool.
+    /// next end breaks the pool; so does `RelayPort::give_up`.
     unsigned relaunches = 0;
     /// Runs the relay process, which may start other processes and threads. Returns the exit
     /// status: 0 only when the pool is over. What it throws is the cause of its failure.

@@ -186,14 +186,10 @@ void ServedTasks::Impl::kill(std::uint64_t number) {
     if (detail::TaskHandle* const handle = handle_of(number)) handle->kill();
 }
 
-/// In the order of their numbers, so that they are queued elsewhere in the order of submission.
 void ServedTasks::Impl::cancel_waiting() {
-    std::vector<std::uint64_t> numbers;
-    for (const auto& [number, task] : tasks_) {
-        if (task.handle.valid() && !task.has_ended) numbers.push_back(number);
+    for (auto& [number, task] : tasks_) {
+        if (task.handle.valid() && !task.has_ended) task.handle.cancel();
     }
-    std::ranges::sort(numbers);
-    for (const std::uint64_t number : numbers) tasks_.at(number).handle.cancel();
 }
 
 std::vector<ServedTasks::Worker> ServedTasks::Impl::workers() const {

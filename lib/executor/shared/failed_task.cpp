@@ -25,6 +25,7 @@ bool requeue(SharedState& state, const ring::Claim& task, unsigned owner) noexce
     const ring::Status after = ring::requeue(task, state.intent(owner));
     if (after.state != ring::TaskState::queued) return false;
     state.control().retries.fetch_add(1, std::memory_order_release);
+    state.control().left_unfinished.fetch_add(1, std::memory_order_release);
     return true;
 }
 

@@ -119,14 +119,14 @@ struct Control {
     std::atomic<std::int64_t> next_alarm_ns;
     ring::LaneWords lanes;
     ring::NotifierWords notifier;
-    /// How many tasks dead workers have left unfinished. Incremented by the supervisor before the
-    /// task's end becomes visible.
+    /// Changes when a claimed task is left unfinished, by a dead worker or by the relay that gives
+    /// it back: before its next step becomes visible, and after one that requeues it.
     std::atomic<std::uint64_t> left_unfinished;
-    /// How many dead workers' intents hold a task that is to be tried again, or more. Written by
-    /// the supervisor.
+    /// How many intents hold a task that is to be claimed again, or more. Incremented by the
+    /// supervisor and the relay; the supervisor counts anew.
     std::atomic<std::uint32_t> retries;
-    // Counted by the supervisor: retries, tasks that ended with their worker, and those of the
-    // latter whose worker was killed for the task.
+    // Counted by the supervisor and the relay: retries, tasks that ended with their worker, and
+    // those of the latter whose worker was killed for the task.
     std::atomic<std::uint64_t> retried;
     std::atomic<std::uint64_t> died;
     std::atomic<std::uint64_t> killed;
@@ -234,8 +234,8 @@ public:
         return ring::unfinished(records, static_cast<std::uint16_t>(owner), intent(owner));
     }
 
-    /// Returns whether `matches(record)` holds for any task that a dead worker, or a rank that was
-    /// lost, has left to be tried again.
+    /// Returns whether `matches(record)` holds for any task that waits in an intent: a dead worker
+    /// or a lost rank has left it to be tried again, or the relay has taken it back.
     template <typename Matches>
     bool any_retried(Matches matches) const {
         for (unsigned owner = 0; owner < owners(); ++owner) {
