@@ -55,7 +55,8 @@ std::string warning() {
            " processors: start the job with --bind-to none";
 }
 
-/// Blocks until rank 0 has sent hello. Returns nothing if it has sent leave instead.
+/// Blocks until rank 0 has sent hello. Returns nothing if this rank is to leave at once: rank 0 has
+/// sent leave instead, or both.
 std::optional<Hello> receive_hello(Channel& channel) {
     std::optional<Hello> hello;
     const auto deadline = detail::Deadline::after(hello_patience);
@@ -77,7 +78,13 @@ std::optional<Hello> receive_hello(Channel& channel) {
             });
         if (!any) std::this_thread::sleep_for(1ms);
     }
-    return hello;
+    if (!is_dismissed) return hello;
+    if (!hello) return std::nullopt;
+    Outbox out(channel, 0); // it waits for this
+    out.add_value(EntryKind::left, std::vector<ServedTasks::Worker>());
+    const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
+    while (out.flush(0, true) || !out.is_empty()) channel.progress(nothing, nothing);
+    return std::nullopt;
 }
 
 AddressMap addresses_of(Hello& hello) {
