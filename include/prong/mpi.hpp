@@ -19,11 +19,14 @@
 
 namespace prong {
 
-/// What happens when a rank is lost: its process or host has ended, or has not answered for
-/// `MpiOptions::rank_timeout`. Its tasks end with `RankLost` or are retried in either case.
+/// What happens when a rank is lost: its process or host has ended, cannot be reached or run tasks
+/// any more, or has not answered for `MpiOptions::rank_timeout`. Its tasks end with `RankLost` or
+/// are retried in either case.
 enum class OnRankLoss : unsigned char {
     /// The other ranks continue. If the launcher ends them too, or no rank is left, the job is
-    /// launched again (`MpiOptions::relaunches`); not under `mpirun`, where the pool breaks then.
+    /// launched again (`MpiOptions::relaunches`). A job of `mpirun` is not: the pool breaks when no
+    /// rank is left, and the launcher may end the program, too (Open MPI's unless it was given
+    /// `--enable-recovery`).
     recover,
     break_pool, ///< every future that has not ended gets `BrokenProcessPool`
 };
@@ -65,7 +68,8 @@ struct MpiOptions {
 
     /// How often the job may be launched again after its end, in the pool's whole life. Beyond that
     /// the pool breaks with `BrokenProcessPool`. Queued tasks wait meanwhile. A rank that cannot
-    /// serve at all (another build, an initializer that throws) breaks it at once. *Default:* 3.
+    /// serve at all (another build, an initializer that throws) breaks it at once. No effect with
+    /// `OnRankLoss::break_pool`. *Default:* 3.
     int relaunches = 3;
 
     /// Number of workers on this machine beside those of the ranks. They take tasks from the same
@@ -77,8 +81,9 @@ struct MpiOptions {
     Timeout rank_timeout = std::chrono::seconds(10);
 
     /// Limits the time from the start of the launcher (under `mpirun`, from the creation of the
-    /// pool) until all ranks serve. Beyond it the launch has failed, and counts as an end of the
-    /// job (`relaunches`). *Default:* 60 s. `std::nullopt`: no limit.
+    /// pool) until all ranks serve. If MPI has not started by then, the launch has failed, and
+    /// counts as an end of the job (`relaunches`). A rank that has not answered by then is lost.
+    /// *Default:* 60 s. `std::nullopt`: no limit.
     Timeout launch_timeout = std::chrono::seconds(60);
 
     /// Arguments for the launcher, before those of prong: `{"--mca", "btl_tcp_if_include",
@@ -108,14 +113,14 @@ struct MpiOptions {
 /// has, running or waiting there, end with `RankLost`, or run elsewhere
 /// (`TaskOptions::max_retries`; this counts as an attempt).
 ///
-/// Tasks are sent ahead: a rank may hold up to 4096 that wait there. Such a task counts as running,
-/// so `cancel()` returns false (`kill()` and `request_stop()` reach it), and
+/// Tasks are sent ahead: a rank holds up to 4096, also those that run. One that waits there counts
+/// as running, so `cancel()` returns false (`kill()` and `request_stop()` reach it), and
 /// `TaskOptions::priority` orders only those that are still in the program's queue. Tasks that
 /// would wait at a rank for more than 50 ms, or 20 ms while another worker is idle, come back:
 /// `cancel()` reaches them again, and they run before all that is queued.
 ///
-/// Workers see the program's memory as it was at `serve`, not at the creation of the pool. Their
-/// environment lacks the variables by which the launcher identifies a rank (`PMI*`, `OMPI_*`,
+/// Workers of ranks see the program's memory as it was at `serve`, not at the creation of the pool.
+/// Their environment lacks the variables by which the launcher identifies a rank (`PMI*`, `OMPI_*`,
 /// `MPI*`, `HYD*`, `ORTE_*`). Shared objects that the program has loaded before it creates the pool
 /// are loaded at the ranks as well; under `mpirun` only those that are loaded before `serve`.
 /// `submit` throws `std::invalid_argument` for what cannot leave the machine: `SharedBuffer`,
@@ -126,7 +131,8 @@ struct MpiOptions {
 /// `std::logic_error`, as does one that a task on another rank creates.
 ///
 /// Thread safety and process safety: like `ProcessPoolExecutor`. The job ends with the program,
-/// also if it is killed: ranks on other hosts when they notice, at the latest after `rank_timeout`.
+/// also if it is killed: ranks on other hosts when they notice, at the latest after `rank_timeout`,
+/// or while the job starts after `launch_timeout`.
 class PRONG_API MpiPoolExecutor : public ProcessPoolExecutor {
 public:
     /// Creates the pool. Starts the job unless `mpirun` has started the program, and does not wait
@@ -142,7 +148,9 @@ namespace mpi {
 /// Returns in the program of the user. In every other process of the job, which the launcher has
 /// started with the same executable, it serves tasks and then exits. Call it on the first line of
 /// `main`: what stands before it runs on every host. Processes that serve fork a zygote for their
-/// workers before they start MPI. Does not change the arguments.
+/// workers before they start MPI. Does not change the arguments. Under `mpirun` it has the program
+/// execute itself once more at its exit if no pool has joined the job by then, to end the other
+/// ranks; this takes at most 60 s.
 ///
 /// *Throws* `std::logic_error` if there are other threads.
 PRONG_API void serve(int argc, char** argv);

@@ -51,7 +51,7 @@ static_assert(sizeof(EntryHead) == 40);
 /// `TaskOptions`; durations in nanoseconds, bytes; negative: none.
 struct SentOptions {
     std::int64_t timeout;
-    std::int64_t deadline; ///< what was left of it when the task was sent
+    std::int64_t deadline; ///< what was left of it when the relay claimed the task
     std::int64_t grace;
     std::int64_t cpu;
     std::int64_t memory;
@@ -152,7 +152,7 @@ inline constexpr std::size_t largest_inline = 16 << 10;
 inline constexpr std::size_t piece_size = 1 << 20;
 /// How many pieces are sent to one peer at a time.
 inline constexpr std::size_t most_pieces = 4;
-/// A batch is sent when it has this many entries or bytes, or is older than `batch_age`.
+/// A batch is sent when it has this many entries or bytes, or is older than 20 µs.
 inline constexpr std::size_t most_entries = 512;
 inline constexpr std::size_t most_batch_bytes = 64 << 10;
 
