@@ -11,11 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <deque>
@@ -75,9 +75,11 @@ int run_dismissal() {
             .add_value(EntryKind::leave, Leave{.mode = proc::StopMode::kill});
         peers.back().flush(0, true);
     }
-    const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
-    while (!std::ranges::all_of(peers, &Outbox::is_empty)) {
-        if (!channel.progress(nothing, nothing)) std::this_thread::sleep_for(1ms);
+    const auto nowhere = [](const Channel::Incoming&) { return std::span<std::byte>(); };
+    std::size_t left = 0; // each answers that it leaves
+    const auto count = [&](const auto&...) { ++left; };
+    while (left != peers.size()) {
+        if (!channel.progress(nowhere, count)) std::this_thread::sleep_for(1ms);
     }
     channel.finish();
     return 0;

@@ -5,6 +5,7 @@
 #include "mpi/root.hpp"
 #include "mpi/serve_state.hpp"
 #include "mpi/wire.hpp"
+#include "ring/worker_notifier.hpp"
 
 #include <prong/mpi.hpp>
 
@@ -20,9 +21,6 @@ namespace {
 /// How many tasks may be at other ranks. Each rank holds a few milliseconds' worth.
 constexpr unsigned claims = 1 << 14;
 
-/// How many workers the pool of a rank may have (`PoolOptions::max_workers`).
-constexpr int most_workers = 1024;
-
 std::atomic<bool> job_is_taken = false;
 
 /// Whether the pool that this thread creates has taken the job.
@@ -33,6 +31,7 @@ void check(const MpiOptions& options) {
         throw std::invalid_argument("MpiOptions::" + why);
     };
     const int workers = options.workers_per_host.value_or(1);
+    constexpr int most_workers = ring::WorkerSet::capacity; // of a pool
     if (workers < 1 || workers > most_workers)
         refuse("workers_per_host must be 1 to " + std::to_string(most_workers));
     if (options.relaunches < 0) refuse("relaunches must not be negative");

@@ -46,6 +46,12 @@ public:
 
     [[nodiscard]] double per_ns() const { return per_ns_; }
 
+    /// Returns when a task last ended, or when tasks came after none was there.
+    [[nodiscard]] std::int64_t counted_ns() const { return counted_ns_; }
+
+    /// Returns whether the rate is that of tasks which have ended since that time.
+    [[nodiscard]] bool is_newer_than(std::int64_t time_ns) const { return since_ns_ > time_ns; }
+
     /// Returns whether this number of tasks lasts for two unhurried naps at the last highest rate:
     /// while workers wait for a loop that naps, the present rate is too low.
     [[nodiscard]] bool is_backlog(std::size_t waiting) const {

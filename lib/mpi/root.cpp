@@ -91,8 +91,6 @@ struct ServerState {
     std::size_t held = 0; ///< tasks
     std::size_t held_bytes = 0;
     Throughput throughput;
-    std::int64_t ended_ns = 0;    ///< when a task last ended there
-    std::int64_t rated_ns = 0;    ///< when the rate was last known anew
     std::int64_t waits_ns = 0;    ///< since when tasks wait there
     std::int64_t recalled_ns = 0; ///< when tasks were last recalled
     double window = 0;            ///< how many tasks it may hold
@@ -119,8 +117,8 @@ struct ServerState {
 /// the rate says at which they end. 0 if none waits.
 std::chrono::nanoseconds ServerState::expected_wait(std::int64_t now_ns) const {
     if (held <= workers) return 0ns;
-    const std::chrono::nanoseconds quiet(now_ns - std::max(ended_ns, recalled_ns));
-    if (rated_ns <= waits_ns) return quiet; // the rate is that of other tasks
+    const std::chrono::nanoseconds quiet(now_ns - std::max(throughput.counted_ns(), recalled_ns));
+    if (!throughput.is_newer_than(waits_ns)) return quiet; // the rate is that of other tasks
     const double by_rate = static_cast<double>(held - workers) / throughput.per_ns();
     return std::max(quiet, std::chrono::nanoseconds(static_cast<std::int64_t>(by_rate)));
 }
@@ -129,9 +127,7 @@ std::chrono::nanoseconds ServerState::expected_wait(std::int64_t now_ns) const {
 /// else it holds is on its way or runs, however long that takes. A window that is not used does not
 /// grow.
 void ServerState::count_end(std::int64_t now_ns, std::uint32_t waiting) {
-    ended_ns = now_ns;
     if (!throughput.count(1, now_ns)) return;
-    rated_ns = now_ns;
     const double wanted =
         std::floor(throughput.per_ns() * static_cast<double>(backlog.count()) + 0.9);
     if (std::exchange(was_full, false) || wanted < waiting)
@@ -518,10 +514,7 @@ bool Root::forward_tasks() {
 void Root::send(const RelayTask& task, ServerState& server) {
     Held& held = held_.at(task.claim);
     held.server = &server;
-    if (server.held++ == 0) {
-        server.throughput.resume(now_ns_);
-        server.ended_ns = now_ns_;
-    }
+    if (server.held++ == 0) server.throughput.resume(now_ns_);
     if (server.held == server.workers + 1) server.waits_ns = now_ns_;
     if (server.room() == 0) server.was_full = true;
     server.held_bytes += held.bytes;

@@ -97,8 +97,10 @@ void serve(int /*argc*/, char** /*argv*/) {
     try {
         if (is_dismissal)
             status = run_dismissal();
+        else if (rank == 0)
+            status = run_stub(*socket);
         else
-            status = rank == 0 ? run_stub(*socket) : serve_rank();
+            status = serve_rank();
     } catch (const std::exception& error) {
         os::write_to_stderr("prong: rank " + std::to_string(rank) +
                             " of an MPI job failed: " + error.what() + "\n");

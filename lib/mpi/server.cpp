@@ -55,8 +55,13 @@ std::string warning() {
            " processors: start the job with --bind-to none";
 }
 
-/// Blocks until rank 0 has sent hello. Returns nothing if this rank is to leave at once: rank 0 has
-/// sent leave instead, or both.
+/// Blocks until all is sent. What arrives meanwhile is dropped.
+void send_all(Channel& channel, Outbox& out) {
+    const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
+    while (out.flush(0, true) || !out.is_empty()) channel.progress(nothing, nothing);
+}
+
+/// Blocks until rank 0 has sent hello. Returns nothing if it has sent leave, instead or as well.
 std::optional<Hello> receive_hello(Channel& channel) {
     std::optional<Hello> hello;
     const auto deadline = detail::Deadline::after(hello_patience);
@@ -78,13 +83,7 @@ std::optional<Hello> receive_hello(Channel& channel) {
             });
         if (!any) std::this_thread::sleep_for(1ms);
     }
-    if (!is_dismissed) return hello;
-    if (!hello) return std::nullopt;
-    Outbox out(channel, 0); // it waits for this
-    out.add_value(EntryKind::left, std::vector<ServedTasks::Worker>());
-    const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
-    while (out.flush(0, true) || !out.is_empty()) channel.progress(nothing, nothing);
-    return std::nullopt;
+    return is_dismissed ? std::nullopt : std::move(hello);
 }
 
 AddressMap addresses_of(Hello& hello) {
@@ -318,19 +317,16 @@ int Server::leave() {
         tasks_.shutdown(
             std::chrono::nanoseconds(leave_->mode == proc::StopMode::kill ? 0 : timeout_ns_ / 2));
     const TimeLimit limit(detail::Deadline::after(leave_patience), 0);
-    const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
-    const auto send_all = [&] {
-        while (out_.flush(now_ns_, true) || !out_.is_empty()) channel_.progress(nothing, nothing);
-    };
-    do send_all();
-    while (send_ends()); // of tasks that were killed
+    send_all(channel_, out_);
+    while (send_ends()) send_all(channel_, out_); // of tasks that were killed
     out_.add_value(EntryKind::left, workers_now());
-    send_all();
+    send_all(channel_, out_);
     channel_.finish();
     return 0;
 }
 
-/// Tells rank 0 why this rank cannot serve, and waits for the end of the job that follows.
+/// Tells rank 0 why this rank cannot serve, and waits for the end of the job, which usually
+/// follows.
 void refuse(Channel& channel, const std::string& why, bool is_hopeless) {
     Outbox out(channel, 0);
     out.add_value(EntryKind::refusal,
@@ -353,6 +349,9 @@ int run_server(Timeout launch_timeout) {
     limit.reset();
     std::optional<Hello> hello = receive_hello(channel);
     if (!hello) {
+        Outbox out(channel, 0);
+        out.add_value(EntryKind::left, std::vector<ServedTasks::Worker>());
+        send_all(channel, out);
         channel.finish();
         return 0;
     }

@@ -83,6 +83,15 @@ void await_running(const Future<R>& future) {
     REQUIRE(eventually([&] { return future.running(); }));
 }
 
+/// Blocks until the relay has claimed as many tasks.
+void claim_all(prong::executor::RelayPort& port, std::span<prong::executor::RelayTask> tasks) {
+    while (!tasks.empty()) {
+        const std::size_t claimed = port.claim(tasks);
+        if (claimed == 0) port.nap(1ms, true);
+        tasks = tasks.subspan(claimed);
+    }
+}
+
 /// A task that has been sent: it runs, and stands before the gate.
 Future<int> stand(ProcessPoolExecutor& pool, const Shared<Gate>& gate,
                   const TaskOptions& options = {}) {
@@ -428,7 +437,7 @@ TEST_CASE("a local worker takes what the relay has no room for") {
 TEST_CASE("a local worker tries again what the relay has lost and does not want") {
     const auto lose_one = [](prong::executor::RelayPort& port) {
         std::array<prong::executor::RelayTask, 1> task;
-        while (port.claim(task) == 0) port.nap(1ms, true);
+        claim_all(port, task);
         port.assign(task[0].claim, far_rank);
         port.lose(task[0].claim, far_host, "");
         while (!port.is_over()) port.nap(-1ns, false);
@@ -494,17 +503,11 @@ TEST_CASE("a task that the relay has not sent is tried again, whatever its optio
 TEST_CASE("a task that waits elsewhere comes back to the queue, or ends if it was asked to") {
     Shared<Gate> gate;
     const auto take_back_all = [place = gate.get()](prong::executor::RelayPort& port) {
-        std::array<prong::executor::RelayTask, 4> tasks;
-        std::size_t count = 0;
-        while (count != 3) {
-            const std::size_t claimed = port.claim(std::span(tasks).subspan(count, 1));
-            if (claimed == 0)
-                port.nap(1ms, true);
-            else
-                port.assign(tasks.at(count++).claim, far_rank);
-        }
+        std::array<prong::executor::RelayTask, 3> tasks;
+        claim_all(port, tasks);
+        for (const prong::executor::RelayTask& task : tasks) port.assign(task.claim, far_rank);
         place->pass();
-        for (std::size_t i = 0; i < count; ++i) port.take_back(tasks.at(i).claim);
+        for (const prong::executor::RelayTask& task : tasks) port.take_back(task.claim);
         return Loopback(port, {.max_workers = 1}).run();
     };
     LoopbackPool pool({}, {.claims = 4, .run = take_back_all, .is_family = true});
@@ -527,12 +530,7 @@ TEST_CASE("all local workers that sleep take tasks that come back") {
     Shared<Gate> gate;
     const auto take_back_all = [place = far.get()](prong::executor::RelayPort& port) {
         std::array<prong::executor::RelayTask, count> tasks;
-        std::size_t claimed = 0;
-        while (claimed != count) {
-            const std::size_t more = port.claim(std::span(tasks).subspan(claimed));
-            if (more == 0) port.nap(1ms, true);
-            claimed += more;
-        }
+        claim_all(port, tasks);
         place->pass();
         for (const prong::executor::RelayTask& task : tasks) port.take_back(task.claim);
         while (!port.is_over()) port.nap(-1ns, false);

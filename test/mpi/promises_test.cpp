@@ -56,6 +56,24 @@ int wait_for_stop(const std::stop_token& token, const std::string& gate) {
     return eventually([&] { return token.stop_requested(); }, 1min) ? 1 : 0;
 }
 
+int await_sigterm(const std::string& gate) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, nullptr);
+    append_line(gate + ".arrivals", "here");
+    int signal = 0;
+    sigwait(&set, &signal);
+    append_line(gate, "signal " + std::to_string(signal));
+    sigprocmask(SIG_UNBLOCK, &set, nullptr);
+    std::raise(signal);
+    return 0;
+}
+
+void refuse_to_start() {
+    throw std::runtime_error("no licence");
+}
+
 std::size_t allocate(std::size_t bytes) {
     const std::vector<char> memory(bytes, 'm');
     return std::accumulate(memory.begin(), memory.end(), std::size_t{0});
@@ -379,20 +397,6 @@ TEST_CASE("a pool on other ranks can be shut down in every way") {
     CHECK(eventually([] { return Job::now().servers.empty(); }));
 }
 
-int await_sigterm(const std::string& gate) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigprocmask(SIG_BLOCK, &set, nullptr);
-    append_line(gate + ".arrivals", "here");
-    int signal = 0;
-    sigwait(&set, &signal);
-    append_line(gate, "signal " + std::to_string(signal));
-    sigprocmask(SIG_UNBLOCK, &set, nullptr);
-    std::raise(signal);
-    return 0;
-}
-
 TEST_CASE("terminate_workers sends the workers of ranks SIGTERM") {
     MpiPoolExecutor pool(MpiOptions{.workers_per_host = 1, .ranks = 1});
     const FileGate gate;
@@ -406,10 +410,8 @@ TEST_CASE("terminate_workers sends the workers of ranks SIGTERM") {
 }
 
 TEST_CASE("an initializer that fails at a rank breaks the pool at once, with its words") {
-    MpiPoolExecutor pool(MpiOptions{.ranks = 1, .relaunches = 10'000, .pool = {.initializer = [] {
-                                                                          throw std::runtime_error(
-                                                                              "no licence");
-                                                                      }}});
+    MpiPoolExecutor pool(
+        MpiOptions{.ranks = 1, .relaunches = 10'000, .pool = {.initializer = refuse_to_start}});
     auto future = pool.submit(square, 2);
     CHECK_THAT(error_of<prong::BrokenProcessPool>(future).what(), Contains("no licence"));
 }

@@ -1,7 +1,6 @@
 #include "executor/relay/relay_port.hpp"
 
 #include "base/clock.hpp"
-#include "diag/exit_text.hpp"
 #include "executor/shared/failed_task.hpp"
 #include "executor/shared/result_writer.hpp"
 #include "executor/worker/task_scope.hpp"
@@ -306,14 +305,12 @@ std::string RelayPort::Impl::end(std::uint32_t claim, const TaskEnd& end, std::s
     report.earlier.clear(); // counted here: an earlier attempt may have run elsewhere
     report.attempts = 1;
     if (report.death.pid != 0 || end.state == TaskState::died || end.state == TaskState::killed) {
-        std::string cause = "worker " + std::to_string(report.death.pid) + " on " +
-                            report.death.host + " " + diag::exit_text(report.death.exitcode) +
-                            ", and the pool was made with OnWorkerDeath::break_pool";
         const bool is_killed =
             ring::status_of(*slots_[claim].task.record).state == TaskState::condemned;
         const bool breaks_pool = on_death == OnWorkerDeath::break_pool &&
                                  end.state == TaskState::died && !is_killed &&
                                  state_.stop_mode() <= proc::StopMode::drain;
+        std::string cause = breaks_pool ? cause_of_break(report.death) : std::string();
         const AttemptStep step =
             fail(claim,
                  {.report = std::move(report), .otherwise = end.state, .breaks_pool = breaks_pool});

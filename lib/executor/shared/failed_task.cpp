@@ -1,5 +1,6 @@
 #include "executor/shared/failed_task.hpp"
 
+#include "diag/exit_text.hpp"
 #include "os/capture.hpp"
 
 #include <algorithm>
@@ -45,6 +46,13 @@ ring::Status fail_dead(SharedState& state, const AttemptEnd& attempt) noexcept {
 }
 
 } // namespace
+
+std::string cause_of_break(const Death& death) {
+    return "worker " + std::to_string(death.pid) +
+           (death.host.empty() ? std::string() : " on " + death.host) + " " +
+           diag::exit_text(death.exitcode) +
+           ", and the pool was made with OnWorkerDeath::break_pool";
+}
 
 bool requeue_unstarted(SharedState& state, const ring::Claim& task, unsigned owner) noexcept {
     state.control().left_unfinished.fetch_add(1, std::memory_order_release);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 namespace prong::executor {
 
@@ -37,6 +38,9 @@ struct AttemptStep {
 /// Requeues the task, or fails it unless the pool breaks. Frees the payload of its result. Called
 /// by the supervisor for a dead owner, or by the owner itself.
 AttemptStep end_failed_task(SharedState& state, AttemptEnd attempt) noexcept;
+
+/// Returns why a pool that was made with `OnWorkerDeath::break_pool` breaks.
+std::string cause_of_break(const Death& death);
 
 /// Requeues a claimed task that has not started. Returns false if it was asked to stop or condemned
 /// meanwhile.

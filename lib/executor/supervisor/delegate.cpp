@@ -186,9 +186,7 @@ bool PoolDelegate::ended(unsigned worker, os::ProcessExit exit) {
                             .earlier_attempts = task ? count_attempt(*task) : 0,
                             .capture = captures_[worker].get()});
     if (may_break && !is_tried_again) {
-        reason_to_give_up_ = "worker " + std::to_string(exit.pid) + " " +
-                             diag::exit_text(exit.exitcode) +
-                             ", and the pool was made with OnWorkerDeath::break_pool";
+        reason_to_give_up_ = cause_of_break({.pid = exit.pid, .exitcode = exit.exitcode});
     }
     return had_started;
 }
