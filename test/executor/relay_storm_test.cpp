@@ -47,6 +47,11 @@ public:
 
     [[nodiscard]] int relays() const { return relays_; }
 
+    void stop() {
+        thread_.request_stop();
+        thread_.join();
+    }
+
 private:
     void strike(pid_t supervisor, std::mt19937_64& random) {
         for (const ProcessInfo& child : children_of(supervisor)) {
@@ -98,7 +103,7 @@ TEST_CASE("the relay is killed at random: every future ends, and only what was s
                        .claims = 100,
                        .relaunches = no_end});
     static_cast<void>(pool.submit(square, 1).get());
-    const Assassin assassin(supervisor_of(getpid()));
+    Assassin assassin(supervisor_of(getpid()));
     int wrong = 0;
     int lost = 0;
     for (int round = 0; round < rounds() || assassin.relays() < least_deaths(); ++round) {
@@ -116,9 +121,10 @@ TEST_CASE("the relay is killed at random: every future ends, and only what was s
             }
         }
     }
+    assassin.stop();
     CHECK(wrong == 0);
     CHECK(lost > 0);
-    CHECK(pool.submit(square, 5).get() == 25);
+    CHECK(pool.with({.max_retries = 1}).submit(square, 5).get() == 25); // the last kill may be late
     CHECK(eventually([&] { return pool.stats().running == 0; }));
 }
 
@@ -128,7 +134,7 @@ TEST_CASE("threads cancel, kill, stop and drop remote tasks while the relay is k
                        .claims = 20,
                        .relaunches = no_end});
     static_cast<void>(pool.submit(square, 1).get());
-    const Assassin assassin(supervisor_of(getpid()));
+    Assassin assassin(supervisor_of(getpid()));
     std::atomic<int> wrong = 0;
     const auto act = [&](unsigned thread) {
         std::mt19937_64 random(test_seed() + thread);
@@ -154,7 +160,8 @@ TEST_CASE("threads cancel, kill, stop and drop remote tasks while the relay is k
         std::vector<std::jthread> threads;
         for (unsigned thread = 0; thread < 3; ++thread) threads.emplace_back(act, thread);
     }
+    assassin.stop();
     CHECK(wrong == 0);
-    CHECK(pool.submit(square, 5).get() == 25);
+    CHECK(pool.with({.max_retries = 1}).submit(square, 5).get() == 25); // the last kill may be late
     CHECK(eventually([&] { return pool.stats().running == 0; }));
 }
