@@ -47,8 +47,8 @@ constexpr std::chrono::nanoseconds longest_wait = 50ms;
 /// How many tasks a rank may hold.
 constexpr double largest_window = 4096;
 
-/// How many tasks are claimed at a time.
-constexpr std::size_t claimed_at_once = most_entries;
+/// How many tasks are sent before the relay looks for something else to do.
+constexpr std::size_t sent_at_once = most_entries;
 
 /// How long ranks may take to leave when the program wants the pool to end at once: less than the
 /// relay has until SIGKILL.
@@ -170,12 +170,12 @@ private:
 
     bool forward_requests();
     bool forward_tasks();
-    std::size_t claim(std::size_t most);
-    bool assign_tasks();
+    void hold(const RelayTask& task);
+    bool send_waiting();
     bool recall_tasks();
     ServerState* least_loaded(std::size_t bytes);
     [[nodiscard]] std::size_t room() const;
-    void send(const RelayTask& task, ServerState& server);
+    void send(ServerState& server);
     void flush(bool is_last);
 
     void check_servers();
@@ -196,9 +196,8 @@ private:
     std::deque<ServerState> servers_;
     std::vector<Held> held_; ///< by claim
     std::uint64_t sequence_ = 0;
-    std::deque<RelayTask> waiting_; ///< for a rank that has room for them
-    std::vector<RelayTask> claimed_{claimed_at_once};
-    std::vector<RelayPort::Request> requests_; ///< for tasks that wait
+    std::optional<RelayTask> waiting_; ///< the last claimed one, until a rank has room for it
+    std::int64_t claimed_ns_ = 0;      ///< when that was
     std::int64_t now_ns_ = base::steady_now_ns();
     std::int64_t looked_ns_ = now_ns_;
     Pace pace_;
@@ -237,8 +236,14 @@ void Root::join_job(bool launches) {
 
 /// Returns whether the job is not needed any more, before it runs: all tasks may be cancelled.
 bool Root::is_unwanted_yet() {
+    now_ns_ = base::steady_now_ns();
     // Passes over cancelled tasks. Another one waits for a rank.
-    if (port_.stop_mode() != proc::StopMode::none && port_.held() == 0) claim(1);
+    if (port_.stop_mode() != proc::StopMode::none && port_.held() == 0) {
+        port_.claim([this](const RelayTask& task) {
+            hold(task);
+            return false;
+        });
+    }
     return is_unwanted_by(port_);
 }
 
@@ -285,7 +290,7 @@ void Root::rest() {
     else if (port_.held() == 0 && std::ranges::all_of(servers_, &ServerState::has_answered))
         nap = std::min<std::chrono::nanoseconds>(Pace::quiet,
                                                  std::chrono::nanoseconds(timeout_ns_ / 64));
-    port_.nap(nap, waiting_.empty() && room() != 0);
+    port_.nap(nap, !waiting_ && room() != 0);
 }
 
 bool Root::receive() {
@@ -404,28 +409,20 @@ void Root::finish(ServerState& server, const EntryHead& head, std::span<const st
 
 /// Sends the program's requests on to the ranks that have the tasks.
 bool Root::forward_requests() {
-    std::vector<RelayPort::Request> requests = port_.take_requests();
-    if (requests.empty() && requests_.empty()) return false;
-    requests.insert(requests.begin(), requests_.begin(), requests_.end());
-    requests_.clear();
     bool any = false;
-    for (const RelayPort::Request& request : requests) {
+    for (const RelayPort::Request& request : port_.take_requests()) {
         Held& held = held_.at(request.claim);
         if (held.number == 0) continue; // has ended meanwhile
+        any = true;
         if (held.server != nullptr) {
             held.server->out.add({.kind = request.is_kill ? EntryKind::kill : EntryKind::stop,
                                   .number = held.number},
                                  {});
-        } else if (request.is_kill) { // it waits, perhaps behind a large one
-            std::erase_if(waiting_,
-                          [&](const RelayTask& task) { return task.claim == request.claim; });
+        } else { // it waits
+            waiting_.reset();
             held = {};
-            port_.end(request.claim, {.state = ring::TaskState::thrown, .bytes = {}});
-        } else {
-            requests_.push_back(request);
-            continue;
+            port_.take_back(request.claim);
         }
-        any = true;
     }
     return any;
 }
@@ -450,30 +447,32 @@ ServerState* Root::least_loaded(std::size_t bytes) {
     return best;
 }
 
-/// Claims tasks, which then wait for a rank. Returns how many.
-std::size_t Root::claim(std::size_t most) {
-    const std::size_t count = port_.claim({claimed_.data(), std::min(most, claimed_.size())});
-    for (std::size_t i = 0; i < count; ++i) {
-        const RelayTask& task = claimed_[i];
-        held_.at(task.claim) = {.number = ++sequence_ * held_.size() + task.claim,
-                                .server = nullptr,
-                                .bytes = task.arguments.size()};
-        waiting_.push_back(task);
-    }
-    return count;
+/// Notes a task that has just been claimed, and waits for a rank.
+void Root::hold(const RelayTask& task) {
+    waiting_ = task;
+    claimed_ns_ = now_ns_;
+    held_.at(task.claim) = {.number = ++sequence_ * held_.size() + task.claim,
+                            .server = nullptr,
+                            .bytes = task.arguments.size()};
 }
 
-/// Sends the tasks that wait to ranks that have room for them. Returns whether there were any.
-bool Root::assign_tasks() {
-    bool any = false;
-    while (!waiting_.empty()) {
-        ServerState* const server = least_loaded(waiting_.front().arguments.size());
-        if (server == nullptr) break;
-        send(waiting_.front(), *server);
-        waiting_.pop_front();
-        any = true;
+/// Sends the task that waits, if a rank has room for it. Returns false if it still waits.
+bool Root::send_waiting() {
+    if (waiting_->options && waiting_->options->deadline.value()) {
+        std::chrono::nanoseconds left = *waiting_->options->deadline.value();
+        left -= std::chrono::nanoseconds(now_ns_ - std::exchange(claimed_ns_, now_ns_));
+        if (left <= 0ns) {
+            const std::uint32_t claim = std::exchange(waiting_, std::nullopt)->claim;
+            held_.at(claim) = {};
+            port_.end(claim, {.state = ring::TaskState::expired, .bytes = {}});
+            return true;
+        }
+        waiting_->options->deadline = left;
     }
-    return any;
+    ServerState* const server = least_loaded(waiting_->arguments.size());
+    if (server == nullptr) return false;
+    send(*server);
+    return true;
 }
 
 /// Asks ranks to give back, to the queue, what would wait there for too long. Returns whether there
@@ -497,21 +496,25 @@ bool Root::recall_tasks() {
     return any;
 }
 
-/// Claims tasks and sends them. Returns whether there were any.
+/// Claims tasks and sends them. What no rank has room for is left in the queue, but for one task:
+/// there it can be cancelled, and local workers can take it. Returns whether there were any.
 bool Root::forward_tasks() {
-    bool any = assign_tasks();
-    bool is_last = true;
-    const std::size_t wanted = waiting_.empty() ? std::min(room(), claimed_.size()) : 0;
-    if (wanted != 0) {
-        const std::size_t count = claim(wanted);
-        is_last = count != wanted;
-        any = assign_tasks() || any;
+    const bool any = waiting_ && send_waiting();
+    const std::size_t most = waiting_ ? 0 : std::min(room(), sent_at_once);
+    std::size_t count = 0;
+    if (most != 0) {
+        port_.claim([&](const RelayTask& task) {
+            hold(task);
+            return send_waiting() && ++count != most;
+        });
     }
-    flush(is_last);
-    return any;
+    flush(most == 0 || count != most);
+    return any || count != 0;
 }
 
-void Root::send(const RelayTask& task, ServerState& server) {
+/// Sends the task that waits.
+void Root::send(ServerState& server) {
+    const RelayTask task = *std::exchange(waiting_, std::nullopt);
     Held& held = held_.at(task.claim);
     held.server = &server;
     if (server.held++ == 0) server.throughput.resume(now_ns_);

@@ -51,7 +51,7 @@ static_assert(sizeof(EntryHead) == 40);
 /// `TaskOptions`; durations in nanoseconds, bytes; negative: none.
 struct SentOptions {
     std::int64_t timeout;
-    std::int64_t deadline; ///< what was left of it when the relay claimed the task
+    std::int64_t deadline; ///< what was left of it when the relay sent the task
     std::int64_t grace;
     std::int64_t cpu;
     std::int64_t memory;

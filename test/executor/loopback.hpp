@@ -10,7 +10,6 @@
 #include <prong/process_pool_executor.hpp>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstring>
@@ -45,9 +44,11 @@ public:
 
     /// Moves what is there in each direction. Returns whether there was anything.
     bool step() {
-        std::array<executor::RelayTask, 64> tasks;
-        const std::size_t claimed = port_.claim(tasks);
-        for (const executor::RelayTask& task : std::span(tasks).first(claimed)) send(task);
+        int room = 64;
+        const std::size_t claimed = port_.claim([&](const executor::RelayTask& task) {
+            send(task);
+            return --room != 0;
+        });
         for (const auto request : port_.take_requests()) {
             const std::uint64_t number = numbers_.at(request.claim);
             request.is_kill ? served_.kill(number) : served_.request_stop(number);

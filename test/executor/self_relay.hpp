@@ -8,9 +8,7 @@
 #include <prong/detail/task_type.hpp>
 #include <prong/detail/wire.hpp>
 
-#include <array>
-#include <cstddef>
-#include <span>
+#include <vector>
 
 namespace prong::test {
 
@@ -31,11 +29,14 @@ inline void run_as_sent(executor::RelayPort& port, const executor::RelayTask& ta
 template <typename Act>
 int relay_tasks(executor::RelayPort& port, Act act) {
     while (!port.is_over()) {
-        std::array<executor::RelayTask, 3> tasks;
-        const std::size_t count = port.claim(tasks);
-        for (const executor::RelayTask& task : std::span(tasks).first(count)) act(port, task);
+        std::vector<executor::RelayTask> tasks;
+        port.claim([&](const executor::RelayTask& task) {
+            tasks.push_back(task);
+            return tasks.size() != 3;
+        });
+        for (const executor::RelayTask& task : tasks) act(port, task);
         static_cast<void>(port.take_requests());
-        if (count == 0) port.nap(ring::WorkerNotifier::without_limit, true);
+        if (tasks.empty()) port.nap(ring::WorkerNotifier::without_limit, true);
     }
     return 0;
 }

@@ -260,10 +260,19 @@ void check_large_arguments(MpiPoolExecutor& pool) {
     for (int i = 0; i < ranks * workers; ++i)
         futures.push_back(pool.submit(pass_large, gate.path(), bytes));
     CHECK(gate.await_arrivals(ranks * workers));
-    auto waiting = pool.submit(pass_large, gate.path(), bytes);
-    CHECK(eventually([&] { return waiting.running(); }));
-    CHECK(waiting.kill());
-    CHECK_THROWS_AS(waiting.get(), prong::CancelledError);
+    // The relay holds one more, and the rest stays in the queue.
+    auto killed = pool.submit(pass_large, gate.path(), bytes);
+    CHECK(eventually([&] { return killed.running(); }));
+    auto stopped = pool.submit(pass_large, gate.path(), bytes);
+    auto late = pool.with(TaskOptions{.deadline = 5s}).submit(pass_large, gate.path(), bytes);
+    CHECK(pool.submit(pass_large, gate.path(), bytes).cancel());
+    CHECK(killed.kill());
+    CHECK_THROWS_AS(killed.get(), prong::CancelledError);
+    CHECK(eventually([&] { return stopped.running(); }));
+    stopped.request_stop();
+    CHECK_THROWS_AS(stopped.get(), prong::CancelledError);
+    CHECK(eventually([&] { return late.running(); }));
+    CHECK_THROWS_AS(late.get(), prong::TaskTimeout);
     gate.open();
     for (auto& future : futures) CHECK(future.get() == size);
 }

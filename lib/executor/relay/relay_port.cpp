@@ -63,7 +63,7 @@ class RelayPort::Impl {
 public:
     Impl(SharedState& state, const WorkerSurroundings& surroundings);
 
-    std::size_t claim(std::span<RelayTask> tasks);
+    std::size_t claim(const Take& take);
     std::span<std::byte> reserve_end(std::uint32_t claim, std::size_t size);
     std::string end(std::uint32_t claim, const TaskEnd& end, std::string_view host,
                     OnWorkerDeath on_death);
@@ -148,18 +148,21 @@ RelayPort::Impl::Impl(SharedState& state, const WorkerSurroundings& surroundings
 
 // Claiming
 
-std::size_t RelayPort::Impl::claim(std::span<RelayTask> tasks) {
+std::size_t RelayPort::Impl::claim(const Take& take) {
     std::size_t count = 0;
-    while (count != tasks.size()) {
+    bool wants_more = true;
+    while (wants_more) {
         const auto claim = claim_one();
         if (!claim) break;
         if (!state_.loops.task_claimed()) surroundings_.notify_supervisor();
         const ring::Claim& task = slots_[*claim].task;
         const bool has_options = task.status.has(Status::has_options);
-        if (has_options && is_too_late(state_.settings(task.index)))
+        if (has_options && is_too_late(state_.settings(task.index))) {
             finish(*claim, TaskState::expired, {});
-        else
-            tasks[count++] = describe(*claim);
+        } else {
+            ++count;
+            wants_more = take(describe(*claim));
+        }
     }
     stop_searching();
     return count;
@@ -328,8 +331,7 @@ bool RelayPort::Impl::lose(std::uint32_t claim, std::string_view host, std::stri
     FailureReport report;
     report.death.host = host;
     report.lost_rank = LostRank{.rank = rank, .cause = std::string(cause)};
-    return fail(claim, {.report = std::move(report), .is_unstarted = rank == RelayClaim::not_sent})
-        .is_requeued;
+    return fail(claim, {.report = std::move(report)}).is_requeued;
 }
 
 void RelayPort::Impl::take_back(std::uint32_t claim) {
@@ -386,7 +388,6 @@ AttemptStep RelayPort::Impl::fail(std::uint32_t claim, AttemptEnd attempt) {
     attempt.task = slots_[claim].task;
     attempt.may_retry =
         attempt.otherwise == TaskState::died && state_.stop_mode() <= proc::StopMode::drain;
-    attempt.is_unstarted = attempt.is_unstarted && attempt.may_retry;
     const AttemptStep step = end_failed_task(state_, std::move(attempt));
     let_go(claim);
     if (step.is_requeued) {
@@ -525,8 +526,8 @@ std::uint32_t RelayPort::held() const noexcept {
     return impl_->held();
 }
 
-std::size_t RelayPort::claim(std::span<RelayTask> tasks) {
-    return impl_->claim(tasks);
+std::size_t RelayPort::claim(const Take& take) {
+    return impl_->claim(take);
 }
 
 void RelayPort::assign(std::uint32_t claim, int rank) noexcept {

@@ -72,9 +72,12 @@ public:
     /// Returns how many tasks it holds.
     [[nodiscard]] std::uint32_t held() const noexcept;
 
-    /// Claims as many tasks as are queued, at most as many as there is room for. Returns how many.
-    /// Also makes tasks that are left known to the local workers, so call it after each `nap`.
-    std::size_t claim(std::span<RelayTask> tasks);
+    /// Takes a task that has just been claimed. Returns whether to claim another one.
+    using Take = std::function<bool(const RelayTask&)>;
+    /// Claims tasks one by one, until none is queued, until there is no room or until `take` wants
+    /// no more. Returns how many. Also makes tasks that are left known to the local workers, so
+    /// call it after each `nap`.
+    std::size_t claim(const Take& take);
 
     /// Notes the rank that the task is sent to. Call it before sending the first byte: a task of a
     /// dead relay that no rank had is tried again without being counted as an attempt.
@@ -95,8 +98,8 @@ public:
     /// Ends the task with `LimitExceeded`: shared memory has no room for its result.
     void end_without_room(std::uint32_t claim);
 
-    /// Requeues the task of a lost rank if it has retries left, else ends it with `RankLost`.
-    /// Returns whether it is requeued. Of a task that was not assigned, no attempt is counted.
+    /// Requeues a task that was assigned to a lost rank if it has retries left, else ends it with
+    /// `RankLost`. Returns whether it is requeued.
     bool lose(std::uint32_t claim, std::string_view host, std::string_view cause);
 
     /// Takes back a task that the rank has not started, and will not start: requeues it, or cancels
