@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -31,13 +32,29 @@ using namespace std::chrono_literals;
 /// How long the ranks may take: as long as one that waits for rank 0.
 constexpr auto patience = 60s;
 
+struct Joining {
+    std::atomic<pid_t> relay;     ///< 0: it has not begun
+    std::atomic<bool> has_joined; ///< it is rank 0 now
+};
+
 /// Shared with the relay, which is a child process; null: the ranks are not dismissed.
-std::atomic<bool>* is_joined = nullptr;
+Joining* joining = nullptr;
+
+/// Returns whether the relay has become rank 0. Waits for one that is about to.
+bool has_joined() {
+    const auto deadline = detail::Deadline::after(patience);
+    while (!joining->has_joined) {
+        const pid_t relay = joining->relay;
+        if (relay == 0 || kill(relay, 0) != 0 || deadline.passed()) return false;
+        std::this_thread::sleep_for(1ms);
+    }
+    return true;
+}
 
 /// The program executes itself once more: by now it may have threads, in which a fork could hang.
 void dismiss_ranks(int /*status*/, void* program) {
     const auto pid = static_cast<pid_t>(reinterpret_cast<std::intptr_t>(program));
-    if (getpid() != pid || is_joined->load()) return;
+    if (getpid() != pid || has_joined()) return;
     setenv(dismissal_variable, "1", 1);
     std::array<char, 6> name{"prong"};
     const std::array<char*, 2> arguments{name.data(), nullptr};
@@ -53,15 +70,19 @@ void dismiss_ranks(int /*status*/, void* program) {
 void dismiss_ranks_at_exit() {
     if (variable(program_variable)) return;
     setenv(program_variable, "1", 1);
-    void* const page = mmap(nullptr, sizeof(*is_joined), PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void* const page =
+        mmap(nullptr, sizeof(Joining), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return;
-    is_joined = new (page) std::atomic<bool>(false);
+    joining = new (page) Joining{};
     on_exit(dismiss_ranks, reinterpret_cast<void*>(std::intptr_t{getpid()}));
 }
 
-void job_is_joined() noexcept {
-    if (is_joined != nullptr) is_joined->store(true);
+void begin_joining() noexcept {
+    if (joining != nullptr) joining->relay = getpid();
+}
+
+void end_joining() noexcept {
+    if (joining != nullptr) joining->has_joined = true;
 }
 
 int run_dismissal() {

@@ -15,8 +15,10 @@ inline constexpr const char* program_variable = "PRONG_MPI_PROGRAM";
 /// nor when it is called again.
 void dismiss_ranks_at_exit();
 
-/// This process, or another one of the program, has joined the job as rank 0.
-void job_is_joined() noexcept;
+/// This process of the program is about to call MPI_Init, and to join the job as rank 0.
+void begin_joining() noexcept;
+/// It has joined.
+void end_joining() noexcept;
 
 /// Becomes rank 0, and tells the others to leave. Returns the exit status.
 int run_dismissal();

@@ -221,9 +221,10 @@ void Root::join_job(bool launches) {
             "MPI_Init has failed, of which stderr has messages, or has not returned "
             "within MpiOptions::launch_timeout: is there a host that does not answer?");
         const TimeLimit limit(launched_by_, init_timed_out, is_unwanted);
+        begin_joining();
         channel_.emplace();
         static_cast<void>(channel_->servers_here());
-        job_is_joined();
+        end_joining();
     }
     port_.set_failure("");
     if (channel_->rank() != 0)

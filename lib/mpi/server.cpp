@@ -42,7 +42,7 @@ constexpr std::int64_t report_interval_ns = 250'000'000;
 /// How long workers may take to end after SIGTERM. Rank 0 waits a little longer.
 constexpr auto sigterm_patience = 2s;
 
-/// How long MPI_Finalize may take: all messages are sent.
+/// How long it may take to send the last messages, and then MPI_Finalize.
 constexpr auto leave_patience = 2s;
 
 /// Returns what rank 0 should tell the user of this rank; usually nothing.
@@ -59,6 +59,14 @@ std::string warning() {
 void send_all(Channel& channel, Outbox& out) {
     const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
     while (out.flush(0, true) || !out.is_empty()) channel.progress(nothing, nothing);
+}
+
+/// Tells rank 0 that this rank leaves, and leaves.
+void say_left(Channel& channel, Outbox& out, const std::vector<ServedTasks::Worker>& workers = {}) {
+    const TimeLimit limit(detail::Deadline::after(leave_patience), 0);
+    out.add_value(EntryKind::left, workers);
+    send_all(channel, out);
+    channel.finish();
 }
 
 /// Blocks until rank 0 has sent hello. Returns nothing if it has sent leave, instead or as well.
@@ -123,6 +131,8 @@ public:
 
     /// Returns the exit status.
     int run();
+    /// Ends the pool: what its tasks do is not wanted any more.
+    void kill_tasks() { tasks_.shutdown(0ns); }
 
 private:
     void rest();
@@ -316,27 +326,44 @@ int Server::leave() {
     else
         tasks_.shutdown(
             std::chrono::nanoseconds(leave_->mode == proc::StopMode::kill ? 0 : timeout_ns_ / 2));
-    const TimeLimit limit(detail::Deadline::after(leave_patience), 0);
-    send_all(channel_, out_);
-    while (send_ends()) send_all(channel_, out_); // of tasks that were killed
-    out_.add_value(EntryKind::left, workers_now());
-    send_all(channel_, out_);
-    channel_.finish();
+    {
+        const TimeLimit limit(detail::Deadline::after(leave_patience), 0);
+        send_all(channel_, out_);
+        while (send_ends()) send_all(channel_, out_); // of tasks that were killed
+    }
+    say_left(channel_, out_, workers_now());
     return 0;
 }
 
-/// Tells rank 0 why this rank cannot serve, and waits for the end of the job, which usually
-/// follows.
-void refuse(Channel& channel, const std::string& why, bool is_hopeless) {
+/// Tells rank 0 why this rank cannot serve, and stays until it is told to leave: MPI expects every
+/// rank at the end. Returns whether that has come.
+bool refuse(Channel& channel, const std::string& why, bool is_hopeless) {
     Outbox out(channel, 0);
     out.add_value(EntryKind::refusal,
                   Refusal{.host = host_name(), .why = why, .is_hopeless = is_hopeless});
-    const auto nothing = [](const auto&...) { return std::span<std::byte>(); };
-    const auto deadline = detail::Deadline::after(hello_patience);
-    while (!deadline.passed()) {
-        out.flush(0, true);
-        if (!channel.progress(nothing, nothing)) std::this_thread::sleep_for(1ms);
+    const auto nowhere = [](const Channel::Incoming&) { return std::span<std::byte>(); };
+    bool is_dismissed = false;
+    auto deadline = detail::Deadline::after(hello_patience);
+    const auto take = [&](const Channel::Incoming& incoming, std::span<std::byte> message) {
+        deadline = detail::Deadline::after(hello_patience);
+        if (incoming.tag != Tag::entries) return;
+        read_entries(message, [&](const Entry& entry) {
+            is_dismissed = is_dismissed || entry.head.kind == EntryKind::leave;
+        });
+    };
+    std::int64_t reported_ns = base::steady_now_ns();
+    while (!is_dismissed) {
+        if (deadline.passed()) return false;
+        const std::int64_t now_ns = base::steady_now_ns();
+        if (now_ns - reported_ns > report_interval_ns && !out.is_congested()) {
+            reported_ns = now_ns;
+            out.add_value(EntryKind::alive, std::vector<ServedTasks::Worker>());
+        }
+        out.flush(now_ns, true);
+        if (!channel.progress(nowhere, take)) std::this_thread::sleep_for(1ms);
     }
+    say_left(channel, out);
+    return true;
 }
 
 } // namespace
@@ -350,9 +377,7 @@ int run_server(Timeout launch_timeout) {
     std::optional<Hello> hello = receive_hello(channel);
     if (!hello) {
         Outbox out(channel, 0);
-        out.add_value(EntryKind::left, std::vector<ServedTasks::Worker>());
-        send_all(channel, out);
-        channel.finish();
+        say_left(channel, out);
         return 0;
     }
     std::optional<Server> server;
@@ -365,9 +390,9 @@ int run_server(Timeout launch_timeout) {
         throw;
     } catch (const std::exception& error) {
         // (What is being sent still refers to the server.)
-        refuse(channel, error.what(), !server);
+        if (server) server->kill_tasks();
+        return refuse(channel, error.what(), !server) ? 0 : 1;
     }
-    return 1;
 }
 
 } // namespace prong::mpi
