@@ -23,8 +23,9 @@ namespace {
 using Nanoseconds = std::chrono::nanoseconds;
 
 /// Waits are split into slices, after which the waiter checks the processes that it waits for. The
-/// first slices are short, because a wake may have reached a stopped worker.
-constexpr Nanoseconds first_slice = std::chrono::milliseconds(2);
+/// first slices are short, because a wake may have reached a stopped worker, but longer than the
+/// kernel's tick: a timer that expires sooner is set in hardware, which takes as long as a wake.
+constexpr Nanoseconds first_slice = std::chrono::milliseconds(12);
 constexpr Nanoseconds longest_slice = std::chrono::milliseconds(64);
 
 /// The shortest time between two checks of the supervisor and of shared memory.
