@@ -136,7 +136,7 @@ int run_suite(int argc, char** argv, Suite (*make)(const std::string& script)) {
     for (const Workload& workload : suite.workloads) ids.push_back(workload.id);
 
     CLI::App app(suite.title + "; see bench/README.md");
-    app.add_flag("--quick", options.quick, "end within two minutes, with rougher figures");
+    app.add_flag("--quick", options.quick, "end within three minutes, with rougher figures");
     app.add_option("--" + suite.size_name, options.sizes,
                    "how many " + suite.size_name + ", such as 1,2,4, where that is measured")
         ->delimiter(',')

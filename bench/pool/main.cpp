@@ -32,6 +32,7 @@ std::vector<Workload> workloads() {
          .metrics = {{"noop_tasks_per_s", "no-op tasks", "tasks/s", true}},
          .sizes = {1, 2, 16, 64, 200},
          .full_sizes = {4, 8, 32, 128},
+         .long_from = 200,
          .most_if_slow = 16},
         {.id = "batch",
          .metrics = {{"batch_tasks_per_s", "no-op tasks by submit_batch", "tasks/s", true}},
