@@ -150,7 +150,7 @@ namespace mpi {
 /// `main`: what stands before it runs on every host. Processes that serve fork a zygote for their
 /// workers before they start MPI. Does not change the arguments. Under `mpirun` it has the program
 /// execute itself once more at its exit if no pool has joined the job by then, to end the other
-/// ranks; this takes at most 60 s.
+/// ranks; this takes at most two minutes.
 ///
 /// *Throws* `std::logic_error` if there are other threads.
 PRONG_API void serve(int argc, char** argv);

@@ -197,7 +197,8 @@ private:
     std::vector<Held> held_; ///< by claim
     std::uint64_t sequence_ = 0;
     std::optional<RelayTask> waiting_; ///< the last claimed one, until a rank has room for it
-    std::int64_t claimed_ns_ = 0;      ///< when that was
+    std::int64_t claimed_ns_ =
+        0; ///< when what was left of its deadline was seen, if it has options
     std::int64_t now_ns_ = base::steady_now_ns();
     std::int64_t looked_ns_ = now_ns_;
     Pace pace_;
@@ -237,7 +238,6 @@ void Root::join_job(bool launches) {
 
 /// Returns whether the job is not needed any more, before it runs: all tasks may be cancelled.
 bool Root::is_unwanted_yet() {
-    now_ns_ = base::steady_now_ns();
     // Passes over cancelled tasks. Another one waits for a rank.
     if (port_.stop_mode() != proc::StopMode::none && port_.held() == 0) {
         port_.claim([this](const RelayTask& task) {
@@ -451,7 +451,7 @@ ServerState* Root::least_loaded(std::size_t bytes) {
 /// Notes a task that has just been claimed, and waits for a rank.
 void Root::hold(const RelayTask& task) {
     waiting_ = task;
-    claimed_ns_ = now_ns_;
+    if (task.options) claimed_ns_ = base::steady_now_ns();
     held_.at(task.claim) = {.number = ++sequence_ * held_.size() + task.claim,
                             .server = nullptr,
                             .bytes = task.arguments.size()};
@@ -460,8 +460,9 @@ void Root::hold(const RelayTask& task) {
 /// Sends the task that waits, if a rank has room for it. Returns false if it still waits.
 bool Root::send_waiting() {
     if (waiting_->options && waiting_->options->deadline.value()) {
+        const std::int64_t now_ns = base::steady_now_ns();
         std::chrono::nanoseconds left = *waiting_->options->deadline.value();
-        left -= std::chrono::nanoseconds(now_ns_ - std::exchange(claimed_ns_, now_ns_));
+        left -= std::chrono::nanoseconds(now_ns - std::exchange(claimed_ns_, now_ns));
         if (left <= 0ns) {
             const std::uint32_t claim = std::exchange(waiting_, std::nullopt)->claim;
             held_.at(claim) = {};

@@ -33,8 +33,9 @@ using namespace std::chrono_literals;
 using executor::ServedTasks;
 using executor::TaskEnd;
 
-/// How long rank 0 may take to send hello after MPI_Init.
-constexpr auto hello_patience = 60s;
+/// How long rank 0 may take to send hello after MPI_Init, and the other ranks to leave when this
+/// one does not serve.
+constexpr std::chrono::nanoseconds hello_patience = 60s;
 
 /// How often rank 0 learns how the workers are, unless it has to hear of this rank more often.
 constexpr std::int64_t report_interval_ns = 250'000'000;
@@ -61,9 +62,10 @@ void send_all(Channel& channel, Outbox& out) {
     while (out.flush(0, true) || !out.is_empty()) channel.progress(nothing, nothing);
 }
 
-/// Tells rank 0 that this rank leaves, and leaves.
-void say_left(Channel& channel, Outbox& out, const std::vector<ServedTasks::Worker>& workers = {}) {
-    const TimeLimit limit(detail::Deadline::after(leave_patience), 0);
+/// Tells rank 0 that this rank leaves, and leaves; `most` is how long that may take.
+void say_left(Channel& channel, Outbox& out, std::chrono::nanoseconds most,
+              const std::vector<ServedTasks::Worker>& workers = {}) {
+    const TimeLimit limit(detail::Deadline::after(most), 0);
     out.add_value(EntryKind::left, workers);
     send_all(channel, out);
     channel.finish();
@@ -133,6 +135,7 @@ public:
     int run();
     /// Ends the pool: what its tasks do is not wanted any more.
     void kill_tasks() { tasks_.shutdown(0ns); }
+    [[nodiscard]] bool is_dismissed() const { return leave_.has_value(); }
 
 private:
     void rest();
@@ -331,21 +334,28 @@ int Server::leave() {
         send_all(channel_, out_);
         while (send_ends()) send_all(channel_, out_); // of tasks that were killed
     }
-    say_left(channel_, out_, workers_now());
+    say_left(channel_, out_, leave_patience, workers_now());
     return 0;
 }
 
-/// Tells rank 0 why this rank cannot serve, and stays until it is told to leave: MPI expects every
-/// rank at the end. Returns whether that has come.
-bool refuse(Channel& channel, const std::string& why, bool is_hopeless) {
+/// Tells rank 0 why this rank cannot serve, or not any more, and stays until it is told to leave:
+/// MPI expects every rank at the end. Returns whether that has come. `server` may be null.
+bool refuse(Channel& channel, const std::string& why, std::int64_t timeout_ns, Server* server) {
     Outbox out(channel, 0);
     out.add_value(EntryKind::refusal,
-                  Refusal{.host = host_name(), .why = why, .is_hopeless = is_hopeless});
+                  Refusal{.host = host_name(), .why = why, .is_hopeless = server == nullptr});
+    out.flush(0, true);
+    try {
+        if (server != nullptr) server->kill_tasks();
+    } catch (const std::exception&) { // they end with this process
+    }
+    const std::chrono::nanoseconds most =
+        std::max(hello_patience, std::chrono::nanoseconds(timeout_ns));
     const auto nowhere = [](const Channel::Incoming&) { return std::span<std::byte>(); };
-    bool is_dismissed = false;
-    auto deadline = detail::Deadline::after(hello_patience);
+    bool is_dismissed = server != nullptr && server->is_dismissed();
+    auto deadline = detail::Deadline::after(most);
     const auto take = [&](const Channel::Incoming& incoming, std::span<std::byte> message) {
-        deadline = detail::Deadline::after(hello_patience);
+        deadline = detail::Deadline::after(most);
         if (incoming.tag != Tag::entries) return;
         read_entries(message, [&](const Entry& entry) {
             is_dismissed = is_dismissed || entry.head.kind == EntryKind::leave;
@@ -355,14 +365,15 @@ bool refuse(Channel& channel, const std::string& why, bool is_hopeless) {
     while (!is_dismissed) {
         if (deadline.passed()) return false;
         const std::int64_t now_ns = base::steady_now_ns();
-        if (now_ns - reported_ns > report_interval_ns && !out.is_congested()) {
+        if (now_ns - reported_ns > std::min(timeout_ns / 16, report_interval_ns) &&
+            !out.is_congested()) {
             reported_ns = now_ns;
             out.add_value(EntryKind::alive, std::vector<ServedTasks::Worker>());
         }
         out.flush(now_ns, true);
         if (!channel.progress(nowhere, take)) std::this_thread::sleep_for(1ms);
     }
-    say_left(channel, out);
+    say_left(channel, out, hello_patience);
     return true;
 }
 
@@ -377,7 +388,7 @@ int run_server(Timeout launch_timeout) {
     std::optional<Hello> hello = receive_hello(channel);
     if (!hello) {
         Outbox out(channel, 0);
-        say_left(channel, out);
+        say_left(channel, out, hello_patience);
         return 0;
     }
     std::optional<Server> server;
@@ -390,8 +401,8 @@ int run_server(Timeout launch_timeout) {
         throw;
     } catch (const std::exception& error) {
         // (What is being sent still refers to the server.)
-        if (server) server->kill_tasks();
-        return refuse(channel, error.what(), !server) ? 0 : 1;
+        Server* const refused = server ? &*server : nullptr;
+        return refuse(channel, error.what(), hello->rank_timeout_ns, refused) ? 0 : 1;
     }
 }
 

@@ -28,6 +28,9 @@ using Nanoseconds = std::chrono::nanoseconds;
 constexpr Nanoseconds first_slice = std::chrono::milliseconds(12);
 constexpr Nanoseconds longest_slice = std::chrono::milliseconds(64);
 
+/// The same, of a wait for room in the queue: what another lane makes is not announced.
+constexpr Nanoseconds room_slice = std::chrono::milliseconds(2);
+
 /// The shortest time between two checks of the supervisor and of shared memory.
 constexpr Nanoseconds look_interval = std::chrono::milliseconds(10);
 
@@ -250,7 +253,7 @@ bool PoolCore::wait_for_position(ring::Lane lane, detail::Deadline limit, detail
             if (poll_health()) require_usable(); // a program that only tries again learns it here
             return false;
         }
-        wait_for_room(state_.lanes[lane], deadline.left(limit.left(first_slice)));
+        wait_for_room(state_.lanes[lane], deadline.left(limit.left(room_slice)));
         if (poll_health()) require_usable();
     }
 }
