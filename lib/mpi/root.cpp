@@ -197,8 +197,7 @@ private:
     std::vector<Held> held_; ///< by claim
     std::uint64_t sequence_ = 0;
     std::optional<RelayTask> waiting_; ///< the last claimed one, until a rank has room for it
-    std::int64_t claimed_ns_ =
-        0; ///< when what was left of its deadline was seen, if it has options
+    detail::Deadline waits_until_ = detail::Deadline::never(); ///< the deadline of that task
     std::int64_t now_ns_ = base::steady_now_ns();
     std::int64_t looked_ns_ = now_ns_;
     Pace pace_;
@@ -451,25 +450,20 @@ ServerState* Root::least_loaded(std::size_t bytes) {
 /// Notes a task that has just been claimed, and waits for a rank.
 void Root::hold(const RelayTask& task) {
     waiting_ = task;
-    if (task.options) claimed_ns_ = base::steady_now_ns();
+    waits_until_ = detail::Deadline::after(task.options ? task.options->deadline : std::nullopt);
     held_.at(task.claim) = {.number = ++sequence_ * held_.size() + task.claim,
                             .server = nullptr,
                             .bytes = task.arguments.size()};
 }
 
-/// Sends the task that waits, if a rank has room for it. Returns false if it still waits.
+/// Sends the task that waits, if a rank has room for it, or ends it if its deadline has passed.
+/// Returns false if it still waits.
 bool Root::send_waiting() {
-    if (waiting_->options && waiting_->options->deadline.value()) {
-        const std::int64_t now_ns = base::steady_now_ns();
-        std::chrono::nanoseconds left = *waiting_->options->deadline.value();
-        left -= std::chrono::nanoseconds(now_ns - std::exchange(claimed_ns_, now_ns));
-        if (left <= 0ns) {
-            const std::uint32_t claim = std::exchange(waiting_, std::nullopt)->claim;
-            held_.at(claim) = {};
-            port_.end(claim, {.state = ring::TaskState::expired, .bytes = {}});
-            return true;
-        }
-        waiting_->options->deadline = left;
+    if (waits_until_.passed()) {
+        const std::uint32_t claim = std::exchange(waiting_, std::nullopt)->claim;
+        held_.at(claim) = {};
+        port_.end(claim, {.state = ring::TaskState::expired, .bytes = {}});
+        return true;
     }
     ServerState* const server = least_loaded(waiting_->arguments.size());
     if (server == nullptr) return false;
@@ -516,7 +510,9 @@ bool Root::forward_tasks() {
 
 /// Sends the task that waits.
 void Root::send(ServerState& server) {
-    const RelayTask task = *std::exchange(waiting_, std::nullopt);
+    RelayTask task = *std::exchange(waiting_, std::nullopt);
+    if (!waits_until_.is_never())
+        task.options->deadline = std::max(1ns, waits_until_.left(std::chrono::nanoseconds::max()));
     Held& held = held_.at(task.claim);
     held.server = &server;
     if (server.held++ == 0) server.throughput.resume(now_ns_);

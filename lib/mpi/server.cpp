@@ -38,7 +38,9 @@ using executor::TaskEnd;
 constexpr std::chrono::nanoseconds hello_patience = 60s;
 
 /// How often rank 0 learns how the workers are, unless it has to hear of this rank more often.
-constexpr std::int64_t report_interval_ns = 250'000'000;
+std::int64_t report_interval_ns(std::int64_t timeout_ns) {
+    return std::min<std::int64_t>(timeout_ns / 16, 250'000'000);
+}
 
 /// How long workers may take to end after SIGTERM. Rank 0 waits a little longer.
 constexpr auto sigterm_patience = 2s;
@@ -184,7 +186,7 @@ int Server::run() {
         if (may_be_given_up()) return 1;
         bool any = receive();
         any = send_ends() || any;
-        if (now_ns_ - reported_ns_ > std::min(timeout_ns_ / 16, report_interval_ns)) report();
+        if (now_ns_ - reported_ns_ > report_interval_ns(timeout_ns_)) report();
         any = out_.flush(now_ns_, true) || any;
         if (any)
             pace_.busy();
@@ -338,21 +340,23 @@ int Server::leave() {
     return 0;
 }
 
-/// Tells rank 0 why this rank cannot serve, or not any more, and stays until it is told to leave:
-/// MPI expects every rank at the end. Returns whether that has come. `server` may be null.
-bool refuse(Channel& channel, const std::string& why, std::int64_t timeout_ns, Server* server) {
+/// Tells rank 0 why this rank does not serve. Blocks until rank 0 tells it to leave, because MPI
+/// expects every rank at the end. Returns false if rank 0 has fallen silent. `server` is empty if
+/// this rank has never served.
+bool refuse(Channel& channel, const std::string& why, std::int64_t timeout_ns,
+            std::optional<Server>& server) {
     Outbox out(channel, 0);
     out.add_value(EntryKind::refusal,
-                  Refusal{.host = host_name(), .why = why, .is_hopeless = server == nullptr});
+                  Refusal{.host = host_name(), .why = why, .is_hopeless = !server});
     out.flush(0, true);
     try {
-        if (server != nullptr) server->kill_tasks();
+        if (server) server->kill_tasks();
     } catch (const std::exception&) { // they end with this process
     }
     const std::chrono::nanoseconds most =
         std::max(hello_patience, std::chrono::nanoseconds(timeout_ns));
     const auto nowhere = [](const Channel::Incoming&) { return std::span<std::byte>(); };
-    bool is_dismissed = server != nullptr && server->is_dismissed();
+    bool is_dismissed = server && server->is_dismissed();
     auto deadline = detail::Deadline::after(most);
     const auto take = [&](const Channel::Incoming& incoming, std::span<std::byte> message) {
         deadline = detail::Deadline::after(most);
@@ -365,8 +369,7 @@ bool refuse(Channel& channel, const std::string& why, std::int64_t timeout_ns, S
     while (!is_dismissed) {
         if (deadline.passed()) return false;
         const std::int64_t now_ns = base::steady_now_ns();
-        if (now_ns - reported_ns > std::min(timeout_ns / 16, report_interval_ns) &&
-            !out.is_congested()) {
+        if (now_ns - reported_ns > report_interval_ns(timeout_ns) && !out.is_congested()) {
             reported_ns = now_ns;
             out.add_value(EntryKind::alive, std::vector<ServedTasks::Worker>());
         }
@@ -401,8 +404,7 @@ int run_server(Timeout launch_timeout) {
         throw;
     } catch (const std::exception& error) {
         // (What is being sent still refers to the server.)
-        Server* const refused = server ? &*server : nullptr;
-        return refuse(channel, error.what(), hello->rank_timeout_ns, refused) ? 0 : 1;
+        return refuse(channel, error.what(), hello->rank_timeout_ns, server) ? 0 : 1;
     }
 }
 

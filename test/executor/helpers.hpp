@@ -121,6 +121,12 @@ inline int square(int n) {
     return static_cast<int>(number * number);
 }
 
+/// Runs `square` in a pool of which processes were killed; the last kills may be late.
+template <typename Pool>
+int square_after_kills(Pool& pool, int n) {
+    return pool.with({.max_retries = 3}).submit(square, n).get();
+}
+
 inline int pid_of_worker() {
     return getpid();
 }
