@@ -171,9 +171,10 @@ private:
 /// **What a task leaves behind for the next one of its worker.** prong resets standard output and
 /// error after `TaskOptions::capture_output`, the limits of `TaskLimits`, and the thread behind
 /// `this_task::stop_token`. It clears timers (`alarm`, `setitimer`, `timer_create`) whose signal
-/// would kill the worker. A function that left no timer in 16 runs is checked only every 128th run,
-/// and after runs of 2 ms or more. A timer left by an unchecked run may kill the next task
-/// (`WorkerDied`). The message then names `alarm` or `setitimer`, but not `timer_create`.
+/// would kill the worker. A function that left no timer in 16 runs is checked only every 1,024th
+/// run, and when the kernel's clock has ticked since (every 1 to 10 ms). A timer that expires
+/// before the check may kill the next task (`WorkerDied`). The message then names `alarm` or
+/// `setitimer`, but not `timer_create`.
 /// Everything else stays until the worker is replaced: global variables, the heap, open
 /// descriptors, signal handlers and masks, the working directory, umask, user, locale, environment,
 /// rounding mode, resource limits, threads. Set what a task relies on in that task, or set

@@ -47,35 +47,6 @@ std::optional<Position> Ring::blocked_at() const noexcept {
     return is_blocked ? std::optional(head) : std::nullopt;
 }
 
-/// Returns whether fewer than `limit` entries are ahead of the head. Looks at the head, which the
-/// workers change all the time, only if there were that many when this was last called.
-bool Ring::has_room(Position tail, std::uint64_t limit) noexcept {
-    // Acquire: the entry that is about to be reused has been read. Pairs with
-    // `advance`, directly or by way of the release store below.
-    if (tail - seen_head_.load(std::memory_order_acquire) < limit) return true;
-    const Position head = cursor_->head.load(std::memory_order_acquire);
-    const Position queued = tail - head;
-    if (queued > entries_.size()) return true; // corrupt: only retirement limits
-    seen_head_.store(head, std::memory_order_release);
-    return queued < limit;
-}
-
-Ring::ReserveResult Ring::reserve(std::uint64_t limit, Position& position) noexcept {
-    limit = std::min<std::uint64_t>(limit, entries_.size());
-    Position tail = tail_.load(std::memory_order_relaxed);
-    for (;;) {
-        if ((tail & closed_bit) != 0) return ReserveResult::closed;
-        if (!has_room(tail, limit) ||
-            tail - retired_.load(std::memory_order_acquire) >= entries_.size()) {
-            return ReserveResult::full;
-        }
-        if (tail_.compare_exchange_weak(tail, tail + 1, std::memory_order_relaxed)) {
-            position = tail;
-            return ReserveResult::ok;
-        }
-    }
-}
-
 Ring::ReserveResult Ring::reserve_by_length(std::uint64_t limit, Position& position) noexcept {
     const Position head = trusted_head();
     // This bound only grows as the head moves, so it holds for every later head.
@@ -90,15 +61,6 @@ Ring::ReserveResult Ring::reserve_by_length(std::uint64_t limit, Position& posit
             return ReserveResult::ok;
         }
     }
-}
-
-void Ring::publish(Position position, std::uint32_t index, std::uint8_t flags) noexcept {
-    const Status queued{
-        .state = TaskState::queued, .flags = flags, .generation = generation_of(position, lane_)};
-    // Release: the task's bytes. Pairs with the load of the status in claim.
-    records_[index].status.store(queued.pack(), std::memory_order_release);
-    // Release: the status. Pairs with the load of the entry in claim.
-    entry(position).store(entry_value(position, index), std::memory_order_release);
 }
 
 void Ring::close() noexcept {

@@ -174,6 +174,44 @@ private:
     DeadEntries dead_;
 };
 
+/// Returns whether fewer than `limit` entries are ahead of the head. Looks at the head, which the
+/// workers change all the time, only if there were that many when this was last called.
+inline bool Ring::has_room(Position tail, std::uint64_t limit) noexcept {
+    // Acquire: the entry that is about to be reused has been read. Pairs with
+    // `advance`, directly or by way of the release store below.
+    if (tail - seen_head_.load(std::memory_order_acquire) < limit) return true;
+    const Position head = cursor_->head.load(std::memory_order_acquire);
+    const Position queued = tail - head;
+    if (queued > entries_.size()) return true; // corrupt: only retirement limits
+    seen_head_.store(head, std::memory_order_release);
+    return queued < limit;
+}
+
+inline Ring::ReserveResult Ring::reserve(std::uint64_t limit, Position& position) noexcept {
+    limit = std::min<std::uint64_t>(limit, entries_.size());
+    Position tail = tail_.load(std::memory_order_relaxed);
+    for (;;) {
+        if ((tail & closed_bit) != 0) return ReserveResult::closed;
+        if (!has_room(tail, limit) ||
+            tail - retired_.load(std::memory_order_acquire) >= entries_.size()) {
+            return ReserveResult::full;
+        }
+        if (tail_.compare_exchange_weak(tail, tail + 1, std::memory_order_relaxed)) {
+            position = tail;
+            return ReserveResult::ok;
+        }
+    }
+}
+
+inline void Ring::publish(Position position, std::uint32_t index, std::uint8_t flags) noexcept {
+    const Status queued{
+        .state = TaskState::queued, .flags = flags, .generation = generation_of(position, lane_)};
+    // Release: the task's bytes. Pairs with the load of the status in claim.
+    records_[index].status.store(queued.pack(), std::memory_order_release);
+    // Release: the status. Pairs with the load of the entry in claim.
+    entry(position).store(entry_value(position, index), std::memory_order_release);
+}
+
 template <typename Visit>
 void Ring::visit_queued(Visit visit) const {
     const Position end = tail();

@@ -16,19 +16,7 @@ void WorkerSet::clear(unsigned workers) noexcept {
     for (unsigned i = 0; i * 64 < workers; ++i) words_[i].store(0);
 }
 
-int WorkerSet::first(unsigned workers) const noexcept {
-    for (unsigned i = 0; i * 64 < workers; ++i) {
-        const std::uint64_t members = words_[i].load(std::memory_order_relaxed);
-        if (members == 0) continue;
-        const auto worker = i * 64 + static_cast<unsigned>(std::countr_zero(members));
-        return worker < workers ? static_cast<int>(worker) : -1; // -1: the set is corrupt
-    }
-    return -1;
-}
-
-bool WorkerNotifier::work_arrived() noexcept {
-    // Sequentially consistent with park: either this sees the bit, or that sees the work.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+bool WorkerNotifier::wake_one() noexcept {
     // Bounded, because a worker that corrupts shared memory may set bits again and again.
     for (unsigned tries = 0; tries < workers_; ++tries) {
         const int chosen = words_->parked.first(workers_);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <span>
@@ -65,7 +66,11 @@ public:
 
     /// Wakes a worker, unless one is searching already. Call it after publishing a task. Returns
     /// whether it has woken one.
-    bool work_arrived() noexcept;
+    bool work_arrived() noexcept {
+        // Sequentially consistent with park: either this sees the bit, or that sees the work.
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        return !words_->parked.empty(workers_) && wake_one();
+    }
 
     /// Wakes each parked worker, because a wake may have reached a stopped or dead worker.
     void wake_parked() noexcept;
@@ -102,6 +107,8 @@ public:
     void wake(unsigned worker) noexcept;
 
 private:
+    /// Wakes a parked worker, unless one is searching.
+    bool wake_one() noexcept;
     /// Wakes this parked worker. Returns false if another process has taken its bit first.
     bool choose(unsigned worker) noexcept;
     void sleep(unsigned worker, std::chrono::nanoseconds most) noexcept;
@@ -110,6 +117,16 @@ private:
     std::span<WakeWord> wake_words_;
     unsigned workers_;
 };
+
+inline int WorkerSet::first(unsigned workers) const noexcept {
+    for (unsigned i = 0; i * 64 < workers; ++i) {
+        const std::uint64_t members = words_[i].load(std::memory_order_relaxed);
+        if (members == 0) continue;
+        const auto worker = i * 64 + static_cast<unsigned>(std::countr_zero(members));
+        return worker < workers ? static_cast<int>(worker) : -1; // -1: the set is corrupt
+    }
+    return -1;
+}
 
 template <typename Predicate>
 void WorkerNotifier::park(unsigned worker, Predicate work_visible,

@@ -46,7 +46,7 @@ struct Attack {
 constexpr std::uint64_t huge = std::numeric_limits<std::uint64_t>::max();
 
 template <typename Change>
-void change_status(Record& record, Change change) {
+void overwrite_status(Record& record, Change change) {
     Status status = Status::unpack(record.status.load());
     change(status);
     record.status.store(status.pack());
@@ -74,7 +74,7 @@ std::atomic<std::uint64_t>& word_at(const SharedState& state, std::uint64_t offs
 void set_result(const Scene& scene, std::uint64_t end) {
     for (Record* const record : {&scene.returned, &scene.queued, &scene.running}) {
         record->result_end = end;
-        change_status(*record, [](Status& status) { status.state = TaskState::returned; });
+        overwrite_status(*record, [](Status& status) { status.state = TaskState::returned; });
     }
 }
 
@@ -182,7 +182,7 @@ std::vector<Attack> attacks() {
                  const std::uint64_t words[] = {std::uint64_t{1} << 63, huge, 1, huge / 8};
                  std::memcpy(record->bytes, words, sizeof(words));
                  record->result_end = sizeof(Record);
-                 change_status(*record, [&](Status& status) {
+                 overwrite_status(*record, [&](Status& status) {
                      status.state = static_cast<TaskState>(4 + s.step % 6);
                  });
              }
@@ -190,12 +190,13 @@ std::vector<Attack> attacks() {
         {"a queued task that is queued nowhere",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.running})
-                 change_status(*record, [](Status& status) { status.state = TaskState::queued; });
+                 overwrite_status(*record,
+                                  [](Status& status) { status.state = TaskState::queued; });
          }},
         {"a running task without a worker",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued}) {
-                 change_status(*record, [&](Status& status) {
+                 overwrite_status(*record, [&](Status& status) {
                      status.state = TaskState::running;
                      status.owner = static_cast<std::uint16_t>(s.step % 3);
                  });
@@ -203,28 +204,28 @@ std::vector<Attack> attacks() {
          }},
         {"owners that do not exist",
          [](const Scene& s) {
-             change_status(s.running, [](Status& status) { status.owner = 0xffff; });
+             overwrite_status(s.running, [](Status& status) { status.owner = 0xffff; });
          }},
         {"condemned, all of them",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued, &s.running})
-                 change_status(*record,
-                               [](Status& status) { status.state = TaskState::condemned; });
+                 overwrite_status(*record,
+                                  [](Status& status) { status.state = TaskState::condemned; });
          }},
         {"asked to stop",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued, &s.running})
-                 change_status(*record, [](Status& status) { status.flags = 0xff; });
+                 overwrite_status(*record, [](Status& status) { status.flags = 0xff; });
          }},
         {"other generations",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued, &s.running})
-                 change_status(*record, [](Status& status) { ++status.generation; });
+                 overwrite_status(*record, [](Status& status) { ++status.generation; });
          }},
         {"queued with another generation",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued, &s.running}) {
-                 change_status(*record, [](Status& status) {
+                 overwrite_status(*record, [](Status& status) {
                      status.state = TaskState::queued;
                      status.generation += 1000;
                  });
@@ -410,9 +411,9 @@ TEST_CASE("a parent that checks nothing but the task's word would wait for ever"
     Future<int> future = pool.submit(square, 3);
     future.wait();
     Record& record = record_in(pool.state(), TaskState::returned, 1);
-    change_status(record, [](Status& status) { status.state = TaskState::running; });
+    overwrite_status(record, [](Status& status) { status.state = TaskState::running; });
     CHECK_FALSE(future.wait_for(300ms));
-    change_status(record, [](Status& status) { status.state = TaskState::returned; });
+    overwrite_status(record, [](Status& status) { status.state = TaskState::returned; });
     CHECK(future.get() == 9);
 }
 
@@ -432,7 +433,7 @@ TEST_CASE("a task whose state was overwritten comes to an end in every state") {
     for (const std::uint64_t state : states) {
         withstand("state " + std::to_string(state), How::once, [state](const Scene& s) {
             for (Record* const record : {&s.returned, &s.queued, &s.running}) {
-                change_status(*record, [state](Status& status) {
+                overwrite_status(*record, [state](Status& status) {
                     status.state = static_cast<TaskState>(state);
                 });
             }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <prong/detail/export.hpp>
+#include <prong/detail/pledges.hpp>
 #include <prong/detail/task_handle.hpp>
 #include <prong/detail/task_type.hpp>
 #include <prong/detail/wire.hpp>
@@ -31,7 +32,9 @@ public:
     /// Throws `PoolShutdown`, `BrokenProcessPool`, `LimitExceeded` when all records are in use,
     /// `std::logic_error` in a process that is not the pool's.
     explicit TaskWriter(executor::PoolCore& core);
-    ~TaskWriter();
+    ~TaskWriter() {
+        if (core_ != nullptr) give_up();
+    }
 
     /// Queues the task; waits while `max_pending` tasks are queued. If its deadline passes first,
     /// it has expired. `options`: null for none. Throws like the constructor, and
@@ -56,10 +59,7 @@ private:
     bool queue(const TaskType& type, const TaskOptions* options, Deadline limit,
                TaskHandle& handle);
     void grow(std::size_t more) override;
-    bool queue_with_parcels(const TaskType& type, const TaskOptions* options, Deadline limit,
-                            TaskHandle& handle);
-    bool queue_written(const TaskType& type, const TaskOptions* options, Deadline limit,
-                       TaskHandle& handle);
+    void give_up() noexcept;
 
     /// Whether there are parcels in the arguments, or perhaps in the result. Throws
     /// `std::invalid_argument` if there must be none.

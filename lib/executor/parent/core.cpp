@@ -182,40 +182,14 @@ std::uint8_t PoolCore::write_options(const Written& task, const TaskOptions* opt
     return ring::Status::has_options;
 }
 
-std::uint8_t PoolCore::complete(const Written& task, const TaskOptions* options) {
-    ring::Record& record = state_.records[task.index];
-    record.task_type = reinterpret_cast<std::uint64_t>(&task.type);
-    record.arguments_end = task.end;
-    known_types_.insert(task.type);
-    const bool is_plain = options == nullptr && !default_options_;
-    return is_plain ? std::uint8_t{0} : write_options(task, options);
-}
-
-ring::Lane PoolCore::use_lane(const TaskOptions* options) noexcept {
-    const ring::Lane lane = options == nullptr ? ring::Lane::normal : lane_of(options->priority);
+ring::Lane PoolCore::use_lane(Priority priority) noexcept {
+    const ring::Lane lane = lane_of(priority);
     if (lane != ring::Lane::normal) state_.lanes.use_several();
     return lane;
 }
 
-bool PoolCore::submit(const Written& task, const TaskOptions* options, detail::Deadline limit,
-                      detail::TaskHandle& handle) {
-    const std::uint8_t flags = complete(task, options);
-    const ring::Lane lane = use_lane(options);
-    ring::Position position = 0;
-    const bool is_queued = enqueue(task.index, flags, lane, limit, position);
-    if (is_queued) {
-        wake_worker();
-    } else if (limit.passed()) {
-        return false;
-    } else { // the task's deadline has passed
-        position = end_unqueued(task.index, flags, lane, ring::TaskState::expired);
-    }
-    set_handle(handle, task.type, task.block, task.index, is_queued, lane, position);
-    return true;
-}
-
-void PoolCore::wake_worker() noexcept {
-    if (state_.notifier.work_arrived()) has_woken_worker = true;
+void PoolCore::note_wake() noexcept {
+    has_woken_worker = true;
 }
 
 ring::Position PoolCore::end_unqueued(std::uint32_t index, std::uint8_t flags, ring::Lane lane,

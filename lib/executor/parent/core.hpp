@@ -117,13 +117,17 @@ public:
     /// Completes the record of a task that has been written. Returns the flags for its status.
     std::uint8_t complete(const Written& task, const TaskOptions* options);
     /// Returns the lane of tasks with these options, to which workers will look from now on.
-    ring::Lane use_lane(const TaskOptions* options) noexcept;
+    ring::Lane use_lane(const TaskOptions* options) noexcept {
+        return options == nullptr ? ring::Lane::normal : use_lane(options->priority);
+    }
     /// Queues a task whose record is complete, but wakes no worker. Returns false if there is no
     /// room until `limit` or the task's own deadline.
     bool enqueue(std::uint32_t index, std::uint8_t flags, ring::Lane lane, detail::Deadline limit,
                  ring::Position& position);
     /// Wakes a worker for what was queued, unless one is searching.
-    void wake_worker() noexcept;
+    void wake_worker() noexcept {
+        if (state_.notifier.work_arrived()) note_wake();
+    }
     /// Ends a task whose record is complete, in no queue. Returns a position for its handle.
     ring::Position end_unqueued(std::uint32_t index, std::uint8_t flags, ring::Lane lane,
                                 ring::TaskState end) noexcept;
@@ -242,6 +246,8 @@ private:
     bool notify_relay_of(const ring::Status& status) noexcept;
     bool wait_for_supervisor(detail::Deadline limit);
     std::uint8_t write_options(const Written& task, const TaskOptions* options);
+    ring::Lane use_lane(Priority priority) noexcept;
+    static void note_wake() noexcept;
     /// The task that a worker runs.
     struct RunningTask {
         int pid;
@@ -290,6 +296,32 @@ private:
     detail::CompletionPort port_{*this};
     CompletionSignal signal_{state_.loops, link_};
 };
+
+inline std::uint8_t PoolCore::complete(const Written& task, const TaskOptions* options) {
+    ring::Record& record = state_.records[task.index];
+    record.task_type = reinterpret_cast<std::uint64_t>(&task.type);
+    record.arguments_end = task.end;
+    known_types_.insert(task.type);
+    const bool is_plain = options == nullptr && !default_options_;
+    return is_plain ? std::uint8_t{0} : write_options(task, options);
+}
+
+inline bool PoolCore::submit(const Written& task, const TaskOptions* options,
+                             detail::Deadline limit, detail::TaskHandle& handle) {
+    const std::uint8_t flags = complete(task, options);
+    const ring::Lane lane = use_lane(options);
+    ring::Position position = 0;
+    const bool is_queued = enqueue(task.index, flags, lane, limit, position);
+    if (is_queued) {
+        wake_worker();
+    } else if (limit.passed()) {
+        return false;
+    } else { // the task's deadline has passed
+        position = end_unqueued(task.index, flags, lane, ring::TaskState::expired);
+    }
+    set_handle(handle, task.type, task.block, task.index, is_queued, lane, position);
+    return true;
+}
 
 inline bool PoolCore::enqueue(std::uint32_t index, std::uint8_t flags, ring::Lane lane,
                               detail::Deadline limit, ring::Position& position) {

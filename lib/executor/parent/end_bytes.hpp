@@ -17,7 +17,17 @@ struct EndBytes {
 };
 
 /// Returns nothing if the record names an invalid place.
-std::optional<EndBytes> bytes_at_end(const SharedState& state, std::uint32_t index,
-                                     const ring::Status& status);
+inline std::optional<EndBytes> bytes_at_end(const SharedState& state, std::uint32_t index,
+                                            const ring::Status& status) {
+    const auto bytes = state.result_of(state.records[index]);
+    if (!bytes) return std::nullopt;
+    const bool has_ended_itself =
+        status.state == ring::TaskState::returned || status.state == ring::TaskState::thrown;
+    std::uint64_t output = 0;
+    if (has_ended_itself && status.has(ring::Status::has_options))
+        output = state.settings(index).output_length.load();
+    if (output > bytes->size()) output = 0;
+    return EndBytes{.end = bytes->first(bytes->size() - output), .output = bytes->last(output)};
+}
 
 } // namespace prong::executor

@@ -14,16 +14,11 @@ constexpr std::size_t abandoned_per_acquire = 2;
 
 } // namespace
 
-std::optional<std::uint32_t> RecordStore::acquire() {
-    std::unique_lock lock(mutex_);
-    if (!abandoned_.empty()) release_abandoned(lock, abandoned_per_acquire);
+/// Puts a record on the free list if there is none. Returns false if all are in use.
+bool RecordStore::prepare(Lock& lock) {
+    release_abandoned(lock, abandoned_per_acquire);
     if (in_use_ == 0) find_lost_payload();
-    if (free_.empty() && !make_free(lock)) return std::nullopt;
-    const std::uint32_t index = free_.back();
-    free_.pop_back();
-    ++in_use_;
-    ++users_;
-    return index;
+    return !free_.empty() || make_free(lock);
 }
 
 /// Puts a record on the free list: an abandoned one, or one that was never used.
@@ -36,13 +31,6 @@ bool RecordStore::make_free(Lock& lock) {
     if (free_.capacity() <= touched_) free_.reserve(std::max<std::size_t>(2 * touched_, 1024));
     free_.push_back(touched_++);
     return true;
-}
-
-bool RecordStore::release(const RecordRef& ref) noexcept {
-    free_payload(ref);
-    const std::lock_guard lock(mutex_);
-    give_back(ref.index);
-    return one_user_less();
 }
 
 bool RecordStore::abandon(const RecordRef& ref) noexcept {
@@ -93,32 +81,6 @@ RecordStore::Counts RecordStore::counts() const {
             .free = free_.size(),
             .in_use = in_use_,
             .abandoned = abandoned_.size()};
-}
-
-bool RecordStore::one_user_less() noexcept {
-    --users_;
-    return closed_ && users_ == 0;
-}
-
-template <typename Use>
-void RecordStore::visit_payload(const RecordRef& ref, Use use) noexcept {
-    parcels_.settle(ref);
-    const ring::Record& record = state_.records[ref.index];
-    if (ref.arguments != 0) use(ref.arguments, ring::read_once(record.arguments_end));
-    const ring::Status status = ring::status_of(record);
-    const bool has_result =
-        status.generation == ref.generation && ring::has_end_bytes(status.state);
-    if (!has_result) return;
-    const std::uint64_t end = ring::read_once(record.result_end);
-    if (end <= sizeof(ring::Record)) return;
-    if (const auto begin = state_.payload.begin_of_bytes(end)) use(*begin, end);
-}
-
-void RecordStore::free_payload(const RecordRef& ref) noexcept {
-    visit_payload(ref, [this](std::uint64_t begin, std::uint64_t end) {
-        state_.payload.free(begin, end - begin); // an end that a worker has overwritten is cut
-        if (state_.payload.wants_trimmer()) link_.try_notify();
-    });
 }
 
 void RecordStore::discard_payload(const RecordRef& ref) noexcept {

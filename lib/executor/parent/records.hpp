@@ -28,7 +28,16 @@ public:
     [[nodiscard]] ParcelLedger& parcels() { return parcels_; }
 
     /// Returns a record to write a task into; nothing when all are in use.
-    std::optional<std::uint32_t> acquire();
+    std::optional<std::uint32_t> acquire() {
+        Lock lock(mutex_);
+        const bool is_ready = !free_.empty() && in_use_ != 0 && abandoned_.empty();
+        if (!is_ready && !prepare(lock)) return std::nullopt;
+        const std::uint32_t index = free_.back();
+        free_.pop_back();
+        ++in_use_;
+        ++users_;
+        return index;
+    }
 
     /// Counts one more user, which needs no record.
     void ref() noexcept;
@@ -36,7 +45,12 @@ public:
     // The next four return true to exactly one caller: after it no user of the store is left.
 
     /// Frees a record whose task has ended or was never queued, with its payload.
-    [[nodiscard]] bool release(const RecordRef& ref) noexcept;
+    [[nodiscard]] bool release(const RecordRef& ref) noexcept {
+        free_payload(ref);
+        const std::lock_guard lock(mutex_);
+        give_back(ref.index);
+        return one_user_less();
+    }
 
     /// Takes over a record whose task may still be queued or running and has no future any more:
     /// frees it some time after the task's end.
@@ -72,6 +86,7 @@ private:
     void visit_payload(const RecordRef& ref, Use use) noexcept;
     void free_payload(const RecordRef& ref) noexcept;
     void discard_payload(const RecordRef& ref) noexcept;
+    bool prepare(Lock& lock);
     bool make_free(Lock& lock);
     void give_back(std::uint32_t index) noexcept {
         free_.push_back(index); // cannot throw: the room was reserved
@@ -80,7 +95,10 @@ private:
     void all_are_free() noexcept;
     void find_lost_payload() noexcept;
     void release_abandoned(Lock& lock, std::size_t most) noexcept;
-    [[nodiscard]] bool one_user_less() noexcept;
+    [[nodiscard]] bool one_user_less() noexcept {
+        --users_;
+        return closed_ && users_ == 0;
+    }
 
     SharedState& state_;
     SupervisorLink& link_;
@@ -94,5 +112,26 @@ private:
     std::uint64_t left_unfinished_ = 0; ///< `Control::left_unfinished` at the last check
     bool closed_ = false;
 };
+
+template <typename Use>
+void RecordStore::visit_payload(const RecordRef& ref, Use use) noexcept {
+    parcels_.settle(ref);
+    const ring::Record& record = state_.records[ref.index];
+    if (ref.arguments != 0) use(ref.arguments, ring::read_once(record.arguments_end));
+    const ring::Status status = ring::status_of(record);
+    const bool has_result =
+        status.generation == ref.generation && ring::has_end_bytes(status.state);
+    if (!has_result) return;
+    const std::uint64_t end = ring::read_once(record.result_end);
+    if (end <= sizeof(ring::Record)) return;
+    if (const auto begin = state_.payload.begin_of_bytes(end)) use(*begin, end);
+}
+
+inline void RecordStore::free_payload(const RecordRef& ref) noexcept {
+    visit_payload(ref, [this](std::uint64_t begin, std::uint64_t end) {
+        state_.payload.free(begin, end - begin); // an end that a worker has overwritten is cut
+        if (state_.payload.wants_trimmer()) link_.try_notify();
+    });
+}
 
 } // namespace prong::executor

@@ -32,8 +32,8 @@ TaskWriter::TaskWriter(executor::PoolCore& core)
     set_window(record.bytes, 0, sizeof(record.bytes) - Record::room_for_end);
 }
 
-TaskWriter::~TaskWriter() {
-    if (core_ == nullptr || core_->is_copy()) return;
+void TaskWriter::give_up() noexcept {
+    if (core_->is_copy()) return;
     core_->release({.index = index_, .generation = 0, .arguments = block_});
 }
 
@@ -53,20 +53,8 @@ std::optional<TaskHandle> TaskWriter::try_submit(const TaskType& type, const Tas
 bool TaskWriter::queue(const TaskType& type, const TaskOptions* options, Deadline limit,
                        TaskHandle& handle) {
     core_->fork_base().require_known(type, {data(), size()});
-    if (has_parcels(type)) return queue_with_parcels(type, options, limit, handle);
-    return queue_written(type, options, limit, handle);
-}
-
-bool TaskWriter::queue_with_parcels(const TaskType& type, const TaskOptions* options,
-                                    Deadline limit, TaskHandle& handle) {
-    executor::ParcelLedger::Draft draft(core_->parcels(), index_, type, pledges_.get(), options);
-    if (!queue_written(type, options, limit, handle)) return false;
-    draft.keep(handle.generation_);
-    return true;
-}
-
-bool TaskWriter::queue_written(const TaskType& type, const TaskOptions* options, Deadline limit,
-                               TaskHandle& handle) {
+    std::optional<executor::ParcelLedger::Draft> draft;
+    if (has_parcels(type)) draft.emplace(core_->parcels(), index_, type, pledges_.get(), options);
     const executor::PoolCore::Written task{.index = index_,
                                            .type = type,
                                            .block = block_,
@@ -74,6 +62,7 @@ bool TaskWriter::queue_written(const TaskType& type, const TaskOptions* options,
                                            .earlier_attempts = earlier_attempts_};
     if (!core_->submit(task, options, limit, handle)) return false;
     core_ = nullptr;
+    if (draft) draft->keep(handle.generation_);
     return true;
 }
 

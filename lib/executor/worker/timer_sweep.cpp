@@ -17,10 +17,7 @@ namespace prong::executor {
 namespace {
 
 constexpr std::uint32_t sweeps_before_trust = 16;
-constexpr std::uint32_t tasks_per_sweep = 128;
-
-/// After a task that has run this long there is a sweep in any case.
-constexpr std::int64_t long_task_ns = 2'000'000;
+constexpr std::uint32_t tasks_per_sweep = 1024;
 
 bool is_deadly(int signal) {
     return os::has_disposition(signal, SIG_DFL);
@@ -74,8 +71,9 @@ TimerSweep::TimerSweep() noexcept : next_timer_(probe_next_timer()) {
 }
 
 void TimerSweep::begin(std::int64_t now_ns) noexcept {
-    if (is_due_ && now_ns - began_ns_ >= long_task_ns) sweep();
-    began_ns_ = now_ns;
+    if (now_ns == tick_ns_) return;
+    tick_ns_ = now_ns;
+    if (is_due_) sweep();
 }
 
 void TimerSweep::end(std::uint64_t kind) noexcept {

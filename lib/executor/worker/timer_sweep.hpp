@@ -7,9 +7,9 @@ namespace prong::executor {
 
 /// Clears timers that a task has left running and whose signal would kill the next task: timers of
 /// `alarm`, `setitimer` and `timer_create` whose signal has its default action. Timers whose signal
-/// is handled or ignored stay. A sweep costs about a microsecond in system calls, a task perhaps a
-/// tenth of that. So a function that has left no timer 16 times is trusted: it is swept after every
-/// 128th time, and after a long run.
+/// is handled or ignored stay. A sweep costs some microseconds in system calls, a task perhaps a
+/// fiftieth of that. So a function that has left no timer 16 times is trusted: it is swept after
+/// every 1024th time, and before the next task when the kernel's clock has ticked (1 to 10 ms).
 ///
 /// Thread safety: one thread. Process safety: the worker that created it.
 class TimerSweep {
@@ -37,7 +37,7 @@ private:
     bool sweep() noexcept;
 
     std::array<Trust, 64> trusts_{};
-    std::int64_t began_ns_ = 0;
+    std::int64_t tick_ns_ = 0;          ///< of the last task
     std::array<bool, 3> was_running_{}; ///< set by an initializer: they stay
     bool is_due_ = false;               ///< a task has ended since the last sweep
     int next_timer_ = 0;                ///< the number of the next timer that is created
