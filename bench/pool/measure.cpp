@@ -19,6 +19,9 @@ double time_noops(Competitor& pool, int count,
     return watch.seconds();
 }
 
+/// At most so many no-ops are in flight. (The workload `pending` has more.)
+constexpr int most_noops = 100'000;
+
 /// Returns how many no-ops `run` gets done in a second.
 double noops_per_second(Competitor& pool, double seconds,
                         std::int64_t (Competitor::*run)(Task, int)) {
@@ -26,8 +29,9 @@ double noops_per_second(Competitor& pool, double seconds,
     for (;;) {
         // The last and longest has warmed what it uses. One alone may have met a disturbance.
         const double elapsed = std::min(time_noops(pool, count, run), time_noops(pool, count, run));
-        if (elapsed >= seconds / 3 || count >= 4'000'000) break;
-        count = static_cast<int>(count * std::min(8.0, 0.5 * seconds / elapsed + 0.1) + 1);
+        if (elapsed >= seconds / 3 || count == most_noops) break;
+        const double wanted = count * std::min(8.0, 0.5 * seconds / elapsed + 0.1) + 1;
+        count = static_cast<int>(std::min<double>(wanted, most_noops));
     }
     return count / quantile(sample(seconds, 3, [&] { time_noops(pool, count, run); }), 0.5);
 }

@@ -33,7 +33,7 @@ Ring::ReserveResult Lanes::reserve_among_all(Ring& ring, std::uint64_t limit,
 
 void Lanes::forget(Lane lane, std::uint32_t index, std::uint32_t generation) noexcept {
     (*this)[lane].forget(index, generation);
-    for (Ring& ring : rings_) ring.wake_waiting(); // the limit holds for all lanes together
+    words_->room.made_room();
 }
 
 void Lanes::close() noexcept {

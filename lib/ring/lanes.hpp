@@ -16,6 +16,7 @@ struct LaneWords {
     /// Set by the parent when a lane other than the normal one is used. Workers look at all lanes
     /// then.
     alignas(128) shm::Flag several;
+    RoomWords room;
     std::array<Cursor, lane_count> cursors;
 };
 
@@ -28,9 +29,10 @@ public:
     /// `entries`: the entries of all lanes in turn; each lane has a power of two.
     Lanes(LaneWords& words, std::span<std::atomic<std::uint64_t>> entries,
           std::span<Record> records)
-        : words_(&words), rings_{Ring(words.cursors[0], share(entries, 0), records, 0),
-                                 Ring(words.cursors[1], share(entries, 1), records, 1),
-                                 Ring(words.cursors[2], share(entries, 2), records, 2)} {}
+        : words_(&words),
+          rings_{Ring(words.cursors[0], words.room, share(entries, 0), records, 0),
+                 Ring(words.cursors[1], words.room, share(entries, 1), records, 1),
+                 Ring(words.cursors[2], words.room, share(entries, 2), records, 2)} {}
 
     [[nodiscard]] Ring& operator[](Lane lane) { return rings_[static_cast<std::size_t>(lane)]; }
 

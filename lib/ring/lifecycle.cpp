@@ -5,6 +5,25 @@ namespace {
 
 constexpr unsigned verdict_shift = 4;
 
+/// Applies `change(status)` to the record until it returns false or the compare-and-swap succeeds.
+/// Returns the status after that.
+template <typename Change>
+Status change_status(Record& record, Change change) noexcept {
+    std::uint64_t word = record.status.load(std::memory_order_acquire);
+    for (;;) {
+        Status status = Status::unpack(word);
+        if (!change(status)) return status;
+        if (record.status.compare_exchange_weak(word, status.pack(), std::memory_order_acq_rel,
+                                                std::memory_order_acquire)) {
+            return status;
+        }
+    }
+}
+
+bool is_same_task(Status one, Status other) {
+    return one.generation == other.generation && one.owner == other.owner;
+}
+
 Step leave_queue(Record& record, std::uint32_t generation, TaskState end) noexcept {
     bool made = false;
     const Status after = change_status(record, [&](Status& status) {
@@ -63,6 +82,26 @@ Status mark_lost(Record& record, std::uint32_t generation) noexcept {
     });
 }
 
+bool claim(std::span<Record> records, std::uint32_t index, std::uint32_t generation,
+           std::uint16_t owner, WorkerIntent& intent, Claim& claimed) noexcept {
+    if (index >= records.size()) return false;
+    // Written before the claim: the supervisor must find the task after a death between the two
+    // steps. The blocks of the previous task belong to the parent by now.
+    intent.block.store(0, std::memory_order_relaxed);
+    intent.outgrown_block.store(0, std::memory_order_relaxed);
+    intent.record.store(std::uint64_t{index} + 1, std::memory_order_release);
+    bool made = false;
+    const Status after = change_status(records[index], [&](Status& status) {
+        made = status.state == TaskState::queued && status.generation == generation;
+        if (!made) return false;
+        status.state = TaskState::running;
+        status.owner = owner;
+        return true;
+    });
+    if (made) claimed = {.record = &records[index], .index = index, .status = after};
+    return made;
+}
+
 std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
                                  WorkerIntent& intent, WorkerIntent& left) noexcept {
     std::uint64_t retry = left.retry.load(std::memory_order_acquire);
@@ -75,6 +114,17 @@ std::optional<Claim> claim_retry(std::span<Record> records, std::uint16_t owner,
     // that lost the claim does not clear it: the task may have been left there again.
     if (made || &left == &intent) left.retry.compare_exchange_strong(retry, 0);
     return made ? std::optional(claimed) : std::nullopt;
+}
+
+Status finish(const Claim& claim, TaskState end, bool holds_payload) noexcept {
+    return change_status(*claim.record, [&](Status& status) {
+        const bool may_end = (!status.has(Status::overdue) || end == TaskState::timed_out) &&
+                             !(status.has(Status::abandoned) && holds_payload);
+        if (status.state != TaskState::running || !is_same_task(status, claim.status) || !may_end)
+            return false;
+        status.state = end;
+        return true;
+    });
 }
 
 Status mark_overdue(Record& record, Status seen) noexcept {

@@ -111,16 +111,9 @@ void Ring::forget(std::uint32_t index, std::uint32_t generation) noexcept {
     if (holds(index, generation)) dead_.add(position_of(generation), trusted_head());
 }
 
-void Ring::wake_waiting() noexcept {
-    if (cursor_->waiting_for_room.load() == 0) return;
-    cursor_->room.fetch_add(1, std::memory_order_release);
-    os::futex_wake(cursor_->room, os::everyone);
-}
-
 void Ring::advance(Position from) noexcept {
-    // Release: this worker has read the entry. Pairs with reserve. Sequentially consistent with
-    // `waiting_for_room`: either this sees the waiter, or the waiter sees the new head.
-    if (cursor_->head.compare_exchange_strong(from, from + 1)) wake_waiting();
+    // Release: this worker has read the entry. Pairs with reserve.
+    if (cursor_->head.compare_exchange_strong(from, from + 1)) room_->made_room();
 }
 
 /// Brings the record of the next task to this CPU while this one runs.

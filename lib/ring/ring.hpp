@@ -11,15 +11,28 @@
 
 namespace prong::ring {
 
+/// The threads that wait for room in a queue, which may have several lanes.
+struct RoomWords {
+    os::FutexWord made; ///< changes when there is room again
+    std::atomic<std::uint32_t> waiting;
+
+    /// Wakes the threads. Called after a step that makes room: sequentially consistent with
+    /// `waiting`, so either this sees the thread, or the thread sees the room.
+    void made_room() noexcept {
+        if (waiting.load() != 0) wake_all();
+    }
+    void wake_all() noexcept {
+        made.fetch_add(1, std::memory_order_release);
+        os::futex_wake(made, os::everyone);
+    }
+};
+
 /// The words of one ring that all processes share, beside its entries.
 struct Cursor {
     /// No task before this position waits for a worker. A hint: any worker may advance it.
     alignas(128) std::atomic<std::uint64_t> head;
     /// The end of a closed ring, plus 1; 0 while it is open. Written by the parent.
     alignas(128) std::atomic<std::uint64_t> final_tail;
-    /// Changes when the head moves while threads wait for room.
-    os::FutexWord room;
-    std::atomic<std::uint32_t> waiting_for_room;
 };
 
 /// A queue of tasks: a ring of record indices, from the parent's threads to the workers.
@@ -33,10 +46,11 @@ struct Cursor {
 /// Process safety: a worker may die at any instruction.
 class Ring {
 public:
-    /// `entries` (their number is a power of two), `records` and `cursor` lie in shared memory.
-    Ring(Cursor& cursor, std::span<std::atomic<std::uint64_t>> entries, std::span<Record> records,
-         unsigned lane = 0)
-        : cursor_(&cursor), entries_(entries), records_(records), lane_(lane),
+    /// `entries` (their number is a power of two), `records`, `cursor` and `room` lie in shared
+    /// memory.
+    Ring(Cursor& cursor, RoomWords& room, std::span<std::atomic<std::uint64_t>> entries,
+         std::span<Record> records, unsigned lane = 0)
+        : cursor_(&cursor), room_(&room), entries_(entries), records_(records), lane_(lane),
           lap_shift_(static_cast<unsigned>(std::countr_zero(entries.size()))) {}
 
     /// Sets the position of the first task, for tests that start just below a wrap of the counters.
@@ -68,9 +82,6 @@ public:
 
     /// Stops counting a task that `cancel` or `expire` has taken out of this queue.
     void forget(std::uint32_t index, std::uint32_t generation) noexcept;
-
-    /// Wakes the threads that wait for room.
-    void wake_waiting() noexcept;
 
     /// Returns the next position to be reserved.
     [[nodiscard]] Position tail() const noexcept;
@@ -122,7 +133,6 @@ public:
     /// Returns how many tasks can be queued at once, without a limit.
     [[nodiscard]] std::uint64_t capacity() const { return entries_.size() - retired_step(); }
     [[nodiscard]] std::uint64_t size() const { return entries_.size(); }
-    [[nodiscard]] Cursor& cursor() const { return *cursor_; }
 
     /// Calls `discard(first, last)` for entries (counted from the ring's start) that all workers
     /// have passed, so that the parent can give their pages back: at most a quarter of a large ring
@@ -162,6 +172,7 @@ private:
     static constexpr Position closed_bit = Position{1} << 63;
 
     Cursor* cursor_;
+    RoomWords* room_;
     std::span<std::atomic<std::uint64_t>> entries_;
     std::span<Record> records_;
     unsigned lane_;

@@ -46,7 +46,7 @@ struct Attack {
 constexpr std::uint64_t huge = std::numeric_limits<std::uint64_t>::max();
 
 template <typename Change>
-void overwrite_status(Record& record, Change change) {
+void change_status(Record& record, Change change) {
     Status status = Status::unpack(record.status.load());
     change(status);
     record.status.store(status.pack());
@@ -74,7 +74,7 @@ std::atomic<std::uint64_t>& word_at(const SharedState& state, std::uint64_t offs
 void set_result(const Scene& scene, std::uint64_t end) {
     for (Record* const record : {&scene.returned, &scene.queued, &scene.running}) {
         record->result_end = end;
-        overwrite_status(*record, [](Status& status) { status.state = TaskState::returned; });
+        change_status(*record, [](Status& status) { status.state = TaskState::returned; });
     }
 }
 
@@ -129,8 +129,8 @@ std::vector<Attack> attacks() {
          }},
         {"waiting for room",
          [](const Scene& s) {
-             s.state.control().lanes.cursors[0].waiting_for_room.store(~0U);
-             s.state.control().lanes.cursors[0].room.store(~0U);
+             s.state.control().lanes.room.waiting.store(~0U);
+             s.state.control().lanes.room.made.store(~0U);
          }},
         {"lanes denied", [](const Scene& s) { s.state.control().lanes.several.store(false); }},
         {"lanes announced", [](const Scene& s) { s.state.control().lanes.several.store(true); }},
@@ -182,7 +182,7 @@ std::vector<Attack> attacks() {
                  const std::uint64_t words[] = {std::uint64_t{1} << 63, huge, 1, huge / 8};
                  std::memcpy(record->bytes, words, sizeof(words));
                  record->result_end = sizeof(Record);
-                 overwrite_status(*record, [&](Status& status) {
+                 change_status(*record, [&](Status& status) {
                      status.state = static_cast<TaskState>(4 + s.step % 6);
                  });
              }
@@ -190,13 +190,12 @@ std::vector<Attack> attacks() {
         {"a queued task that is queued nowhere",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.running})
-                 overwrite_status(*record,
-                                  [](Status& status) { status.state = TaskState::queued; });
+                 change_status(*record, [](Status& status) { status.state = TaskState::queued; });
          }},
         {"a running task without a worker",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued}) {
-                 overwrite_status(*record, [&](Status& status) {
+                 change_status(*record, [&](Status& status) {
                      status.state = TaskState::running;
                      status.owner = static_cast<std::uint16_t>(s.step % 3);
                  });
@@ -204,28 +203,28 @@ std::vector<Attack> attacks() {
          }},
         {"owners that do not exist",
          [](const Scene& s) {
-             overwrite_status(s.running, [](Status& status) { status.owner = 0xffff; });
+             change_status(s.running, [](Status& status) { status.owner = 0xffff; });
          }},
         {"condemned, all of them",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued, &s.running})
-                 overwrite_status(*record,
-                                  [](Status& status) { status.state = TaskState::condemned; });
+                 change_status(*record,
+                               [](Status& status) { status.state = TaskState::condemned; });
          }},
         {"asked to stop",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued, &s.running})
-                 overwrite_status(*record, [](Status& status) { status.flags = 0xff; });
+                 change_status(*record, [](Status& status) { status.flags = 0xff; });
          }},
         {"other generations",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued, &s.running})
-                 overwrite_status(*record, [](Status& status) { ++status.generation; });
+                 change_status(*record, [](Status& status) { ++status.generation; });
          }},
         {"queued with another generation",
          [](const Scene& s) {
              for (Record* const record : {&s.returned, &s.queued, &s.running}) {
-                 overwrite_status(*record, [](Status& status) {
+                 change_status(*record, [](Status& status) {
                      status.state = TaskState::queued;
                      status.generation += 1000;
                  });
@@ -411,9 +410,9 @@ TEST_CASE("a parent that checks nothing but the task's word would wait for ever"
     Future<int> future = pool.submit(square, 3);
     future.wait();
     Record& record = record_in(pool.state(), TaskState::returned, 1);
-    overwrite_status(record, [](Status& status) { status.state = TaskState::running; });
+    change_status(record, [](Status& status) { status.state = TaskState::running; });
     CHECK_FALSE(future.wait_for(300ms));
-    overwrite_status(record, [](Status& status) { status.state = TaskState::returned; });
+    change_status(record, [](Status& status) { status.state = TaskState::returned; });
     CHECK(future.get() == 9);
 }
 
@@ -433,7 +432,7 @@ TEST_CASE("a task whose state was overwritten comes to an end in every state") {
     for (const std::uint64_t state : states) {
         withstand("state " + std::to_string(state), How::once, [state](const Scene& s) {
             for (Record* const record : {&s.returned, &s.queued, &s.running}) {
-                overwrite_status(*record, [state](Status& status) {
+                change_status(*record, [state](Status& status) {
                     status.state = static_cast<TaskState>(state);
                 });
             }

@@ -21,7 +21,7 @@ bool asleep[TASKS];  /* a thread that waits for that task */
 bool asleep_for_room;
 
 byte completions, waiting_for_completions; /* words of `Control` */
-byte head, room, waiting_for_room;         /* words of `Cursor` */
+byte head, room, waiting_for_room;         /* of `Cursor`, `RoomWords` */
 
 mtype life[WORKERS] = alive;
 byte faults = FAULTS;

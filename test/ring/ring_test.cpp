@@ -93,7 +93,8 @@ TEST_CASE("a head that lags behind, because its worker died, is helped forward")
     push(lane.ring, 0);
     push(lane.ring, 1);
     lane.claim(0);
-    lane.ring.cursor().head.store(0); // as if worker 0 had died between claim and advance
+    // As if worker 0 had died between claim and advance.
+    lane.state.control().lanes.cursors[0].head.store(0);
     CHECK(lane.claim(1)->index == 1);
     CHECK_FALSE(lane.ring.has_work());
 }
@@ -287,6 +288,30 @@ TEST_CASE("an urgent task is claimed before others, and none starves") {
     CHECK(claimed[2] == 48);
     CHECK(claimed[1] == 12);
     CHECK(claimed[0] == 4);
+}
+
+TEST_CASE("a task that leaves any lane tells the threads that wait for room") {
+    using prong::ring::Lane;
+    SharedState state = make_state(1);
+    state.lanes.use_several();
+    prong::ring::RoomWords& room = state.control().lanes.room;
+    for (const Lane lane : {Lane::low, Lane::normal, Lane::high}) {
+        push(state.lanes[lane], 1);
+        const Position position = push(state.lanes[lane], 2);
+        const std::uint32_t idle = room.made.load();
+        REQUIRE(prong::test::claim(state, 0));
+        CHECK(room.made.load() == idle); // nobody waits
+        ++room.waiting;
+        const std::uint32_t generation = prong::ring::generation_of(position, unsigned(lane));
+        REQUIRE(cancel(state.records[2], generation).made);
+        state.lanes.forget(lane, 2, generation);
+        CHECK(room.made.load() != idle);
+        const std::uint32_t cancelled = room.made.load();
+        push(state.lanes[lane], 1);
+        REQUIRE(prong::test::claim(state, 0));
+        CHECK(room.made.load() != cancelled);
+        --room.waiting;
+    }
 }
 
 TEST_CASE("a visit of the queue sees what is queued and nothing else") {

@@ -28,9 +28,6 @@ using Nanoseconds = std::chrono::nanoseconds;
 constexpr Nanoseconds first_slice = std::chrono::milliseconds(12);
 constexpr Nanoseconds longest_slice = std::chrono::milliseconds(64);
 
-/// The same, of a wait for room in the queue: what another lane makes is not announced.
-constexpr Nanoseconds room_slice = std::chrono::milliseconds(2);
-
 /// The shortest time between two checks of the supervisor and of shared memory.
 constexpr Nanoseconds look_interval = std::chrono::milliseconds(10);
 
@@ -227,20 +224,21 @@ bool PoolCore::wait_for_position(ring::Lane lane, detail::Deadline limit, detail
             if (poll_health()) require_usable(); // a program that only tries again learns it here
             return false;
         }
-        wait_for_room(state_.lanes[lane], deadline.left(limit.left(room_slice)));
+        const auto next_expiry = detail::Deadline::at_ns(next_deadline_ns_.load());
+        wait_for_room(state_.lanes[lane], deadline.left(limit.left(next_expiry.left(first_slice))));
         if (poll_health()) require_usable();
     }
 }
 
 void PoolCore::wait_for_room(ring::Ring& ring, Nanoseconds most) {
-    ring::Cursor& cursor = ring.cursor();
-    cursor.waiting_for_room.fetch_add(1);
-    const std::uint32_t seen = cursor.room.load();
+    ring::RoomWords& room = state_.control().lanes.room;
+    room.waiting.fetch_add(1);
+    const std::uint32_t seen = room.made.load();
     if (state_.lanes.length() >= max_pending_ || ring.entries_ahead() >= ring.capacity()) {
-        os::futex_wait(cursor.room, seen, most);
+        os::futex_wait(room.made, seen, most);
         rewake_workers();
     }
-    cursor.waiting_for_room.fetch_sub(1);
+    room.waiting.fetch_sub(1);
 }
 
 /// Calls `visit(task)` for each queued task, including those that are to be tried again.

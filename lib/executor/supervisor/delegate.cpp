@@ -300,10 +300,7 @@ void PoolDelegate::broke(const std::string& cause) {
     // Threads that wait for one task check the flag after each slice; these sleepers are woken.
     control.completions.fetch_add(1);
     os::futex_wake(control.completions, os::everyone);
-    for (ring::Cursor& cursor : control.lanes.cursors) {
-        cursor.room.fetch_add(1);
-        os::futex_wake(cursor.room, os::everyone);
-    }
+    control.lanes.room.wake_all();
     state_.loops.repair();
 }
 
