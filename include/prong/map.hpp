@@ -95,12 +95,7 @@ public:
           positions_(
               std::apply([](auto&... view) { return std::tuple(view.begin()...); }, views_)) {}
 
-    bool at_end() override {
-        return [this]<std::size_t... Index>(std::index_sequence<Index...>) {
-            return (... ||
-                    (std::get<Index>(positions_) == std::ranges::end(std::get<Index>(views_))));
-        }(std::index_sequence_for<Views...>{});
-    }
+    bool at_end() override { return is_end(positions_); }
     const TaskType& type() const override { return ChunkFunctions<F, Call>::type; }
     void encode_callable(Writer& writer) const override {
         CallableCodec<F>::encode(writer, callable_);
@@ -136,6 +131,8 @@ public:
     }
 
 private:
+    using Positions = std::tuple<std::ranges::iterator_t<Views>...>;
+
     static constexpr std::size_t row = row_bytes<typename Call::Arguments>;
     static constexpr bool are_sized =
         (std::sized_sentinel_for<std::ranges::sentinel_t<Views>, std::ranges::iterator_t<Views>> &&
@@ -151,18 +148,26 @@ private:
         return std::max<std::size_t>(MapSourceOf::size_hint(), 1);
     }
 
+    [[nodiscard]] bool is_end(const Positions& positions) {
+        return [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+            return (... ||
+                    (std::get<Index>(positions) == std::ranges::end(std::get<Index>(views_))));
+        }(std::index_sequence_for<Views...>{});
+    }
+
     std::size_t encode_one_by_one(Writer& writer, std::size_t most, std::exception_ptr& error) {
         std::size_t count = 0;
         std::size_t end = writer.size();
+        Positions positions = std::move(positions_); // a local variable stays in registers
         try {
-            for (; count < most && !MapSourceOf::at_end(); ++count) {
+            for (; count < most && !is_end(positions); ++count) {
                 if constexpr (moves_parcels && !are_references) writer.pledges().forget_handles();
                 std::apply(
                     [&writer](auto&... position) {
                         Call::encode_arguments(writer, *position...);
                         (static_cast<void>(++position), ...);
                     },
-                    positions_);
+                    positions);
                 end = writer.size();
             }
         } catch (...) {
@@ -171,6 +176,7 @@ private:
             if constexpr (moves_parcels)
                 are_references ? writer.pledges().take_back(end) : writer.pledges().drop(end);
         }
+        positions_ = std::move(positions);
         return count;
     }
 
@@ -184,7 +190,7 @@ private:
 
     F callable_;
     std::tuple<Views...> views_;
-    std::tuple<std::ranges::iterator_t<Views>...> positions_;
+    Positions positions_;
 };
 
 /// The part of a `map` that does not depend on types: which chunks are under way, and how large the

@@ -314,6 +314,21 @@ TEST_CASE("results that cannot be decoded fail alone or with the rest of their c
     CHECK(n == 40);
 }
 
+TEST_CASE("arguments that cannot be decoded fail their chunk, and no other") {
+    ProcessPoolExecutor pool(2);
+    const auto task = [](const Odd& odd) { return odd.value; };
+    std::vector<Odd> values;
+    for (int i = 0; i < 30; ++i) values.push_back({5 * i + (i == 14 ? 3 : 0)});
+    auto results = pool.map(MapOptions{.chunksize = 10}, task, values);
+    auto it = results.begin();
+    for (int i = 0; i < 30; ++i, ++it) {
+        if (i / 10 == 1)
+            CHECK_THROWS_AS(*it, std::domain_error);
+        else
+            CHECK(*it == 5 * i);
+    }
+}
+
 TEST_CASE("move-only results, no results and large results come through map") {
     ProcessPoolExecutor pool(2);
     int n = 0;

@@ -103,7 +103,7 @@ void run_all(const Scenario& scenario, Tally& tally) {
     });
 }
 
-/// Tries a tenth of the first calls of each kind (with AddressSanitizer a twentieth), and some of
+/// Tries a tenth of the first calls of each kind (with AddressSanitizer a fortieth), and some of
 /// the others, at random.
 void run_some(Tally& tally) {
     std::vector<Run> firsts;
@@ -124,7 +124,7 @@ void run_some(Tally& tally) {
             if (!tally.enough()) tally.run(run);
         }
     };
-    try_some(firsts, firsts.size() / (address_sanitizer ? 20 : 10));
+    try_some(firsts, firsts.size() / (address_sanitizer ? 40 : 10));
     try_some(others, static_cast<std::size_t>(how_often(30, 150)));
 }
 

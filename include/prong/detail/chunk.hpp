@@ -114,10 +114,15 @@ private:
         Reader& arguments;
     };
 
+    /// The number of failures, the time, and what aligns them: reserved with the values, lest a
+    /// full block be moved for them.
+    static constexpr std::size_t bytes_behind_values = 4 * sizeof(std::uint64_t);
+
     static void run_plain(Callable& callable, Reader& arguments, Writer& result) {
         if constexpr (row_bytes<Arguments> != 0) {
             Rows rows(arguments);
-            std::byte* place = result.reserve(rows.left * sizeof(R));
+            std::byte* place = result.reserve(rows.left * sizeof(R) + bytes_behind_values);
+            result.rewind(result.size() - bytes_behind_values);
             run_plain(callable, rows, result,
                       [&] { return std::exchange(place, place + sizeof(R)); });
         } else {
@@ -168,43 +173,77 @@ private:
             });
     }
 
+    /// How far `run_elements` has come.
+    struct Progress {
+        bool is_first = true;    ///< no element has ended
+        bool is_decoded = false; ///< the current one: what is thrown now is its failure
+    };
+
     /// Calls the callable for each element. Passes the value to `store`, or calls `fail` while the
     /// element's exception is being handled.
     template <class Elements, class Store, class Fail>
     static void run_elements(Callable& callable, Elements elements, Store store, Fail fail) {
         const bool captures = captures_stack();
         const CopyCheck copy_check;
-        for (bool is_first = true; !elements.at_end(); is_first = false) {
-            Arguments element = elements.take();
-            const bool is_alone = is_first && elements.at_end();
-            auto run_element = [&] {
-                if constexpr (std::is_void_v<R>) {
-                    TheCall::invoke(callable, element);
-                    copy_check.end_copy();
-                    store();
-                } else {
-                    const R value = TheCall::invoke(callable, element);
-                    copy_check.end_copy();
-                    store(value);
-                }
-            };
+        Progress progress;
+        while (!elements.at_end()) {
             try {
-                if (captures) [[unlikely]] {
-                    using Run = decltype(run_element);
-                    call_with_capture([](void* run) { (*static_cast<Run*>(run))(); }, &run_element);
-                } else {
-                    run_element();
-                }
+                if (captures) [[unlikely]]
+                    run_captured(callable, elements, copy_check, store, progress);
+                else
+                    run_until_one_throws(callable, elements, copy_check, store, progress);
             } catch (abi::__forced_unwind&) { // pthread_exit: no element's failure
                 throw;
             } catch (const std::bad_alloc&) {
-                if (is_alone) throw; // the task may be at its limit
+                const bool is_alone = progress.is_first && elements.at_end();
+                if (!progress.is_decoded || is_alone) throw; // the task may be at its limit
                 end_copy_of_worker(1);
                 fail();
             } catch (...) {
+                if (!progress.is_decoded) throw;
                 end_copy_of_worker(1);
                 fail();
             }
+            progress.is_first = false;
+        }
+    }
+
+    /// Nothing in this loop has its address taken, so that all of it stays in registers.
+    template <class Elements, class Store>
+    static void run_until_one_throws(Callable& callable, Elements& elements,
+                                     const CopyCheck& copy_check, Store& store,
+                                     Progress& progress) {
+        for (; !elements.at_end(); progress.is_first = false) {
+            progress.is_decoded = false;
+            Arguments element = elements.take();
+            progress.is_decoded = true;
+            run_element(callable, element, copy_check, store);
+        }
+    }
+
+    /// Runs one element in a task with `TaskOptions::capture_stack`.
+    template <class Elements, class Store>
+    static void run_captured(Callable& callable, Elements& elements, const CopyCheck& copy_check,
+                             Store& store, Progress& progress) {
+        progress.is_decoded = false;
+        Arguments element = elements.take();
+        progress.is_decoded = true;
+        auto run = [&] { run_element(callable, element, copy_check, store); };
+        using Run = decltype(run);
+        call_with_capture([](void* place) { (*static_cast<Run*>(place))(); }, &run);
+    }
+
+    template <class Store>
+    static void run_element(Callable& callable, Arguments& element, const CopyCheck& copy_check,
+                            Store& store) {
+        if constexpr (std::is_void_v<R>) {
+            TheCall::invoke(callable, element);
+            copy_check.end_copy();
+            store();
+        } else {
+            const R value = TheCall::invoke(callable, element);
+            copy_check.end_copy();
+            store(value);
         }
     }
 };
