@@ -38,6 +38,7 @@ void Lanes::forget(Lane lane, std::uint32_t index, std::uint32_t generation) noe
 
 void Lanes::close() noexcept {
     for (Ring& ring : rings_) ring.close();
+    words_->room.made_room(); // those that wait learn of the end
 }
 
 void Lanes::rewrite_control_words() noexcept {
