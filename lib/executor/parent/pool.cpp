@@ -4,8 +4,8 @@
 #include "executor/shared/option_check.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <stdexcept>
-#include <system_error>
 
 namespace prong {
 namespace detail {
@@ -53,7 +53,7 @@ Pool::~Pool() {
     if (core().is_copy()) return;
     try {
         terminate();
-    } catch (const std::system_error&) { // the supervisor cannot be reached: no worker is left
+    } catch (const std::exception&) { // the supervisor cannot be reached: no worker is left
     }
 }
 
