@@ -14,7 +14,8 @@ constexpr std::size_t abandoned_per_acquire = 2;
 
 } // namespace
 
-/// Puts a record on the free list if there is none. Returns false if all are in use.
+/// Frees what abandoned tasks and dead workers have left, and puts a record on the free list if
+/// there is none. Returns false if all are in use.
 bool RecordStore::prepare(Lock& lock) {
     release_abandoned(lock, abandoned_per_acquire);
     if (in_use_ == 0) find_lost_payload();
