@@ -148,9 +148,9 @@ namespace mpi {
 /// Returns in the program of the user. In every other process of the job, which the launcher has
 /// started with the same executable, it serves tasks and then exits. Call it on the first line of
 /// `main`: what stands before it runs on every host. Processes that serve fork a zygote for their
-/// workers before they start MPI. Does not change the arguments. Under `mpirun` it has the program
-/// execute itself once more at its exit if no pool has joined the job by then, to end the other
-/// ranks; this takes at most two minutes.
+/// workers before they start MPI. Does not change the arguments. Under `mpirun` the
+/// program's exit waits for a pool that is joining the job. If none has joined, the program then
+/// executes itself once more, to end the other ranks. Both take at most two minutes.
 ///
 /// *Throws* `std::logic_error` if there are other threads.
 PRONG_API void serve(int argc, char** argv);

@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -32,29 +31,13 @@ using namespace std::chrono_literals;
 /// How long the ranks may take: as long as one that waits for rank 0.
 constexpr auto patience = 60s;
 
-struct Joining {
-    std::atomic<pid_t> relay;     ///< 0: it has not begun
-    std::atomic<bool> has_joined; ///< it is rank 0 now
-};
-
 /// Shared with the relay, which is a child process; null: the ranks are not dismissed.
-Joining* joining = nullptr;
-
-/// Returns whether the relay has become rank 0. Waits for one that is about to.
-bool has_joined() {
-    const auto deadline = detail::Deadline::after(patience);
-    while (!joining->has_joined) {
-        const pid_t relay = joining->relay;
-        if (relay == 0 || kill(relay, 0) != 0 || deadline.passed()) return false;
-        std::this_thread::sleep_for(1ms);
-    }
-    return true;
-}
+RankZero* rank_zero = nullptr;
 
 /// The program executes itself once more: by now it may have threads, in which a fork could hang.
 void dismiss_ranks(int /*status*/, void* program) {
     const auto pid = static_cast<pid_t>(reinterpret_cast<std::intptr_t>(program));
-    if (getpid() != pid || has_joined()) return;
+    if (getpid() != pid || !rank_zero->begin_dismissal(detail::Deadline::after(patience))) return;
     setenv(dismissal_variable, "1", 1);
     std::array<char, 6> name{"prong"};
     const std::array<char*, 2> arguments{name.data(), nullptr};
@@ -67,22 +50,45 @@ void dismiss_ranks(int /*status*/, void* program) {
 
 } // namespace
 
+bool RankZero::begin_joining() noexcept {
+    pid_t state = state_; // perhaps an earlier relay, which has died
+    while (state != dismissed && state != joined) {
+        if (state_.compare_exchange_weak(state, getpid())) return true;
+    }
+    return state == joined;
+}
+
+void RankZero::end_joining() noexcept {
+    state_ = joined;
+}
+
+bool RankZero::begin_dismissal(detail::Deadline deadline) noexcept {
+    for (;;) {
+        pid_t state = state_;
+        if (state == joined) return false;
+        const bool is_joining = state != undecided && kill(state, 0) == 0;
+        if (!is_joining && state_.compare_exchange_strong(state, dismissed)) return true;
+        if (deadline.passed()) return false; // the relay dies with the program, and so does the job
+        if (is_joining) std::this_thread::sleep_for(1ms);
+    }
+}
+
 void dismiss_ranks_at_exit() {
     if (variable(program_variable)) return;
     setenv(program_variable, "1", 1);
     void* const page =
-        mmap(nullptr, sizeof(Joining), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        mmap(nullptr, sizeof(RankZero), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return;
-    joining = new (page) Joining{};
+    rank_zero = new (page) RankZero;
     on_exit(dismiss_ranks, reinterpret_cast<void*>(std::intptr_t{getpid()}));
 }
 
-void begin_joining() noexcept {
-    if (joining != nullptr) joining->relay = getpid();
+bool begin_joining() noexcept {
+    return rank_zero == nullptr || rank_zero->begin_joining();
 }
 
 void end_joining() noexcept {
-    if (joining != nullptr) joining->has_joined = true;
+    if (rank_zero != nullptr) rank_zero->end_joining();
 }
 
 int run_dismissal() {

@@ -221,7 +221,7 @@ void Root::join_job(bool launches) {
             "MPI_Init has failed, of which stderr has messages, or has not returned "
             "within MpiOptions::launch_timeout: is there a host that does not answer?");
         const TimeLimit limit(launched_by_, init_timed_out, is_unwanted);
-        begin_joining();
+        if (!begin_joining()) throw Hopeless("the program is exiting");
         channel_.emplace();
         static_cast<void>(channel_->servers_here());
         end_joining();
@@ -557,11 +557,12 @@ void Root::check_servers() {
     for (ServerState& server : servers_) {
         if (server.is_lost || server.has_left) continue;
         if (was_absent) server.received_ns = now_ns_;
-        const bool is_late = server.workers == 0 && launched_by_.passed() && !was_absent;
-        if (is_late || (server.workers != 0 && now_ns_ - server.received_ns > timeout_ns_)) {
+        const bool has_answered = server.workers != 0 || server.is_broken;
+        const bool is_late = !has_answered && launched_by_.passed() && !was_absent;
+        if (is_late || (has_answered && now_ns_ - server.received_ns > timeout_ns_)) {
             lose(server, is_late ? "has not answered within MpiOptions::launch_timeout"
                                  : "has not answered for MpiOptions::rank_timeout");
-        } else if (server.workers != 0 && now_ns_ - server.sent_alive_ns > timeout_ns_ / 8) {
+        } else if (has_answered && now_ns_ - server.sent_alive_ns > timeout_ns_ / 8) {
             server.sent_alive_ns = now_ns_;
             if (!server.out.is_congested()) server.out.add({.kind = EntryKind::alive}, {});
         }

@@ -472,7 +472,7 @@ TEST_CASE("a child of a program whose loop waits may have a loop of its own") {
 }
 
 TEST_CASE("a loop loses no item and gets none twice, whichever process is killed") {
-    const SharedVariable<Log> log;
+    const Shared<Log> log;
     const Queue<Item> queue(50);
     std::mt19937_64 random(test_seed());
     const auto produce = [&] {

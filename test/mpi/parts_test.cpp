@@ -2,6 +2,7 @@
 
 #include "base/clock.hpp"
 #include "mpi/address_map.hpp"
+#include "mpi/dismissal.hpp"
 #include "mpi/environment.hpp"
 #include "mpi/handover.hpp"
 #include "mpi/helpers.hpp"
@@ -13,6 +14,7 @@
 #include "mpi/wire.hpp"
 #include "support/catch.hpp"
 #include "support/child.hpp"
+#include "support/shared.hpp"
 
 #include <prong/detail/task.hpp>
 
@@ -24,6 +26,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <future>
 
 using namespace prong::test;
 using namespace prong::mpi;
@@ -172,6 +175,45 @@ TEST_CASE("a call that takes too long, or is not wanted any more, ends the proce
               { const TimeLimit limit(Deadline::after(1h), 9); }
               return 0;
           }).exitcode == 0);
+}
+
+TEST_CASE("either a relay becomes rank 0, or the process that dismisses the ranks") {
+    RankZero rank_zero;
+    SECTION("a relay that has joined stays rank 0") {
+        REQUIRE(rank_zero.begin_joining());
+        rank_zero.end_joining();
+        CHECK(rank_zero.begin_joining()); // the next relay: its MPI_Init fails
+        CHECK_FALSE(rank_zero.begin_dismissal(Deadline::never()));
+    }
+    SECTION("a relay that comes too late does not join") {
+        CHECK(rank_zero.begin_dismissal(Deadline::never()));
+        CHECK_FALSE(rank_zero.begin_joining());
+    }
+    SECTION("a relay that is joining is waited for") {
+        REQUIRE(rank_zero.begin_joining());
+        CHECK_FALSE(rank_zero.begin_dismissal(Deadline::after(0ms)));
+        auto exit = std::async(std::launch::async,
+                               [&] { return rank_zero.begin_dismissal(Deadline::never()); });
+        rank_zero.end_joining();
+        CHECK_FALSE(exit.get());
+    }
+    SECTION("a relay that has died while it joined is not") {
+        const Shared<RankZero> shared;
+        CHECK(run_in_child([&] { return shared->begin_joining() ? 0 : 1; }).exitcode == 0);
+        CHECK(shared->begin_dismissal(Deadline::never()));
+        CHECK_FALSE(shared->begin_joining());
+    }
+    SECTION("at the same time") {
+        for (int i = 0; i < 1000; ++i) {
+            RankZero race;
+            auto relay = std::async(std::launch::async, [&] {
+                const bool joins = race.begin_joining();
+                if (joins) race.end_joining();
+                return joins;
+            });
+            CHECK(race.begin_dismissal(Deadline::never()) != relay.get());
+        }
+    }
 }
 
 TEST_CASE("entries arrive as they were added") {

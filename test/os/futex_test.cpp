@@ -4,14 +4,13 @@
 #include "support/child.hpp"
 #include "support/eventually.hpp"
 #include "support/processes.hpp"
+#include "support/shared.hpp"
 
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <csignal>
-#include <new>
 #include <vector>
 
 using namespace prong::os;
@@ -21,23 +20,7 @@ using namespace std::chrono_literals;
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-/// Futex words that this process shares with its children.
-class SharedWords {
-public:
-    SharedWords()
-        : memory_(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)),
-          words_(new(memory_) FutexWord[8]{}) {}
-    SharedWords(const SharedWords&) = delete;
-    SharedWords& operator=(const SharedWords&) = delete;
-    ~SharedWords() { munmap(memory_, 4096); }
-
-    FutexWord& operator[](std::size_t index) { return words_[index]; }
-
-private:
-    void* memory_;
-    FutexWord* words_;
-};
+using Words = std::array<FutexWord, 3>;
 
 /// Forks a child that runs `body` and then exits with 0.
 template <typename Body>
@@ -90,7 +73,8 @@ TEST_CASE("A wait's timeout may be longer than a second") {
 }
 
 TEST_CASE("A wake reaches a waiter in another process") {
-    SharedWords words;
+    const Shared<Words> memory;
+    Words& words = *memory;
     const pid_t child = fork_child([&] {
         while (words[0].load() == 0) futex_wait(words[0], 0, -1ns);
     });
@@ -101,7 +85,8 @@ TEST_CASE("A wake reaches a waiter in another process") {
 }
 
 TEST_CASE("A wake reaches at most as many as it says, or everyone") {
-    SharedWords words;
+    const Shared<Words> memory;
+    Words& words = *memory;
     std::array<pid_t, 3> children{};
     for (pid_t& child : children) {
         child = fork_child([&] {
@@ -123,7 +108,8 @@ TEST_CASE("A wake reaches at most as many as it says, or everyone") {
 }
 
 TEST_CASE("A wake succeeds after a waiter was killed") {
-    SharedWords words;
+    const Shared<Words> memory;
+    Words& words = *memory;
     const pid_t victim = fork_child([&] { futex_wait(words[0], 0, -1ns); });
     const pid_t other = fork_child([&] {
         while (words[0].load() == 0) futex_wait(words[0], 0, -1ns);
@@ -138,7 +124,8 @@ TEST_CASE("A wake succeeds after a waiter was killed") {
 
 TEST_CASE("A wait on several words ends when any of them is woken") {
     const std::size_t woken = GENERATE(0U, 1U, 2U);
-    SharedWords words;
+    const Shared<Words> memory;
+    Words& words = *memory;
     const pid_t child = fork_child([&] {
         const std::array<FutexWaiter, 3> waiters{{{&words[0], 0}, {&words[1], 0}, {&words[2], 0}}};
         while (words[woken].load() == 0) futex_wait_any(waiters, 60s);

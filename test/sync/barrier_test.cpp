@@ -38,7 +38,7 @@ int wait_at(const Barrier& barrier) {
     return barrier.wait();
 }
 
-const SharedVariable<std::atomic<int>> actions;
+const Shared<std::atomic<int>> actions;
 
 void count_action() {
     actions->fetch_add(1);
@@ -50,8 +50,8 @@ TEST_CASE("nobody leaves a barrier before all have arrived") {
     constexpr int parties = 3;
     const int rounds = how_often(200, 20000);
     const Barrier barrier(parties);
-    const SharedVariable<std::atomic<int>> arrived;
-    const SharedVariable<std::atomic<int>> wrong;
+    const Shared<std::atomic<int>> arrived;
+    const Shared<std::atomic<int>> wrong;
     const auto take_part = [&] {
         for (int i = 1; i <= rounds; ++i) {
             arrived->fetch_add(1);
@@ -90,9 +90,9 @@ TEST_CASE("each party has an index of its own") {
 
 TEST_CASE("one party runs the action, before anybody leaves") {
     const int rounds = 20;
-    const SharedVariable<std::atomic<int>> count;
+    const Shared<std::atomic<int>> count;
     const Barrier barrier(3, [&] { count->fetch_add(1); });
-    const SharedVariable<std::atomic<int>> wrong;
+    const Shared<std::atomic<int>> wrong;
     const auto take_part = [&] {
         for (int i = 1; i <= rounds; ++i) {
             barrier.wait();
@@ -143,7 +143,7 @@ TEST_CASE("an action that throws breaks the barrier") {
 
 TEST_CASE("a timeout breaks the barrier for all") {
     const Barrier barrier(3);
-    const SharedVariable<bool> was_told;
+    const Shared<bool> was_told;
     Process other([&] {
         try {
             barrier.wait();
@@ -253,7 +253,7 @@ TEST_CASE("a barrier that a death has broken is whole after a reset") {
 
 TEST_CASE("a wait is told of a reset though it sleeps through another one") {
     const Barrier barrier(2);
-    const SharedVariable<bool> was_told;
+    const Shared<bool> was_told;
     Process party([&] {
         try {
             barrier.wait();
@@ -272,8 +272,8 @@ TEST_CASE("a wait is told of a reset though it sleeps through another one") {
 }
 
 TEST_CASE("the action of a phase that was reset does not let another one run twice") {
-    const SharedVariable<std::atomic<int>> runs;
-    const SharedVariable<std::atomic<int>> may_end;
+    const Shared<std::atomic<int>> runs;
+    const Shared<std::atomic<int>> may_end;
     const Barrier barrier(2, [&] {
         const int run = runs->fetch_add(1);
         while (may_end->load() <= run) std::this_thread::sleep_for(1ms);

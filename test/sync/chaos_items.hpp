@@ -142,7 +142,7 @@ private:
 
     const char* name_;
     Queue queue_;
-    const SharedVariable<ItemLog> log_;
+    const Shared<ItemLog> log_;
 };
 
 } // namespace prong::test

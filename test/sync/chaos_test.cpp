@@ -113,7 +113,7 @@ public:
                        "there are more permits than were released");
     }
 
-    const SharedVariable<Board> board;
+    const Shared<Board> board;
 
 private:
     void act(Random random) {
@@ -258,8 +258,8 @@ private:
                                                        prong::JoinableQueue<Item>()};
     const std::function<void(bool, const std::string&)> require_ =
         [this](bool holds, const std::string& otherwise) { board->require(holds, otherwise); };
-    const SharedVariable<Protected> state_;
-    const SharedVariable<std::atomic<std::int64_t>> signals_;
+    const Shared<Protected> state_;
+    const Shared<std::atomic<std::int64_t>> signals_;
 };
 
 /// The processes of a play, and what is done to them.

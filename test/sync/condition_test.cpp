@@ -30,7 +30,7 @@ using Guard = std::unique_lock<Lock>;
 TEST_CASE("a condition hands a ball to and fro between processes") {
     const int rounds = how_often(500, 50000);
     const Condition condition;
-    const SharedVariable<int> ball;
+    const Shared<int> ball;
     const auto play = [&](int own) {
         for (int i = 0; i < rounds; ++i) {
             Guard guard(condition.lock());
@@ -104,8 +104,8 @@ TEST_CASE("the exit of a process that waits ends all waits") {
 
 TEST_CASE("notify_all ends all waits") {
     const Condition condition;
-    const SharedVariable<int> waiting;
-    const SharedVariable<bool> go;
+    const Shared<int> waiting;
+    const Shared<bool> go;
     std::vector<Process> processes;
     for (int i = 0; i < 4; ++i) {
         processes.emplace_back([&] {
@@ -155,7 +155,7 @@ TEST_CASE("a wait needs a guard that holds the condition's lock") {
 
 TEST_CASE("a death ends waits for a condition, so that no notification is lost with it") {
     const Condition condition;
-    const SharedVariable<bool> is_waiting;
+    const Shared<bool> is_waiting;
     Process waiting([&] {
         Guard guard(condition.lock());
         *is_waiting = true;

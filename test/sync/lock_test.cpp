@@ -31,7 +31,7 @@ using prong::RLock;
 TEST_CASE("one thread of one process holds a lock at a time") {
     const int rounds = how_often(5000, 200000);
     const Lock lock;
-    const SharedVariable<int> counter;
+    const Shared<int> counter;
     const auto count = [&] {
         for (int i = 0; i < rounds; ++i) {
             const std::scoped_lock guard(lock);

@@ -213,7 +213,7 @@ TEST_CASE("many producers and consumers pass each item once") {
 
 TEST_CASE("a process that was stopped goes on behind thousands of items") {
     const Queue<int> queue(64);
-    const SharedVariable<std::atomic<int>> rounds;
+    const Shared<std::atomic<int>> rounds;
     Process process([&] {
         for (;; ++*rounds) {
             queue.put(1);
@@ -421,7 +421,7 @@ TEST_CASE("threads are done with as many items as they have taken") {
 TEST_CASE("consumers of a joinable queue share its items") {
     const int items = how_often(500, 50000);
     const JoinableQueue<int> queue(10);
-    const SharedVariable<std::atomic<int>> sum;
+    const Shared<std::atomic<int>> sum;
     std::vector<Process> consumers;
     for (int i = 0; i < 3; ++i) {
         consumers.emplace_back([&] {

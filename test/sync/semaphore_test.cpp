@@ -45,8 +45,8 @@ TEMPLATE_TEST_CASE("no more processes than permits are at work", "", Semaphore, 
     constexpr int most = 2;
     const int rounds = how_often(300, 20000);
     const TestType semaphore(most);
-    const SharedVariable<std::atomic<int>> inside;
-    const SharedVariable<std::atomic<int>> largest;
+    const Shared<std::atomic<int>> inside;
+    const Shared<std::atomic<int>> largest;
     std::vector<Process> processes;
     for (int i = 0; i < 5; ++i) {
         processes.emplace_back([&] {

@@ -174,7 +174,7 @@ TEMPLATE_TEST_CASE("after a death at any moment the value is whole, and changes 
                    Medium, Large) {
     std::mt19937_64 random(test_seed());
     const Value<TestType> value;
-    const SharedVariable<std::atomic<std::uint64_t>> done;
+    const Shared<std::atomic<std::uint64_t>> done;
     std::uint64_t deaths = 0;
     for (int i = how_often(150, 5000); i != 0; --i) {
         // Two threads: one of them may still run when the other one's end is seen.
