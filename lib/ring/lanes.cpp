@@ -38,7 +38,7 @@ void Lanes::forget(Lane lane, std::uint32_t index, std::uint32_t generation) noe
 
 void Lanes::close() noexcept {
     for (Ring& ring : rings_) ring.close();
-    words_->room.made_room(); // those that wait learn of the end
+    words_->room.made_room();
 }
 
 void Lanes::rewrite_control_words() noexcept {

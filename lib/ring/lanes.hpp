@@ -16,7 +16,7 @@ struct LaneWords {
     /// Set by the parent when a lane other than the normal one is used. Workers look at all lanes
     /// then.
     alignas(128) shm::Flag several;
-    RoomWords room;
+    alignas(128) RoomWords room;
     std::array<Cursor, lane_count> cursors;
 };
 

@@ -13,11 +13,26 @@ namespace prong::ring {
 
 /// The threads that wait for room in a queue, which may have several lanes.
 struct RoomWords {
-    os::FutexWord made; ///< changes when there is room again
+    os::FutexWord made; ///< changes when there is room, or there will never be any
     std::atomic<std::uint32_t> waiting;
 
-    /// Wakes the threads. Called after a step that makes room: sequentially consistent with
-    /// `waiting`, so either this sees the thread, or the thread sees the room.
+    /// A thread that waits. It reads `made`, looks for room, and then sleeps until `made` changes.
+    class Waiter {
+    public:
+        explicit Waiter(RoomWords& words) noexcept : words_(words) {
+            words_.waiting.fetch_add(1);
+            std::atomic_thread_fence(std::memory_order_seq_cst);
+        }
+        Waiter(const Waiter&) = delete;
+        Waiter& operator=(const Waiter&) = delete;
+        ~Waiter() { words_.waiting.fetch_sub(1); }
+
+    private:
+        RoomWords& words_;
+    };
+
+    /// Wakes the threads. Called after a sequentially consistent step that makes room, or after
+    /// which there is none any more: either this sees the thread, or the thread sees that step.
     void made_room() noexcept {
         if (waiting.load() != 0) wake_all();
     }

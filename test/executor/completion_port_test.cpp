@@ -111,6 +111,35 @@ TEST_CASE("a task that has ended is not awaited") {
     CHECK(await.ends() == 0);
 }
 
+TEST_CASE("a port that is polled tells of an end, and is readable only after the last poll") {
+    const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
+    SECTION("a task that ends meanwhile") {
+        Future<int> future = pool.submit(square, 3);
+        Await await;
+        CompletionPort& port = CompletionPort::of(FutureAccess::task(future));
+        if (port.add(FutureAccess::task(future), await, true)) {
+            while (await.ends() == 0) port.poll();
+        }
+        CHECK(future.done());
+    }
+    SECTION("a task that takes longer") {
+        Future<int> future = pool.submit(pass(gate));
+        REQUIRE(gate->await_arrivals(1));
+        Await await;
+        CompletionPort& port = CompletionPort::of(FutureAccess::task(future));
+        REQUIRE(port.add(FutureAccess::task(future), await, true));
+        while (port.poll()) CHECK(await.ends() == 0);
+        gate->open();
+        while (await.ends() == 0) {
+            REQUIRE(becomes_readable(port.fd()));
+            port.drain();
+        }
+        CHECK(await.ends() == 1);
+        CHECK(future.done());
+    }
+}
+
 TEST_CASE("an await that was removed is not told") {
     const Shared<Gate> gate;
     ProcessPoolExecutor pool(1);

@@ -10,6 +10,9 @@
 #ifndef LOOPS
 #define LOOPS 2 /* each awaits one task */
 #endif
+#ifndef POLLS
+#define POLLS 0 /* of the loops: they poll before they sleep */
+#endif
 #ifndef TASKS
 #define TASKS 2 /* from LOOPS on: awaited by nobody */
 #endif
@@ -90,7 +93,10 @@ proctype Loop(byte own) {
     lock();
     awaited[own] = true;
 #ifndef ARM_AFTER_WATCH
-    port = armed;
+    if
+    :: own < POLLS
+    :: else -> port = armed
+    fi;
 #endif
     unlock();
     d_step { late = (state[own] == ended); watched[own] = !late };
@@ -99,6 +105,20 @@ proctype Loop(byte own) {
 #endif
     if
     :: late -> lock(); d_step { told[own] = (told[own] || awaited[own]); awaited[own] = false }; unlock()
+    :: else
+    fi;
+    /* CompletionPort::State::poll: once, and for the last time */
+    if
+    :: own < POLLS ->
+       lock();
+       look(t);
+       unlock();
+#ifndef POLL_WITHOUT_ARMING
+       lock();
+       port = armed;
+       look(t);
+       unlock()
+#endif
     :: else
     fi;
     do

@@ -93,20 +93,18 @@ proctype WaitForAny() {
     od
 }
 
-/* PoolCore::wait_for_room: both tasks are queued, and the queue is full. */
+/* PoolCore::wait_for_position: both tasks are queued, and the queue is full. */
 proctype WaitForRoom() {
     byte seen;
+    waiting_for_room++;
     do
-    :: head > 0 -> break
-    :: else ->
-       waiting_for_room++;
-       seen = room;
+    :: seen = room;
        if
-       :: head == 0 -> futex_wait(room == seen, asleep_for_room, head > 0)
-       :: else
-       fi;
-       waiting_for_room--
-    od
+       :: head > 0 -> break
+       :: else -> futex_wait(room == seen, asleep_for_room, head > 0)
+       fi
+    od;
+    waiting_for_room--
 }
 
 inline announce(t, flag) {

@@ -290,7 +290,7 @@ TEST_CASE("an urgent task is claimed before others, and none starves") {
     CHECK(claimed[0] == 4);
 }
 
-TEST_CASE("a task that leaves any lane tells the threads that wait for room") {
+TEST_CASE("a task that leaves any lane wakes the threads that wait for room, and so does the end") {
     using prong::ring::Lane;
     SharedState state = make_state(1);
     state.lanes.use_several();
@@ -300,8 +300,8 @@ TEST_CASE("a task that leaves any lane tells the threads that wait for room") {
         const Position position = push(state.lanes[lane], 2);
         const std::uint32_t idle = room.made.load();
         REQUIRE(prong::test::claim(state, 0));
-        CHECK(room.made.load() == idle); // nobody waits
-        ++room.waiting;
+        CHECK(room.made.load() == idle); // no thread waits
+        const prong::ring::RoomWords::Waiter waiter(room);
         const std::uint32_t generation = prong::ring::generation_of(position, unsigned(lane));
         REQUIRE(cancel(state.records[2], generation).made);
         state.lanes.forget(lane, 2, generation);
@@ -310,8 +310,11 @@ TEST_CASE("a task that leaves any lane tells the threads that wait for room") {
         push(state.lanes[lane], 1);
         REQUIRE(prong::test::claim(state, 0));
         CHECK(room.made.load() != cancelled);
-        --room.waiting;
     }
+    const prong::ring::RoomWords::Waiter waiter(room);
+    const std::uint32_t open = room.made.load();
+    state.lanes.close();
+    CHECK(room.made.load() != open);
 }
 
 TEST_CASE("a visit of the queue sees what is queued and nothing else") {

@@ -14,10 +14,13 @@ public:
     AwaitedTask(const AwaitedTask&) = delete;
     AwaitedTask& operator=(const AwaitedTask&) = delete;
 
-    /// The task has ended, or its pool has. Called once, by a thread that called `drain` or
-    /// `check`, with no lock of prong held. Must not block. The port does not touch the object any
-    /// more.
+    /// The task has ended, or its pool has. Called once, by a thread that called `drain`,
+    /// `poll` or `check`, with no lock of prong held. Must not block. The port does not touch the
+    /// object any more.
     virtual void ended() noexcept = 0;
+
+    struct Await;
+    Await* await = nullptr; ///< the port's own; null: it does not wait
 
 protected:
     AwaitedTask() = default;
@@ -49,9 +52,11 @@ public:
     [[nodiscard]] int fd() const noexcept;
 
     /// Calls `awaited.ended()` when the task has ended; the handle stays in place until then, or
-    /// until `remove`. Returns false if it has ended already; `ended` is not called then. Throws
+    /// until `remove`. Returns false if it has ended already; `ended` is not called then. `ended`
+    /// may be called before this returns: `awaited` must outlive the call. `is_polled`: the caller
+    /// goes on to call `poll` until that returns false, and needs the descriptor only then. Throws
     /// `std::bad_alloc` or `std::system_error`.
-    bool add(const TaskHandle& task, AwaitedTask& awaited);
+    bool add(const TaskHandle& task, AwaitedTask& awaited, bool is_polled = false);
 
     /// Returns true if `awaited` was taken out before its task ended: `ended` will not be called.
     /// False: it was called, or another thread is about to.
@@ -59,6 +64,10 @@ public:
 
     /// Calls `ended` of all whose tasks have ended, those of other loops too. Does not block.
     void drain() noexcept;
+
+    /// Does what spins do before a thread sleeps: like `drain`, but costs only a look at one word
+    /// unless a task has ended. Returns whether to call it again, soon; if not, it has drained.
+    bool poll() noexcept;
 
     /// Like `drain`; and does what a blocked thread does in between: detects that the supervisor
     /// has ended, continues what is stopped, expires queued tasks.

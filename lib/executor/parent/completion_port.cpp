@@ -4,10 +4,12 @@
 #include "executor/parent/pending_tasks.hpp"
 #include "os/wake_pipe.hpp"
 
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
 #include <utility>
 
 namespace prong::detail {
@@ -16,21 +18,25 @@ using executor::CheckSchedule;
 using executor::PendingTasks;
 using executor::PoolCore;
 
+struct AwaitedTask::Await {
+    TaskKey task;
+    AwaitedTask* awaited; ///< null: it was removed
+    std::unique_ptr<Await> next = nullptr;
+};
+
 class CompletionPort::State {
 public:
     explicit State(PoolCore& core) : core_(core) {}
 
     [[nodiscard]] int fd() const noexcept { return core_.state().loops.port(); }
-    bool add(const TaskKey& task, AwaitedTask& awaited);
+    bool add(const TaskKey& task, AwaitedTask& awaited, bool is_polled);
     bool remove(AwaitedTask& awaited) noexcept;
-    void end_awaits(bool is_check) noexcept;
+    bool poll() noexcept;
+    void drain(bool is_check) noexcept;
 
 private:
-    struct Await {
-        TaskKey task;
-        AwaitedTask* awaited; ///< null: it was removed
-        std::unique_ptr<Await> next = nullptr;
-    };
+    using Await = AwaitedTask::Await;
+
     /// What `PendingTasks` has of an await.
     class Item {
     public:
@@ -45,29 +51,32 @@ private:
         std::unique_ptr<Await> await_;
     };
 
-    std::unique_ptr<Await> take_ended(bool is_check);
+    enum class Look : unsigned char { poll, drain, check };
+
+    void end_awaits(Look look) noexcept;
+    std::unique_ptr<Await> take_ended(Look look);
+    Await* leave(AwaitedTask& awaited);
 
     PoolCore& core_;
-    std::mutex mutex_; ///< guards all that follows
+    std::mutex mutex_; ///< guards all that follows, and `AwaitedTask::await`
     PendingTasks<Item> pending_;
-    std::unordered_map<AwaitedTask*, Await*> awaits_;
+    std::size_t wanted_ = 0; ///< of those that are pending
+    std::atomic<std::uint32_t> seen_ =
+        0; ///< `completions` at the last look; read without the mutex
     CheckSchedule schedule_;
 };
 
-bool CompletionPort::State::add(const TaskKey& task, AwaitedTask& awaited) {
+bool CompletionPort::State::add(const TaskKey& task, AwaitedTask& awaited, bool is_polled) {
     const ring::Status before = core_.has_ended() ? core_.resolve(task) : core_.update(task);
     if (is_final(before.state)) return false;
     {
         const std::lock_guard lock(mutex_);
         auto await = std::make_unique<Await>(Await{.task = task, .awaited = &awaited});
-        const auto place = awaits_.emplace(&awaited, await.get()).first;
-        try {
-            pending_.add(core_, Item(std::move(await)));
-        } catch (...) {
-            awaits_.erase(place);
-            throw;
-        }
-        core_.state().loops.arm();
+        Await* const place = await.get();
+        pending_.add(core_, Item(std::move(await)));
+        awaited.await = place;
+        ++wanted_;
+        if (!is_polled) core_.state().loops.arm();
     }
     const ring::Status now = core_.watch(task.index, ring::Status::watched_with_others);
     return !is_final(now.state) || !remove(awaited);
@@ -76,20 +85,40 @@ bool CompletionPort::State::add(const TaskKey& task, AwaitedTask& awaited) {
 bool CompletionPort::State::remove(AwaitedTask& awaited) noexcept {
     if (core_.is_copy()) return true; // nothing calls `ended` there
     const std::lock_guard lock(mutex_);
-    const auto found = awaits_.find(&awaited);
-    if (found == awaits_.end()) return false;
-    found->second->awaited = nullptr;
-    awaits_.erase(found);
+    if (awaited.await == nullptr) return false;
+    leave(awaited)->awaited = nullptr;
     // As many are left as are looked at, so a removal costs the same however many there are.
-    if (awaits_.size() < pending_.size() / 2) pending_.remove_unwanted();
+    if (wanted_ < pending_.size() / 2) pending_.remove_unwanted();
     return true;
 }
 
-/// Calls `ended` of all whose tasks have ended.
-void CompletionPort::State::end_awaits(bool is_check) noexcept {
+CompletionPort::State::Await* CompletionPort::State::leave(AwaitedTask& awaited) {
+    --wanted_;
+    return std::exchange(awaited.await, nullptr);
+}
+
+bool CompletionPort::State::poll() noexcept {
+    thread_local ring::Spinner spinner;
+    if (core_.is_copy()) return false;
+    if (core_.completions() != seen_.load()) {
+        spinner.found();
+        end_awaits(Look::poll);
+        return true;
+    }
+    if (core_.spin(spinner)) return true;
+    drain(false);
+    return false;
+}
+
+void CompletionPort::State::drain(bool is_check) noexcept {
     if (core_.is_copy()) return; // the pool's memory is not there
     os::clear_wakes(fd());
-    std::unique_ptr<Await> ended = take_ended(is_check);
+    end_awaits(is_check ? Look::check : Look::drain);
+}
+
+/// Calls `ended` of all whose tasks have ended.
+void CompletionPort::State::end_awaits(Look look) noexcept {
+    std::unique_ptr<Await> ended = take_ended(look);
     // Only local objects from here on: a task's owner may end the pool.
     while (ended) {
         const std::unique_ptr<Await> await = std::exchange(ended, std::move(ended->next));
@@ -98,21 +127,22 @@ void CompletionPort::State::end_awaits(bool is_check) noexcept {
 }
 
 /// Returns a list of the awaits whose tasks have ended.
-std::unique_ptr<CompletionPort::State::Await> CompletionPort::State::take_ended(bool is_check) {
+std::unique_ptr<CompletionPort::State::Await> CompletionPort::State::take_ended(Look look) {
+    const bool is_check = look == Look::check;
     std::unique_ptr<Await> first;
     std::unique_ptr<Await>* last = &first;
     const auto collect = [&](Item& item) {
         *last = item.take();
-        awaits_.erase((*last)->awaited);
+        leave(*(*last)->awaited);
         last = &(*last)->next;
     };
     if (is_check) core_.rewake_workers();
     const std::lock_guard lock(mutex_);
-    if (awaits_.empty()) return first;
+    if (wanted_ == 0) return first;
     // Sequentially consistent with the end of a task: either this finds the end, or that finds the
     // port armed.
-    core_.state().loops.arm();
-    static_cast<void>(core_.completions());
+    if (look != Look::poll) core_.state().loops.arm();
+    seen_ = core_.completions();
     try {
         if (pending_.check(core_, is_check, collect)) schedule_.hasten();
         if (CheckSchedule::Clock::now() >= schedule_.next())
@@ -130,20 +160,24 @@ int CompletionPort::fd() const noexcept {
     return state_->fd();
 }
 
-bool CompletionPort::add(const TaskHandle& task, AwaitedTask& awaited) {
-    return state_->add(task.key(), awaited);
+bool CompletionPort::add(const TaskHandle& task, AwaitedTask& awaited, bool is_polled) {
+    return state_->add(task.key(), awaited, is_polled);
 }
 
 bool CompletionPort::remove(AwaitedTask& awaited) noexcept {
     return state_->remove(awaited);
 }
 
+bool CompletionPort::poll() noexcept {
+    return state_->poll();
+}
+
 void CompletionPort::drain() noexcept {
-    state_->end_awaits(false);
+    state_->drain(false);
 }
 
 void CompletionPort::check() noexcept {
-    state_->end_awaits(true);
+    state_->drain(true);
 }
 
 CompletionPort& CompletionPort::of(const TaskHandle& task) {

@@ -2,7 +2,6 @@
 
 #include "base/clock.hpp"
 #include "os/process.hpp"
-#include "ring/spinner.hpp"
 
 #include <prong/error.hpp>
 
@@ -211,34 +210,22 @@ void PoolCore::note_deadline(std::int64_t deadline_ns) noexcept {
 bool PoolCore::wait_for_position(ring::Lane lane, detail::Deadline limit, detail::Deadline deadline,
                                  ring::Position& position) {
     wake_worker(); // for what this thread has queued before: it makes the room
+    ring::RoomWords& room = state_.control().lanes.room;
+    const ring::RoomWords::Waiter waiter(room);
     for (;;) {
+        state_.retire_entries();
+        expire_late();
+        const std::uint32_t seen = room.made.load(); // before all that may change it
         const ring::Ring::ReserveResult result = state_.lanes.reserve(lane, max_pending_, position);
         if (result == ring::Ring::ReserveResult::ok) return true;
-        if (result == ring::Ring::ReserveResult::closed) {
+        if (result == ring::Ring::ReserveResult::closed)
             throw PoolShutdown("the pool has been shut down and accepts no more tasks");
-        }
-        state_.retire_entries();
-        const bool has_made_room = expire_late();
-        if (limit.passed() || deadline.passed()) {
-            if (has_made_room) continue;
-            if (poll_health()) require_usable(); // a program that only tries again learns it here
-            return false;
-        }
-        const auto next_expiry = detail::Deadline::at_ns(next_deadline_ns_.load());
-        wait_for_room(state_.lanes[lane], deadline.left(limit.left(next_expiry.left(first_slice))));
         if (poll_health()) require_usable();
-    }
-}
-
-void PoolCore::wait_for_room(ring::Ring& ring, Nanoseconds most) {
-    ring::RoomWords& room = state_.control().lanes.room;
-    room.waiting.fetch_add(1);
-    const std::uint32_t seen = room.made.load();
-    if (state_.lanes.length() >= max_pending_ || ring.entries_ahead() >= ring.capacity()) {
-        os::futex_wait(room.made, seen, most);
+        if (limit.passed() || deadline.passed()) return false;
+        const auto next_expiry = detail::Deadline::at_ns(next_deadline_ns_.load());
+        os::futex_wait(room.made, seen, deadline.left(limit.left(next_expiry.left(first_slice))));
         rewake_workers();
     }
-    room.waiting.fetch_sub(1);
 }
 
 /// Calls `visit(task)` for each queued task, including those that are to be tried again.
@@ -403,9 +390,7 @@ bool PoolCore::wait(const detail::TaskKey& task, detail::Deadline limit) {
             if (!poll_health()) return false;
             continue;
         }
-        if (!std::exchange(has_woken_worker, false) &&
-            spinner.spin([this] { return state_.notifier.searching(); }))
-            continue;
+        if (!std::exchange(has_woken_worker, false) && spin(spinner)) continue;
 
         const ring::Status watched = ring::watch(record, ring::Status::watched);
         if (is_final(watched.state)) continue;
@@ -426,8 +411,7 @@ void PoolCore::sleep_until_completion(std::span<PoolCore* const> pools,
     const auto is_unchanged = [&] {
         return std::ranges::equal(pools, seen, {}, &PoolCore::completions);
     };
-    while (may_spin && is_unchanged() &&
-           spinner.spin([&] { return pools.front()->state_.notifier.searching(); })) {
+    while (may_spin && is_unchanged() && pools.front()->spin(spinner)) {
     }
     if (!is_unchanged()) return spinner.found();
     std::vector<os::FutexWaiter> words;

@@ -9,6 +9,7 @@
 #include "executor/shared/shared_state.hpp"
 #include "os/fork_depth.hpp"
 #include "os/fork_safe_mutex.hpp"
+#include "ring/spinner.hpp"
 
 #include <prong/detail/completion_port.hpp>
 #include <prong/detail/deadline.hpp>
@@ -178,6 +179,11 @@ public:
         return look(task);
     }
 
+    /// Spins for a moment. Returns false if the calling thread should sleep now.
+    bool spin(ring::Spinner& spinner) const noexcept {
+        return spinner.spin([this] { return state_.notifier.searching(); });
+    }
+
     /// Returns a word that changes when a task ends that is watched together with others.
     [[nodiscard]] std::uint32_t completions() const noexcept {
         return state_.control().completions.load();
@@ -233,7 +239,6 @@ private:
     bool wait_for_position(ring::Lane lane, detail::Deadline limit, detail::Deadline deadline,
                            ring::Position& position);
     void note_deadline(std::int64_t deadline_ns) noexcept;
-    void wait_for_room(ring::Ring& ring, std::chrono::nanoseconds most);
     template <typename Visit>
     void visit_queued(Visit visit);
     void leave_queue(const detail::TaskKey& task, ring::Step step,

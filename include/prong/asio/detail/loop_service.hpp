@@ -86,6 +86,11 @@ struct PoolWatch {
     [[nodiscard]] bool is_idle() const noexcept {
         return awaiting.empty() && submitting.empty() && polling.empty();
     }
+    /// Returns whether the end of a task is worth polling for. Those of many are better found
+    /// together.
+    [[nodiscard]] bool is_pollable() const noexcept {
+        return !awaiting.empty() && awaiting.size() <= few_awaited;
+    }
     void close() noexcept {
         ErrorCode ignored;
         readable.close(ignored);
@@ -100,10 +105,13 @@ struct PoolWatch {
     net::posix::stream_descriptor end; ///< readable at the supervisor's end, if that is waited for
     bool is_waiting = false;           ///< for `readable`
     bool is_ticking = false;
+    bool is_polling = false;   ///< a handler is queued that polls the port
     bool is_closing = false;   ///< a handler is queued that closes it if it is idle
     LoopOperations awaiting;   ///< a task's end, in the port
     LoopOperations submitting; ///< in order: room
     LoopOperations polling;    ///< something else that `try_finish` looks for
+
+    static constexpr std::size_t few_awaited = 8;
 };
 
 /// The operations that wait in a context, and what the context watches for them. Without such
@@ -127,7 +135,9 @@ public:
         enter(operation, watch, watch->awaiting);
         bool waits = false;
         try {
-            waits = watch->port.add(task, operation);
+            const bool is_polled = watch->is_pollable();
+            if (is_polled) poll_soon(watch);
+            waits = watch->port.add(task, operation, is_polled);
         } catch (...) {
             leave(operation);
             close_later(watch);
@@ -309,6 +319,26 @@ private:
         const std::lock_guard lock(mutex_);
         watch->is_waiting = false;
         go_on(watch);
+    }
+
+    /// Lets the loop look for a while, between other handlers, before it waits for the port: tasks
+    /// are often short.
+    void poll_soon(const Watch& watch) {
+        if (watch->is_polling) return;
+        net::defer(watch->readable.get_executor(), [this, watch] { on_poll(watch); });
+        watch->is_polling = true;
+    }
+
+    void on_poll(const Watch& watch) {
+        const bool may_go_on = watch->port.poll();
+        {
+            const std::lock_guard lock(mutex_);
+            watch->is_polling = false;
+            if (!watch->submitting.empty() || !watch->polling.empty()) go_on(watch);
+            if (!may_go_on || watch->awaiting.empty()) return;
+            if (watch->is_pollable()) return poll_soon(watch);
+        }
+        watch->port.drain(); // the ends of those that were polled for are told of from now on
     }
 
     void on_tick(const Watch& watch) {
