@@ -19,7 +19,7 @@ double time_noops(Competitor& pool, int count,
     return watch.seconds();
 }
 
-/// At most so many no-ops are in flight. (The workload `pending` has more.)
+/// The most no-ops in flight. (The workload `pending` has more.)
 constexpr int most_noops = 100'000;
 
 /// Returns how many no-ops `run` gets done in a second.

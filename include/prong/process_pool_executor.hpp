@@ -172,9 +172,9 @@ private:
 /// error after `TaskOptions::capture_output`, the limits of `TaskLimits`, and the thread behind
 /// `this_task::stop_token`. It clears timers (`alarm`, `setitimer`, `timer_create`) whose signal
 /// would kill the worker. A function that left no timer in 16 runs is checked only every 1,024th
-/// run, and when the kernel's clock has ticked since (every 1 to 10 ms). A timer that expires
-/// before the check may kill the next task (`WorkerDied`). The message then names `alarm` or
-/// `setitimer`, but not `timer_create`.
+/// run, and before the next task that begins after a tick of the kernel's clock (1 to 10 ms). A
+/// timer that is not found so may kill the next task (`WorkerDied`). The message then names `alarm`
+/// or `setitimer`, but not `timer_create`.
 /// Everything else stays until the worker is replaced: global variables, the heap, open
 /// descriptors, signal handlers and masks, the working directory, umask, user, locale, environment,
 /// rounding mode, resource limits, threads. Set what a task relies on in that task, or set

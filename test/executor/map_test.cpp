@@ -314,12 +314,26 @@ TEST_CASE("results that cannot be decoded fail alone or with the rest of their c
     CHECK(n == 40);
 }
 
+TEST_CASE("the result of a chunk may take as much as max_payload_bytes") {
+    constexpr int most = 65536;
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_payload_bytes = most});
+    const auto task = [](std::int64_t n) { return n; };
+    const int count = most / 8 - 2; // beside the values: the number of failures and the time
+    CHECK(pool.map(MapOptions{.chunksize = count}, task, std::views::iota(0, count)).get().back() ==
+          count - 1);
+    auto larger =
+        pool.map(MapOptions{.chunksize = count + 1}, task, std::views::iota(0, count + 1));
+    CHECK_THROWS_AS(larger.get(), prong::LimitExceeded);
+}
+
 TEST_CASE("arguments that cannot be decoded fail their chunk, and no other") {
+    const bool captures = GENERATE(false, true);
     ProcessPoolExecutor pool(2);
     const auto task = [](const Odd& odd) { return odd.value; };
     std::vector<Odd> values;
     for (int i = 0; i < 30; ++i) values.push_back({5 * i + (i == 14 ? 3 : 0)});
-    auto results = pool.map(MapOptions{.chunksize = 10}, task, values);
+    auto results = pool.with(TaskOptions{.capture_stack = captures})
+                       .map(MapOptions{.chunksize = 10}, task, values);
     auto it = results.begin();
     for (int i = 0; i < 30; ++i, ++it) {
         if (i / 10 == 1)

@@ -428,6 +428,31 @@ TEST_CASE("a task that leaves an alarm each time is never trusted") {
     }
 }
 
+TEST_CASE("a trusted function that begins to leave alarms is trusted no more") {
+    const Shared<std::atomic<bool>> leaves;
+    ProcessPoolExecutor pool(1);
+    const auto perhaps_leave = with_captures([place = leaves.get()] {
+        const itimerval later{.it_interval = {}, .it_value = {.tv_sec = 60, .tv_usec = 0}};
+        if (place->load()) setitimer(ITIMER_REAL, &later, nullptr);
+    });
+    const auto has_alarm = [] {
+        itimerval left{};
+        getitimer(ITIMER_REAL, &left);
+        return left.it_value.tv_sec != 0;
+    };
+    for (int i = 0; i < 17; ++i) pool.submit(perhaps_leave).get();
+    leaves->store(true);
+    pool.submit(perhaps_leave).get();
+    while (pool.submit(has_alarm).get()) { // until the next check
+    }
+    std::vector<Future<bool>> found;
+    for (int i = 0; i < 10; ++i) {
+        pool.submit(perhaps_leave);
+        found.push_back(pool.submit(has_alarm));
+    }
+    for (auto& future : found) CHECK_FALSE(future.get());
+}
+
 TEST_CASE("a task reads the terminal through no descriptor that the program has of it") {
     check_child([] {
         const int master = open_terminal();

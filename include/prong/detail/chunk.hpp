@@ -114,9 +114,9 @@ private:
         Reader& arguments;
     };
 
-    /// The number of failures, the time, and what aligns them: reserved with the values, lest a
-    /// full block be moved for them.
-    static constexpr std::size_t bytes_behind_values = 4 * sizeof(std::uint64_t);
+    /// The number of failures and the time. Reserved with the values, so that a full block is not
+    /// moved for them.
+    static constexpr std::size_t bytes_behind_values = 2 * sizeof(std::uint64_t);
 
     static void run_plain(Callable& callable, Reader& arguments, Writer& result) {
         if constexpr (row_bytes<Arguments> != 0) {
@@ -208,7 +208,8 @@ private:
         }
     }
 
-    /// Nothing in this loop has its address taken, so that all of it stays in registers.
+    /// Apart from `run_captured`, which takes the address of the element and of its call: here they
+    /// can stay in registers.
     template <class Elements, class Store>
     static void run_until_one_throws(Callable& callable, Elements& elements,
                                      const CopyCheck& copy_check, Store& store,

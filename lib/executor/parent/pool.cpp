@@ -53,7 +53,8 @@ Pool::~Pool() {
     if (core().is_copy()) return;
     try {
         terminate();
-    } catch (const std::exception&) { // the supervisor cannot be reached: no worker is left
+    } catch (
+        const std::exception&) { // such as: the supervisor cannot be reached; no worker is left
     }
 }
 

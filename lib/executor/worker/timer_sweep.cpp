@@ -73,20 +73,28 @@ TimerSweep::TimerSweep() noexcept : next_timer_(probe_next_timer()) {
 void TimerSweep::begin(std::int64_t now_ns) noexcept {
     if (now_ns == tick_ns_) return;
     tick_ns_ = now_ns;
-    if (is_due_) sweep();
+    sweep_what_is_due();
 }
 
 void TimerSweep::end(std::uint64_t kind) noexcept {
-    is_due_ = true;
+    const bool is_own = !std::exchange(is_due_, true); // what a sweep finds now
     Trust& trust = trusts_[(kind ^ kind >> 7 ^ kind >> 16) % trusts_.size()];
     if (trust.kind != kind) trust = {.kind = kind};
     ++trust.ended;
     if (trust.ended > sweeps_before_trust && trust.ended % tasks_per_sweep != 0) return;
-    if (sweep()) trust.ended = 0;
+    if (!sweep()) return;
+    if (is_own)
+        trust.ended = 0;
+    else
+        trusts_ = {};
 }
 
 void TimerSweep::idle() noexcept {
-    if (is_due_) sweep();
+    sweep_what_is_due();
+}
+
+void TimerSweep::sweep_what_is_due() noexcept {
+    if (is_due_ && sweep()) trusts_ = {}; // it may be any function's
 }
 
 bool TimerSweep::sweep() noexcept {

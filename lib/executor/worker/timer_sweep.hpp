@@ -33,11 +33,13 @@ private:
         std::uint32_t ended = 0; ///< since a task has left a timer
     };
 
+    /// Sweeps if a task has ended since the last sweep.
+    void sweep_what_is_due() noexcept;
     /// Clears deadly timers. Returns whether there were any.
     bool sweep() noexcept;
 
     std::array<Trust, 64> trusts_{};
-    std::int64_t tick_ns_ = 0;          ///< of the last task
+    std::int64_t tick_ns_ = 0;          ///< when the last task began, coarse
     std::array<bool, 3> was_running_{}; ///< set by an initializer: they stay
     bool is_due_ = false;               ///< a task has ended since the last sweep
     int next_timer_ = 0;                ///< the number of the next timer that is created
