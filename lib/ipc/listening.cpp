@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 namespace prong::ipc {
@@ -78,7 +80,11 @@ bool concerns_one_client(int error) {
 }
 
 SocketFile::SocketFile(const Address& address) : path_(address.text()), owner_(os::fork_depth()) {
-    if (has_file(address)) id_ = file_at(path_);
+    if (!has_file(address)) return;
+    std::error_code error;
+    const auto absolute = std::filesystem::absolute(path_, error);
+    if (!error) path_ = absolute; // the program may change its working directory
+    id_ = file_at(path_);
 }
 
 void SocketFile::remove() noexcept {

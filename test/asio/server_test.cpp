@@ -2,6 +2,7 @@
 
 #include "asio/serving.hpp"
 #include "executor/helpers.hpp"
+#include "support/check_child.hpp"
 #include "support/environment.hpp"
 
 #include <prong/asio.hpp>
@@ -294,6 +295,17 @@ TEST_CASE("local sockets") {
         serving->stop();
         CHECK(!std::filesystem::exists(path));
         CHECK(serving.end() == "none");
+    }
+    SECTION("with a relative path, from another working directory in the end") {
+        check_child([&] {
+            std::filesystem::current_path(folder.path());
+            net::io_context context;
+            prong::UnixServer server(context, "socket", workers(1), obey<Protocol::socket>);
+            require(std::filesystem::exists(path), "the file is there");
+            std::filesystem::current_path("/");
+            server.stop();
+            require(!std::filesystem::exists(path), "the file is removed");
+        });
     }
     SECTION("with an abstract name") {
         const std::string name = '\0' + path;
