@@ -24,7 +24,8 @@ double quota_in(const CgroupFolder& folder) {
     const bool is_new = folder.version == 2;
     std::string text =
         base::read_file(folder.path + (is_new ? "/cpu.max" : "/cpu.cfs_quota_us")).value_or("");
-    if (!is_new) text += " " + base::read_file(folder.path + "/cpu.cfs_period_us").value_or("");
+    if (!is_new)
+        text.append(" ").append(base::read_file(folder.path + "/cpu.cfs_period_us").value_or(""));
     std::string_view rest = text;
     const auto allowed = base::to_number(base::next_word(rest)); // not "max", -1: no quota
     const auto period = base::to_number(base::next_word(rest));
