@@ -17,7 +17,7 @@ TEST_CASE("workers are killed at random: every handler runs once") {
     constexpr int window = 500; // of each loop
     ProcessPoolExecutor pool(3);
     static_cast<void>(pool.submit(square, 1).get());
-    Killer killer(supervisor_of(getpid()), test_seed());
+    Killer killer(supervisor_of(getpid()));
 
     std::vector<std::atomic<int>> calls(static_cast<std::size_t>(tasks));
     std::atomic<int> next = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "executor/helpers.hpp"
+#include "support/environment.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -11,19 +12,31 @@
 
 namespace prong::test {
 
-/// Kills workers at random until `stop`, which returns how many it has killed.
+/// Kills processes at random, in a thread of its own, until `stop`.
 class Killer {
 public:
-    Killer(pid_t supervisor, std::uint64_t seed)
-        : thread_([this, supervisor, seed](const std::stop_token& stop) {
-              std::mt19937_64 random(seed);
+    using Random = std::mt19937_64;
+
+    /// `strike(random)` returns how many it has killed; at most `pause` lies between two strikes.
+    template <typename Strike>
+    Killer(std::chrono::microseconds pause, Strike strike)
+        : thread_([this, pause, strike](const std::stop_token& stop) {
+              Random random(test_seed());
               while (!stop.stop_requested()) {
-                  const auto workers = workers_of(supervisor);
-                  if (workers.empty()) continue;
-                  kills_ += kill(workers[random() % workers.size()], SIGKILL) == 0 ? 1 : 0;
-                  std::this_thread::sleep_for(std::chrono::microseconds(random() % 3000));
+                  kills_ += strike(random);
+                  const auto most = static_cast<std::uint64_t>(pause.count());
+                  std::this_thread::sleep_for(std::chrono::microseconds(random() % most));
               }
           }) {}
+    /// Kills workers.
+    explicit Killer(pid_t supervisor)
+        : Killer(3ms, [supervisor](Random& random) {
+              const auto workers = workers_of(supervisor);
+              if (workers.empty()) return 0;
+              return kill(workers[random() % workers.size()], SIGKILL) == 0 ? 1 : 0;
+          }) {}
+
+    [[nodiscard]] int kills() const { return kills_; }
 
     int stop() {
         thread_.request_stop();

@@ -1,5 +1,6 @@
 // The relay, and the workers behind it, are killed at random while a great many tasks run.
 
+#include "executor/killer.hpp"
 #include "executor/loopback.hpp"
 #include "support/catch.hpp"
 #include "support/environment.hpp"
@@ -33,41 +34,29 @@ int least_deaths() {
     return address_sanitizer ? 6 : 15;
 }
 
-/// Kills the relays of this process's only pool, and the workers behind them.
-class Assassin {
+/// Kills the relays of this process's only pool, which it counts, and the workers behind them.
+class RelayKiller : public Killer {
 public:
-    explicit Assassin(pid_t supervisor)
-        : thread_([this, supervisor](const std::stop_token& stop) {
-              std::mt19937_64 random(test_seed());
-              while (!stop.stop_requested()) {
-                  strike(supervisor, random);
-                  std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
-              }
+    RelayKiller()
+        : Killer(20ms, [supervisor = supervisor_of(getpid())](Random& random) {
+              return strike(supervisor, random);
           }) {}
 
-    [[nodiscard]] int relays() const { return relays_; }
-
-    void stop() {
-        thread_.request_stop();
-        thread_.join();
-    }
-
 private:
-    void strike(pid_t supervisor, std::mt19937_64& random) {
+    static int strike(pid_t supervisor, Random& random) {
+        int relays = 0;
         for (const ProcessInfo& child : children_of(supervisor)) {
             if (child.state == 'Z') continue;
             const std::vector<ProcessInfo> pools = children_of(child.pid);
             if (pools.empty()) continue; // a local worker, or a relay that has just begun
             const std::vector<pid_t> workers = workers_of(pools.front().pid);
             if (random() % 3 == 0)
-                relays_ += kill(child.pid, SIGKILL) == 0 ? 1 : 0;
+                relays += kill(child.pid, SIGKILL) == 0 ? 1 : 0;
             else if (!workers.empty())
                 kill(workers[random() % workers.size()], SIGKILL);
         }
+        return relays;
     }
-
-    std::atomic<int> relays_ = 0;
-    std::jthread thread_;
 };
 
 /// A result that does not fit into a record for some of the tasks.
@@ -82,9 +71,9 @@ constexpr unsigned no_end = 1'000'000;
 TEST_CASE("the relay is killed at random, and with retries every result is right") {
     LoopbackPool pool({.served = {.max_workers = 2}, .claims = 100, .relaunches = no_end});
     static_cast<void>(pool.submit(square, 1).get());
-    const Assassin assassin(supervisor_of(getpid()));
+    const RelayKiller killer;
     int wrong = 0;
-    for (int round = 0; round < rounds() || assassin.relays() < least_deaths(); ++round) {
+    for (int round = 0; round < rounds() || killer.kills() < least_deaths(); ++round) {
         std::vector<Future<std::string>> futures;
         for (int n = 0; n < round_size; ++n)
             futures.push_back(pool.with({.max_retries = 1'000}).submit(work, n));
@@ -103,10 +92,10 @@ TEST_CASE("the relay is killed at random: every future ends, and only what was s
                        .claims = 100,
                        .relaunches = no_end});
     static_cast<void>(pool.submit(square, 1).get());
-    Assassin assassin(supervisor_of(getpid()));
+    RelayKiller killer;
     int wrong = 0;
     int lost = 0;
-    for (int round = 0; round < rounds() || assassin.relays() < least_deaths(); ++round) {
+    for (int round = 0; round < rounds() || killer.kills() < least_deaths(); ++round) {
         std::vector<Future<std::string>> futures;
         for (int n = 0; n < round_size; ++n) futures.push_back(pool.submit(work, n));
         for (int n = 0; n < round_size; ++n) {
@@ -121,7 +110,7 @@ TEST_CASE("the relay is killed at random: every future ends, and only what was s
             }
         }
     }
-    assassin.stop();
+    killer.stop();
     CHECK(wrong == 0);
     CHECK(lost > 0);
     CHECK(square_after_kills(pool, 5) == 25);
@@ -134,11 +123,11 @@ TEST_CASE("threads cancel, kill, stop and drop remote tasks while the relay is k
                        .claims = 20,
                        .relaunches = no_end});
     static_cast<void>(pool.submit(square, 1).get());
-    Assassin assassin(supervisor_of(getpid()));
+    RelayKiller killer;
     std::atomic<int> wrong = 0;
     const auto act = [&](unsigned thread) {
         std::mt19937_64 random(test_seed() + thread);
-        for (int i = 0; i < 10 * round_size || assassin.relays() < least_deaths(); ++i) {
+        for (int i = 0; i < 10 * round_size || killer.kills() < least_deaths(); ++i) {
             const int n = static_cast<int>(random() % 100);
             auto future = pool.with({.max_retries = n % 2}).submit(work, n);
             const auto what = random() % 6;
@@ -160,7 +149,7 @@ TEST_CASE("threads cancel, kill, stop and drop remote tasks while the relay is k
         std::vector<std::jthread> threads;
         for (unsigned thread = 0; thread < 3; ++thread) threads.emplace_back(act, thread);
     }
-    assassin.stop();
+    killer.stop();
     CHECK(wrong == 0);
     CHECK(square_after_kills(pool, 5) == 25);
     CHECK(eventually([&] { return pool.stats().running == 0; }));

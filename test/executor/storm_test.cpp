@@ -38,7 +38,7 @@ TEST_CASE("workers are killed at random: every future ends, and only what they r
     const auto tasks = static_cast<std::uint64_t>(how_often(100'000, 1'000'000));
     ProcessPoolExecutor pool(4);
     static_cast<void>(pool.submit(square, 1).get());
-    Killer killer(supervisor_of(getpid()), test_seed());
+    Killer killer(supervisor_of(getpid()));
     std::vector<Future<std::vector<std::uint64_t>>> futures;
     for (std::uint64_t n = 0; n < tasks; ++n) futures.push_back(pool.submit(work, n));
     int died = 0;
@@ -62,7 +62,7 @@ TEST_CASE("workers are killed at random under map: every element comes, or its w
     const auto count = static_cast<std::uint64_t>(how_often(100'000, 1'000'000));
     ProcessPoolExecutor pool(3);
     static_cast<void>(pool.submit(square, 1).get());
-    Killer killer(supervisor_of(getpid()), test_seed());
+    Killer killer(supervisor_of(getpid()));
     std::uint64_t n = 0;
     std::uint64_t wrong = 0;
     auto results = pool.map(work, std::views::iota(std::uint64_t{0}, count));
@@ -81,7 +81,7 @@ TEST_CASE("threads submit, cancel, wait and drop futures while workers are kille
     const int rounds = how_often(2'000, 20'000);
     ProcessPoolExecutor pool(3);
     static_cast<void>(pool.submit(square, 1).get());
-    Killer killer(supervisor_of(getpid()), test_seed());
+    Killer killer(supervisor_of(getpid()));
     std::atomic<int> wrong = 0;
     {
         std::vector<std::jthread> threads;
