@@ -66,8 +66,9 @@ public:
     void drain() noexcept;
 
     /// Does what spins do before a thread sleeps: like `drain`, but costs only a look at one word
-    /// unless a task has ended. Returns whether to call it again, soon; if not, it has drained.
-    bool poll() noexcept;
+    /// unless a task has ended. `has_found`: one that the caller awaits has ended since the last
+    /// call. Returns whether to call it again, soon; if not, it has drained.
+    bool poll(bool has_found) noexcept;
 
     /// Like `drain`; and does what a blocked thread does in between: detects that the supervisor
     /// has ended, continues what is stopped, expires queued tasks.

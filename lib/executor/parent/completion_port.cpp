@@ -31,7 +31,7 @@ public:
     [[nodiscard]] int fd() const noexcept { return core_.state().loops.port(); }
     bool add(const TaskKey& task, AwaitedTask& awaited, bool is_polled);
     bool remove(AwaitedTask& awaited) noexcept;
-    bool poll() noexcept;
+    bool poll(bool has_found) noexcept;
     void drain(bool is_check) noexcept;
 
 private:
@@ -97,17 +97,16 @@ CompletionPort::State::Await* CompletionPort::State::leave(AwaitedTask& awaited)
     return std::exchange(awaited.await, nullptr);
 }
 
-bool CompletionPort::State::poll() noexcept {
+bool CompletionPort::State::poll(bool has_found) noexcept {
     thread_local ring::Spinner spinner;
     if (core_.is_copy()) return false;
-    if (core_.completions() != seen_.load()) {
-        spinner.found();
+    if (has_found) spinner.found();
+    const bool may_go_on = core_.spin(spinner);
+    if (!may_go_on)
+        drain(false);
+    else if (core_.completions() != seen_.load())
         end_awaits(Look::poll);
-        return true;
-    }
-    if (core_.spin(spinner)) return true;
-    drain(false);
-    return false;
+    return may_go_on;
 }
 
 void CompletionPort::State::drain(bool is_check) noexcept {
@@ -168,8 +167,8 @@ bool CompletionPort::remove(AwaitedTask& awaited) noexcept {
     return state_->remove(awaited);
 }
 
-bool CompletionPort::poll() noexcept {
-    return state_->poll();
+bool CompletionPort::poll(bool has_found) noexcept {
+    return state_->poll(has_found);
 }
 
 void CompletionPort::drain() noexcept {

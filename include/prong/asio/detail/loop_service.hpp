@@ -106,6 +106,7 @@ struct PoolWatch {
     bool is_waiting = false;           ///< for `readable`
     bool is_ticking = false;
     bool is_polling = false;   ///< a handler is queued that polls the port
+    bool has_found = false;    ///< an awaited task has ended since the last poll
     bool is_closing = false;   ///< a handler is queued that closes it if it is idle
     LoopOperations awaiting;   ///< a task's end, in the port
     LoopOperations submitting; ///< in order: room
@@ -293,6 +294,7 @@ private:
 
     void end(LoopOperation& operation, bool is_continuation) {
         const Watch watch = leave(operation);
+        watch->has_found = true;
         operation.complete(is_continuation);
         close_later(watch);
     }
@@ -330,7 +332,12 @@ private:
     }
 
     void on_poll(const Watch& watch) {
-        const bool may_go_on = watch->port.poll();
+        bool has_found = false;
+        {
+            const std::lock_guard lock(mutex_);
+            has_found = std::exchange(watch->has_found, false);
+        }
+        const bool may_go_on = watch->port.poll(has_found);
         {
             const std::lock_guard lock(mutex_);
             watch->is_polling = false;
