@@ -158,8 +158,7 @@ private:
     std::size_t encode_one_by_one(Writer& writer, std::size_t most, std::exception_ptr& error) {
         std::size_t count = 0;
         std::size_t end = writer.size();
-        Positions positions =
-            std::move(positions_); // local: the compiler knows that none else changes it
+        Positions positions = std::move(positions_); // local: no other code changes it
         try {
             for (; count < most && !is_end(positions); ++count) {
                 if constexpr (moves_parcels && !are_references) writer.pledges().forget_handles();

@@ -66,7 +66,7 @@ bool RankZero::begin_dismissal(detail::Deadline deadline) noexcept {
     for (;;) {
         pid_t state = state_;
         if (state == joined) return false;
-        const bool is_joining = state != undecided && kill(state, 0) == 0;
+        const bool is_joining = state > 0 && kill(state, 0) == 0;
         if (!is_joining && state_.compare_exchange_strong(state, dismissed)) return true;
         if (deadline.passed()) return false; // the relay dies with the program, and so does the job
         if (is_joining) std::this_thread::sleep_for(1ms);

@@ -557,7 +557,7 @@ void Root::check_servers() {
     for (ServerState& server : servers_) {
         if (server.is_lost || server.has_left) continue;
         if (was_absent) server.received_ns = now_ns_;
-        const bool has_answered = server.workers != 0 || server.is_broken;
+        const bool has_answered = server.has_answered();
         const bool is_late = !has_answered && launched_by_.passed() && !was_absent;
         if (is_late || (has_answered && now_ns_ - server.received_ns > timeout_ns_)) {
             lose(server, is_late ? "has not answered within MpiOptions::launch_timeout"

@@ -65,7 +65,7 @@ Ring::ReserveResult Ring::reserve_by_length(std::uint64_t limit, Position& posit
 
 void Ring::close() noexcept {
     const Position end = tail_.fetch_or(closed_bit) & ~closed_bit;
-    cursor_->final_tail.store(end + 1);
+    cursor_->final_tail.store(end + 1, std::memory_order_release);
 }
 
 void Ring::rewrite_control_words() noexcept {

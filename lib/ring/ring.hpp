@@ -31,8 +31,8 @@ struct RoomWords {
         RoomWords& words_;
     };
 
-    /// Wakes the threads. Called after a sequentially consistent step that makes room, or after
-    /// which there is none any more: either this sees the thread, or the thread sees that step.
+    /// Wakes the threads. Called after a sequentially consistent step that makes room or closes the
+    /// queue: either this sees the thread, or the thread sees that step.
     void made_room() noexcept {
         if (waiting.load() != 0) wake_all();
     }

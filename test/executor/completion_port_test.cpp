@@ -134,6 +134,7 @@ TEST_CASE("a port that is polled tells of an end, and is readable only after the
             if (others_end) AwaitedFuture(pool.submit(square, 3)).future().wait();
             CHECK(await.ends() == 0);
         } while (port.poll(false));
+        port.drain();
         gate->open();
         while (await.ends() == 0) {
             REQUIRE(becomes_readable(port.fd()));

@@ -201,6 +201,24 @@ TEST_CASE("death for lack of memory is distinguished from any other SIGKILL") {
     CHECK(result.exitcode == 0);
 }
 
+TEST_CASE("values written in several pieces may take as much as max_payload_bytes, and no more") {
+    using Pair = std::pair<std::string, std::int64_t>; // encoded: 16 bytes and the text
+    const std::size_t most = GENERATE(1000U, 4096U, 5000U, 65536U, 100'000U);
+    CAPTURE(most);
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_payload_bytes = most});
+    const auto make = [](std::size_t size) { return Pair(std::string(size, 'a'), 7); };
+    const auto take = [](const std::string& text, std::int64_t /*n*/) { return text.size(); };
+    const std::size_t fits = most - 16;
+    for (std::size_t size = fits - 20; size <= fits; ++size) {
+        CHECK(pool.submit(make, size).get() == make(size));
+        CHECK(pool.submit(take, std::string(size, 'a'), 7).get() == size);
+    }
+    for (std::size_t size = fits + 1; size <= fits + 20; ++size) {
+        CHECK_THROWS_AS(pool.submit(make, size).get(), prong::LimitExceeded);
+        CHECK_THROWS_AS(pool.submit(take, std::string(size, 'a'), 7), prong::LimitExceeded);
+    }
+}
+
 TEST_CASE("limits of a pool that are out of range are refused when it is made") {
     CHECK_THROWS_AS(ProcessPoolExecutor(PoolOptions{.limits = {.memory_bytes = 0}}),
                     std::invalid_argument);

@@ -326,6 +326,25 @@ TEST_CASE("the result of a chunk may take as much as max_payload_bytes") {
     CHECK_THROWS_AS(larger.get(), prong::LimitExceeded);
 }
 
+TEST_CASE("a result that is just too large fails alone, not with its chunk") {
+    constexpr int most = 5000;
+    ProcessPoolExecutor pool(PoolOptions{.max_workers = 1, .max_payload_bytes = most});
+    const auto text = [](int size) { return std::string(static_cast<std::size_t>(size), 'a'); };
+    for (int size = most - 40; size <= most; ++size) {
+        CAPTURE(size);
+        auto results = pool.map(MapOptions{.chunksize = 2}, text, std::vector{1, size, 2, 3});
+        auto it = results.begin();
+        CHECK(*it == "a");
+        ++it;
+        if (size <= most - 27) // with its first neighbour and what belongs to the chunk
+            CHECK((*it).size() == static_cast<std::size_t>(size));
+        else
+            CHECK_THROWS_AS(*it, prong::LimitExceeded);
+        ++it;
+        CHECK(*it == "aa");
+    }
+}
+
 TEST_CASE("arguments that cannot be decoded fail their chunk, and no other") {
     const bool captures = GENERATE(false, true);
     ProcessPoolExecutor pool(2);

@@ -157,19 +157,25 @@ private:
 
     static void run_others(Callable& callable, Reader& arguments, Writer& result) {
         std::size_t end = result.size(); // of the last element
+        const auto end_element = [&] {
+            const std::size_t size = result.size();
+            result.reserve(sizeof(std::int64_t)); // for the time: else the whole chunk would fail
+            result.rewind(size);
+            end = size;
+        };
         run_elements(
             callable, Sequence{arguments},
             [&](const auto&... value) {
                 encode(result, element_returned);
                 (encode(result, value), ...);
-                end = result.size();
+                end_element();
             },
             [&] {
                 result.rewind(end);
                 if constexpr (returns_parcels) result.pledges().drop(end);
                 encode(result, element_thrown);
                 encode_element_failure(result);
-                end = result.size();
+                end_element();
             });
     }
 

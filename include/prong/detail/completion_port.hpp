@@ -54,7 +54,7 @@ public:
     /// Calls `awaited.ended()` when the task has ended; the handle stays in place until then, or
     /// until `remove`. Returns false if it has ended already; `ended` is not called then. `ended`
     /// may be called before this returns: `awaited` must outlive the call. `is_polled`: the caller
-    /// goes on to call `poll` until that returns false, and needs the descriptor only then. Throws
+    /// goes on to call `poll`, then `drain`, and needs the descriptor only after that. Throws
     /// `std::bad_alloc` or `std::system_error`.
     bool add(const TaskHandle& task, AwaitedTask& awaited, bool is_polled = false);
 
@@ -66,9 +66,10 @@ public:
     void drain() noexcept;
 
     /// Does what spins do before a thread sleeps: like `drain`, but costs only a look at one word
-    /// unless a task has ended. `has_found`: one that the caller awaits has ended since the last
-    /// call. Returns whether to call it again, soon; if not, it has drained.
-    bool poll(bool has_found) noexcept;
+    /// unless a task has ended. `begins_anew`: the caller has not called it before, or a task that
+    /// it awaits has ended since the last call. Returns whether to call it again soon; if not, call
+    /// `drain`.
+    bool poll(bool begins_anew) noexcept;
 
     /// Like `drain`; and does what a blocked thread does in between: detects that the supervisor
     /// has ended, continues what is stopped, expires queued tasks.

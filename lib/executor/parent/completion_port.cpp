@@ -31,7 +31,7 @@ public:
     [[nodiscard]] int fd() const noexcept { return core_.state().loops.port(); }
     bool add(const TaskKey& task, AwaitedTask& awaited, bool is_polled);
     bool remove(AwaitedTask& awaited) noexcept;
-    bool poll(bool has_found) noexcept;
+    bool poll(bool begins_anew) noexcept;
     void drain(bool is_check) noexcept;
 
 private:
@@ -60,9 +60,8 @@ private:
     PoolCore& core_;
     std::mutex mutex_; ///< guards all that follows, and `AwaitedTask::await`
     PendingTasks<Item> pending_;
-    std::size_t wanted_ = 0; ///< of those that are pending
-    std::atomic<std::uint32_t> seen_ =
-        0; ///< `completions` at the last look; read without the mutex
+    std::size_t wanted_ = 0;              ///< of those that are pending
+    std::atomic<std::uint32_t> seen_ = 0; ///< `completions` at the last look
     CheckSchedule schedule_;
 };
 
@@ -97,16 +96,13 @@ CompletionPort::State::Await* CompletionPort::State::leave(AwaitedTask& awaited)
     return std::exchange(awaited.await, nullptr);
 }
 
-bool CompletionPort::State::poll(bool has_found) noexcept {
+bool CompletionPort::State::poll(bool begins_anew) noexcept {
     thread_local ring::Spinner spinner;
     if (core_.is_copy()) return false;
-    if (has_found) spinner.found();
-    const bool may_go_on = core_.spin(spinner);
-    if (!may_go_on)
-        drain(false);
-    else if (core_.completions() != seen_.load())
-        end_awaits(Look::poll);
-    return may_go_on;
+    if (begins_anew) spinner.found();
+    if (!core_.spin(spinner)) return false;
+    if (core_.completions() != seen_.load()) end_awaits(Look::poll);
+    return true;
 }
 
 void CompletionPort::State::drain(bool is_check) noexcept {
@@ -167,8 +163,8 @@ bool CompletionPort::remove(AwaitedTask& awaited) noexcept {
     return state_->remove(awaited);
 }
 
-bool CompletionPort::poll(bool has_found) noexcept {
-    return state_->poll(has_found);
+bool CompletionPort::poll(bool begins_anew) noexcept {
+    return state_->poll(begins_anew);
 }
 
 void CompletionPort::drain() noexcept {

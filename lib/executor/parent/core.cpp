@@ -213,9 +213,9 @@ bool PoolCore::wait_for_position(ring::Lane lane, detail::Deadline limit, detail
     ring::RoomWords& room = state_.control().lanes.room;
     const ring::RoomWords::Waiter waiter(room);
     for (;;) {
+        const std::uint32_t seen = room.made.load(); // before all that may make room
         state_.retire_entries();
         expire_late();
-        const std::uint32_t seen = room.made.load(); // before all that may change it
         const ring::Ring::ReserveResult result = state_.lanes.reserve(lane, max_pending_, position);
         if (result == ring::Ring::ReserveResult::ok) return true;
         if (result == ring::Ring::ReserveResult::closed)

@@ -54,8 +54,9 @@ shm::Block move_to_larger_block(const SharedState& state, std::span<const std::b
     const std::uint64_t used = written.size();
     const std::uint64_t size = std::max(used + more, std::min(2 * used, state.payload.largest()));
     require_shared_memory(state, size, what);
-    const auto block = state.payload.allocate(size, owner, intent);
+    auto block = state.payload.allocate(size, owner, intent);
     if (!block) throw_no_shared_memory(state, size, what);
+    block->capacity = std::min(block->capacity, state.payload.largest());
     std::ranges::copy(written, state.payload.at(block->offset));
     return *block;
 }

@@ -106,7 +106,7 @@ struct PoolWatch {
     bool is_waiting = false;           ///< for `readable`
     bool is_ticking = false;
     bool is_polling = false;   ///< a handler is queued that polls the port
-    bool has_found = false;    ///< an awaited task has ended since the last poll
+    bool polls_anew = false;   ///< polling has begun, or a task has ended, since the last poll
     bool is_closing = false;   ///< a handler is queued that closes it if it is idle
     LoopOperations awaiting;   ///< a task's end, in the port
     LoopOperations submitting; ///< in order: room
@@ -137,7 +137,7 @@ public:
         bool waits = false;
         try {
             const bool is_polled = watch->is_pollable();
-            if (is_polled) poll_soon(watch);
+            if (is_polled) begin_polling(watch);
             waits = watch->port.add(task, operation, is_polled);
         } catch (...) {
             leave(operation);
@@ -207,6 +207,7 @@ public:
     /// Called by whichever thread finds that the operation's task has ended.
     void ended(LoopOperation& operation) noexcept {
         const std::lock_guard lock(mutex_);
+        operation.place.watch->polls_anew = true;
         end(operation, true);
         if (is_shut_down_) all_ended_.notify_all();
     }
@@ -294,7 +295,6 @@ private:
 
     void end(LoopOperation& operation, bool is_continuation) {
         const Watch watch = leave(operation);
-        watch->has_found = true;
         operation.complete(is_continuation);
         close_later(watch);
     }
@@ -325,27 +325,37 @@ private:
 
     /// Lets the loop look for a while, between other handlers, before it waits for the port: tasks
     /// are often short.
-    void poll_soon(const Watch& watch) {
+    void begin_polling(const Watch& watch) {
         if (watch->is_polling) return;
+        poll_soon(watch);
+        watch->is_polling = watch->polls_anew = true;
+    }
+
+    void poll_soon(const Watch& watch) {
         net::defer(watch->readable.get_executor(), [this, watch] { on_poll(watch); });
-        watch->is_polling = true;
     }
 
     void on_poll(const Watch& watch) {
-        bool has_found = false;
-        {
-            const std::lock_guard lock(mutex_);
-            has_found = std::exchange(watch->has_found, false);
+        if (!goes_on_polling(watch)) watch->port.drain(); // arms it for what was polled for
+    }
+
+    /// Polls. Returns false if the context is to wait for the port from now on.
+    bool goes_on_polling(const Watch& watch) {
+        std::unique_lock lock(mutex_);
+        const bool begins_anew = std::exchange(watch->polls_anew, false);
+        lock.unlock();
+        const bool may_go_on = watch->port.poll(begins_anew);
+        lock.lock();
+        if (!watch->submitting.empty() || !watch->polling.empty()) go_on(watch);
+        watch->is_polling = false;
+        if (watch->awaiting.empty()) return true; // there is nothing to wait for
+        if (!may_go_on || !watch->is_pollable()) return false;
+        try {
+            poll_soon(watch);
+        } catch (const std::exception&) { // no memory
+            return false;
         }
-        const bool may_go_on = watch->port.poll(has_found);
-        {
-            const std::lock_guard lock(mutex_);
-            watch->is_polling = false;
-            if (!watch->submitting.empty() || !watch->polling.empty()) go_on(watch);
-            if (!may_go_on || watch->awaiting.empty()) return;
-            if (watch->is_pollable()) return poll_soon(watch);
-        }
-        watch->port.drain(); // the ends of those that were polled for are told of from now on
+        return watch->is_polling = true;
     }
 
     void on_tick(const Watch& watch) {
