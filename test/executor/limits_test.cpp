@@ -217,6 +217,9 @@ TEST_CASE("values written in several pieces may take as much as max_payload_byte
         CHECK_THROWS_AS(pool.submit(make, size).get(), prong::LimitExceeded);
         CHECK_THROWS_AS(pool.submit(take, std::string(size, 'a'), 7), prong::LimitExceeded);
     }
+    CHECK_THROWS_WITH(pool.submit(make, fits + 1).get(),
+                      Catch::Contains(std::to_string(most + 1) + " bytes") &&
+                          Catch::Contains(std::to_string(most) + " bytes"));
 }
 
 TEST_CASE("limits of a pool that are out of range are refused when it is made") {
