@@ -58,7 +58,7 @@ struct PoolOptions {
     std::optional<std::size_t> max_pending = std::nullopt;
 
     /// Limits one argument list or result, in bytes. Arguments beyond it make `submit` throw
-    /// `LimitExceeded`; a result beyond it ends the future with it. Those that fit into a task's
+    /// `LimitExceeded`; a result beyond it ends the future with it. Values that fit into a task's
     /// record (some 90 bytes) are not limited. A chunk of `map` takes 8 to 16 bytes besides, and
     /// what separates its elements. Cuts `last_output` to the end that fits. *Default:* the
     /// machine's memory, less under RLIMIT_AS or RLIMIT_FSIZE, which bound the pool's shared

@@ -53,8 +53,8 @@ Pool::~Pool() {
     if (core().is_copy()) return;
     try {
         terminate();
-    } catch (
-        const std::exception&) { // such as: the supervisor cannot be reached; no worker is left
+    } catch (const std::exception&) {
+        // Such as: the supervisor cannot be reached. Then no worker is left.
     }
 }
 
