@@ -357,6 +357,7 @@ TEST_CASE("the results of dropped futures are freed") {
     const BufferMemory memory;
     {
         Shared<Gate> gate;
+        Shared<Gate> second;
         ProcessPoolExecutor pool(1);
         { // dropped before the task runs, while it runs, after it has ended
             Future<void> first = pool.submit(with_captures([gate = gate.get()] { gate->pass(); }));
@@ -376,7 +377,6 @@ TEST_CASE("the results of dropped futures are freed") {
             views.wait();
         }
         // A large result takes a payload block.
-        Shared<Gate> second;
         auto large = with_captures([gate = second.get()] {
             gate->pass();
             return std::pair(std::string(100000, 'x'), numbers(10));

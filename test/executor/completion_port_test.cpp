@@ -271,8 +271,8 @@ TEST_CASE("when the supervisor is killed a check tells of all tasks") {
 }
 
 TEST_CASE("false readiness does no harm") {
-    ProcessPoolExecutor pool(1);
     const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
     AwaitedFuture await(pool.submit(pass(gate)));
     for (int i = 0; i < 3; ++i) {
         REQUIRE(prong::os::wake_receiver(await.port().fd()));
@@ -287,8 +287,8 @@ TEST_CASE("false readiness does no harm") {
 }
 
 TEST_CASE("a port whose O_NONBLOCK was cleared does not block") {
-    ProcessPoolExecutor pool(1);
     const Shared<Gate> gate;
+    ProcessPoolExecutor pool(1);
     const AwaitedFuture await(pool.submit(pass(gate)));
     const int fd = await.port().fd();
     REQUIRE(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) == 0);

@@ -504,7 +504,6 @@ TEST_CASE("when program, zygote and supervisor are killed, nothing is left") {
     if (pid == 0) {
         prong::start_zygote();
         ProcessPoolExecutor pool(2);
-        const Shared<Gate> gate;
         const auto held = pool.submit([] { pause(); });
         if (has_copy && fork() == 0) { // holds the program's end of the connection
             while (program->ready < 2) std::this_thread::sleep_for(1ms);
