@@ -36,4 +36,9 @@ std::string size_text(std::uint64_t bytes) {
     return text.data();
 }
 
+std::string size_text(std::uint64_t bytes, std::uint64_t beside) {
+    const std::string text = size_text(bytes);
+    return text == size_text(beside) ? std::to_string(bytes) + " bytes" : text;
+}
+
 } // namespace prong::shm

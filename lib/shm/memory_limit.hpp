@@ -16,5 +16,7 @@ void require_available(std::uint64_t bytes, std::uint64_t available, const char*
 
 /// Returns a size as text, such as "64.0 MiB".
 std::string size_text(std::uint64_t bytes);
+/// Like the above, but in bytes if the size that it stands beside would read the same.
+std::string size_text(std::uint64_t bytes, std::uint64_t beside);
 
 } // namespace prong::shm

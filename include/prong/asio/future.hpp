@@ -139,7 +139,7 @@ struct WaitBody {
 /// `std::logic_error`. *Default token:* `use_awaitable`.
 ///
 /// Waits in the context of the handler's executor, which may be any of Asio's contexts. If few
-/// tasks are awaited there, the context looks for their ends between other handlers for up to 50
+/// tasks are awaited there, the context looks for their ends between other handlers for about 50
 /// µs before it sleeps. (`poll` and `run_one` count that as handlers.) While it waits, a timer
 /// looks at the pool every 64 ms. A token that has no executor (a plain callback,
 /// `use_future`, `detached`) is rejected at compile time: pass an executor first, or bind one. The

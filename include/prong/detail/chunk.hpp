@@ -114,15 +114,15 @@ private:
         Reader& arguments;
     };
 
-    /// The number of failures and the time. Reserved with the values, so that a full block is not
-    /// moved for them.
+    /// The number of failures and the time. There is room for them from the beginning, so that a
+    /// full block is not moved for them.
     static constexpr std::size_t bytes_behind_values = 2 * sizeof(std::uint64_t);
 
     static void run_plain(Callable& callable, Reader& arguments, Writer& result) {
         if constexpr (row_bytes<Arguments> != 0) {
             Rows rows(arguments);
-            std::byte* place = result.reserve(rows.left * sizeof(R) + bytes_behind_values);
-            result.rewind(result.size() - bytes_behind_values);
+            result.make_room(rows.left * sizeof(R) + bytes_behind_values);
+            std::byte* place = result.reserve(rows.left * sizeof(R));
             run_plain(callable, rows, result,
                       [&] { return std::exchange(place, place + sizeof(R)); });
         } else {
@@ -158,10 +158,8 @@ private:
     static void run_others(Callable& callable, Reader& arguments, Writer& result) {
         std::size_t end = result.size(); // of the last element
         const auto end_element = [&] {
-            const std::size_t size = result.size();
-            result.reserve(sizeof(std::int64_t)); // for the time: else the whole chunk would fail
-            result.rewind(size);
-            end = size;
+            result.make_room(sizeof(std::int64_t)); // for the time: else the whole chunk would fail
+            end = result.size();
         };
         run_elements(
             callable, Sequence{arguments},

@@ -34,9 +34,14 @@ public:
         if (size != 0) std::memcpy(reserve(size), data, size);
     }
 
+    /// Makes room for `size` bytes: writing them then moves nothing, and does not throw.
+    void make_room(std::size_t size) {
+        if (size > static_cast<std::size_t>(end_ - position_)) grow(size);
+    }
+
     /// Appends `size` bytes for the caller to fill; the pointer is good until the next call.
     std::byte* reserve(std::size_t size) {
-        if (size > static_cast<std::size_t>(end_ - position_)) grow(size);
+        make_room(size);
         std::byte* const place = position_;
         position_ += size;
         return place;

@@ -32,7 +32,8 @@ public:
     bool add(const TaskKey& task, AwaitedTask& awaited, bool is_polled);
     bool remove(AwaitedTask& awaited) noexcept;
     bool poll(bool begins_anew) noexcept;
-    void drain(bool is_check) noexcept;
+    enum class Look : unsigned char { poll, drain, check };
+    void drain(Look look) noexcept;
 
 private:
     using Await = AwaitedTask::Await;
@@ -50,8 +51,6 @@ private:
     private:
         std::unique_ptr<Await> await_;
     };
-
-    enum class Look : unsigned char { poll, drain, check };
 
     void end_awaits(Look look) noexcept;
     std::unique_ptr<Await> take_ended(Look look);
@@ -105,10 +104,10 @@ bool CompletionPort::State::poll(bool begins_anew) noexcept {
     return true;
 }
 
-void CompletionPort::State::drain(bool is_check) noexcept {
+void CompletionPort::State::drain(Look look) noexcept {
     if (core_.is_copy()) return; // the pool's memory is not there
     os::clear_wakes(fd());
-    end_awaits(is_check ? Look::check : Look::drain);
+    end_awaits(look);
 }
 
 /// Calls `ended` of all whose tasks have ended.
@@ -168,11 +167,11 @@ bool CompletionPort::poll(bool begins_anew) noexcept {
 }
 
 void CompletionPort::drain() noexcept {
-    state_->drain(false);
+    state_->drain(State::Look::drain);
 }
 
 void CompletionPort::check() noexcept {
-    state_->drain(true);
+    state_->drain(State::Look::check);
 }
 
 CompletionPort& CompletionPort::of(const TaskHandle& task) {

@@ -14,13 +14,10 @@ namespace {
 void require_shared_memory(const SharedState& state, std::uint64_t bytes, const char* what) {
     const std::uint64_t most = state.payload.largest();
     if (bytes > most) {
-        const auto text = [is_close = shm::size_text(bytes) == shm::size_text(most)](auto size) {
-            return is_close ? std::to_string(size) + " bytes" : shm::size_text(size);
-        };
         throw LimitExceeded(
             LimitKind::shared_memory,
-            std::string(what) + " takes " + text(bytes) + ", but the pool's limit for one is " +
-                text(most) +
+            std::string(what) + " takes " + shm::size_text(bytes, most) +
+                ", but the pool's limit for one is " + shm::size_text(most, bytes) +
                 "; raise PoolOptions::max_payload_bytes, or RLIMIT_AS and RLIMIT_FSIZE, "
                 "which bound shared memory");
     }

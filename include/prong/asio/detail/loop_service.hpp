@@ -336,11 +336,11 @@ private:
     }
 
     void on_poll(const Watch& watch) {
-        if (!goes_on_polling(watch)) watch->port.drain(); // arms it for what was polled for
+        if (!poll_port(watch)) watch->port.drain(); // arms it for what was polled for
     }
 
     /// Polls. Returns false if the context is to wait for the port from now on.
-    bool goes_on_polling(const Watch& watch) {
+    bool poll_port(const Watch& watch) {
         std::unique_lock lock(mutex_);
         const bool begins_anew = std::exchange(watch->polls_anew, false);
         lock.unlock();
